@@ -1,0 +1,1 @@
+"""A lakehouse in which the past stays right."""

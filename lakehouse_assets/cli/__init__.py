@@ -1,0 +1,70 @@
+"""The `lakehouse` command: one subcommand a module, imported when it is called."""
+
+import os
+import pkgutil
+from importlib import import_module
+
+import click
+
+from lakehouse_assets import defs as domains
+from lakehouse_assets.platform.errors import LakehouseError
+
+COMMANDS = {
+    "land": "lakehouse_assets.cli.land:land",
+    "generate": "lakehouse_assets.cli.generate:generate",
+    "sql": "lakehouse_assets.cli.sql:sql",
+    "shell": "lakehouse_assets.cli.sql:shell",
+    "lineage": "lakehouse_assets.cli.lineage:lineage",
+    "quarantine": "lakehouse_assets.cli.quarantine:quarantine",
+    "spark": "lakehouse_assets.cli.spark_commands:spark",
+    "jars": "lakehouse_assets.cli.spark_commands:jars",
+    "doctor": "lakehouse_assets.cli.spark_commands:doctor",
+    "dev": "lakehouse_assets.cli.dev:dev",
+    "demo": "lakehouse_assets.cli.demo:demo",
+}
+
+
+class Commands(click.Group):
+    """Commands by name; a domain adds its own as `defs/<domain>/cli.py` with a command called as the domain."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, a domain's own included."""
+        return sorted([*COMMANDS, *_domain_commands()])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command that was called."""
+        place = COMMANDS.get(cmd_name) or _domain_commands().get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        return getattr(import_module(module), name)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Errors meant for the user end in one message and exit code 1, without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except LakehouseError as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _domain_commands() -> dict[str, str]:
+    found = {}
+    for domain in pkgutil.iter_modules(domains.__path__):
+        place = f"{domains.__name__}.{domain.name}"
+        folders = [os.path.join(path, domain.name) for path in domains.__path__]
+        if any(module.name == "cli" for module in pkgutil.iter_modules(folders)):
+            found[domain.name] = f"{place}.cli:{domain.name}"
+    return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lakehouse-assets")
+def main() -> None:
+    """A lakehouse in which the past stays right: land files, ask for figures as of any day, see where they came from.
+
+    Materializing and backfilling is Dagster's: use its UI (`lakehouse dev`) or `dagster asset materialize`.
+    """
+    from lakehouse_assets.ops.home import prepare_dagster_home
+    from lakehouse_assets.settings import settings
+
+    prepare_dagster_home(settings())

@@ -1,0 +1,63 @@
+"""Rows on the terminal: as a table for people, as JSON or CSV for programs."""
+
+import csv
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import click
+
+FORMATS = ("table", "json", "csv")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A result: column names and rows of plain Python values."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--format table|json|csv`, passed as `output`."""
+    option = click.option("--format", "output", type=click.Choice(FORMATS), default="table", show_default=True)
+    return option(function)
+
+
+def show(result: Rows, output: str, title: str | None = None) -> None:
+    """Print a result. In JSON, DECIMALs are numbers with all their digits and days are ISO text."""
+    match output:
+        case "json":
+            import simplejson
+
+            rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+            click.echo(simplejson.dumps(rows, use_decimal=True, default=_text, ensure_ascii=False, indent=1))
+        case "csv":
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(result.columns)
+            writer.writerows(result.rows)
+        case _:
+            _table(result, title)
+
+
+def _table(result: Rows, title: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(result.columns):
+        numeric = any(
+            isinstance(row[number], int | float) or hasattr(row[number], "as_tuple") for row in result.rows[:1]
+        )
+        table.add_column(column, justify="right" if numeric else "left")
+    for row in result.rows:
+        table.add_row(*["" if value is None else str(value) for value in row])
+    Console().print(table)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    return str(value)

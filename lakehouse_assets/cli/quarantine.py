@@ -1,0 +1,40 @@
+"""`lakehouse quarantine`: see what left a table and why, and try it again after a contract or parser was mended."""
+
+import click
+
+from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.settings import settings
+
+
+@click.group()
+def quarantine() -> None:
+    """Rows that broke a rule of their table's contract: kept whole, with the rules, their file and feed day."""
+
+
+@quarantine.command("list")
+@click.argument("table", required=False)
+@click.option("--day", help="Only this feed day, as 2023-01-31.")
+@click.option("--rows", "whole", is_flag=True, help="The rows themselves, instead of counts by rule.")
+@format_option
+def list_(table: str | None, day: str | None, whole: bool, output: str) -> None:
+    """Count quarantined rows by table, day and rule; with --rows, show them. TABLE as in gmv/silver/purchase."""
+    from lakehouse_assets.ops.quarantine import counts, rows
+
+    show(rows(settings(), table, _day(day)) if whole else counts(settings(), table, _day(day)), output)
+
+
+@quarantine.command()
+@click.argument("table")
+@click.option("--day", help="Only this feed day; default: every day with quarantined rows.")
+@format_option
+def retry(table: str, day: str | None, output: str) -> None:
+    """Materialize the quarantined days of TABLE again with today's code: what now passes moves into the table."""
+    from lakehouse_assets.ops.quarantine import retry as retry_days
+
+    show(retry_days(settings(), table, _day(day)), output)
+
+
+def _day(text: str | None):  # type: ignore[no-untyped-def]
+    from lakehouse_assets.platform.days import parse_day
+
+    return parse_day(text) if text else None

@@ -1,0 +1,86 @@
+"""`lakehouse spark start|stop|status`, `lakehouse jars` and `lakehouse doctor`."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from lakehouse_assets.cli.doctor import examine
+from lakehouse_assets.platform import jars as spark_jars
+from lakehouse_assets.platform import server
+from lakehouse_assets.settings import settings
+
+FORMAT = click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+
+
+@click.group()
+def spark() -> None:
+    """The embedded Spark server of this home."""
+
+
+@spark.command()
+@FORMAT
+def start(output: str) -> None:
+    """Start the server, or find the one that runs."""
+    address = server.ensure_server(settings())
+    _say(output, {"url": address.url, **_status()}, f"Spark Connect server: {address.url}")
+
+
+@spark.command()
+@click.option("--timeout", default=20.0, show_default=True, help="Seconds to wait before it is killed.")
+@FORMAT
+def stop(timeout: float, output: str) -> None:
+    """End the server and whatever runs on it."""
+    sessions = server.server_status(settings()).sessions
+    stopped = server.stop_server(settings(), timeout)
+    runs = [session.run_id for session in sessions]
+    text = "Stopped." + (f" Cut off: {', '.join(runs)}" if runs else "") if stopped else "No server was running."
+    _say(output, {"stopped": stopped, "cut_off": runs}, text)
+
+
+@spark.command()
+@FORMAT
+def status(output: str) -> None:
+    """Show the server. Exit code 1 when none runs."""
+    found = server.server_status(settings())
+    if found.running and found.uptime is not None and found.memory is not None:
+        text = (
+            f"Running: process {found.pid}, port {found.port}, up {found.uptime / 60:.0f} min, "
+            f"{found.memory / 1024**2:.0f} MiB, sessions: {len(found.sessions)}"
+        )
+        text += "".join(f"\n  {user.run_id}: process {user.process.pid}" for user in found.sessions)
+    else:
+        text = "Not running." if found.pid is None else f"Process {found.pid} runs but does not answer."
+    _say(output, _status(), text)
+    if not found.running:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.option("--lock", is_flag=True, help="For maintainers: resolve anew and rewrite jars.lock.")
+@FORMAT
+def jars(lock: bool, output: str) -> None:
+    """Resolve Spark's jars as locked; nothing to do when they are there."""
+    folder = spark_jars.rewrite_lock(settings()) if lock else spark_jars.ensure_jars(settings())
+    names = sorted(spark_jars.locked())
+    _say(output, {"folder": str(folder), "jars": names}, f"{len(names)} jars: {folder}")
+
+
+@click.command()
+@FORMAT
+def doctor(output: str) -> None:
+    """Look at what the lakehouse needs from this machine and say what to do. Exit code 1 on a problem."""
+    findings = examine(settings())
+    lines = [f"{'ok     ' if one.ok else 'problem'}  {one.check}: {one.text}" for one in findings]
+    _say(output, {"ok": all(one.ok for one in findings), "checks": [asdict(one) for one in findings]}, "\n".join(lines))
+    if not all(one.ok for one in findings):
+        raise SystemExit(1)
+
+
+def _status() -> dict[str, Any]:
+    return asdict(server.server_status(settings()))
+
+
+def _say(output: str, data: dict[str, Any], text: str) -> None:
+    click.echo(json.dumps(data, indent=2) if output == "json" else text)

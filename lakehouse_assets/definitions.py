@@ -1,0 +1,27 @@
+"""The code location: every table declared in `defs/`, the I/O manager, Spark, and whatever else a domain defines."""
+
+from datetime import date
+from importlib import import_module
+
+import dagster as dg
+
+from lakehouse_assets import defs as domains
+from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets
+from lakehouse_assets.platform.catalog import Catalog, discover
+from lakehouse_assets.platform.io import delta_io_manager
+from lakehouse_assets.platform.spark import SparkConnectResource
+
+catalog: Catalog = discover(domains)
+
+
+def first_days(tables: Catalog) -> dict[str, date]:
+    """The first feed day of each domain: `FIRST_DAY` of its package."""
+    names = {table.key.domain for table in tables.tables}
+    return {name: import_module(f"{domains.__name__}.{name}").FIRST_DAY for name in names}
+
+
+definitions = dg.Definitions(
+    assets=build_assets(catalog, first_days(catalog)),
+    resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog)},
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,16 @@
+"""Bronze of GMV: the rows of the landed files as they came."""
+
+from lakehouse_assets.defs.gmv import FIRST_DAY, contracts
+from lakehouse_assets.platform.landing import EventFiles
+from lakehouse_assets.platform.table import landed_table
+
+
+def _events(contract: type[contracts.SilverEvent]) -> EventFiles:
+    return EventFiles(contract.compiled().source_columns, day_column="transaction_date", first_day=FIRST_DAY)
+
+
+product_item = landed_table(__name__, "product_item", contracts.LandedProductItem, _events(contracts.ProductItem))
+purchase = landed_table(__name__, "purchase", contracts.LandedPurchase, _events(contracts.Purchase))
+purchase_extra_info = landed_table(
+    __name__, "purchase_extra_info", contracts.LandedPurchaseExtraInfo, _events(contracts.PurchaseExtraInfo)
+)

@@ -1,0 +1,104 @@
+"""Contracts of the GMV domain: the marketplace's three event tables, the ledger and the current figures."""
+
+from datetime import timedelta
+
+import pyspark.sql.types as T
+
+from lakehouse_assets.platform.contract import Action, Contract, Dimension, column, facts, landed_contract, row_rule
+from lakehouse_assets.platform.silver import SilverEvent
+
+OWNERS = ("team:gmv",)
+
+
+class MarketplaceEvent(SilverEvent):
+    """What every change event of the marketplace has."""
+
+    transaction_datetime: T.TimestampNTZType = column("when the change happened at the source", source=True)
+    transaction_date: T.DateType = column("day on which the source delivered the change", source=True)
+    purchase_id: T.LongType = column("purchase", source=True)
+
+    @row_rule()
+    def not_from_the_future(cls) -> str:
+        """The record's own time does not lie after its feed day."""
+        return "transaction_datetime < feed_day + INTERVAL 1 DAY"
+
+
+class Purchase(MarketplaceEvent):
+    """Change events of purchases: who bought, when it was ordered, when the payment was released."""
+
+    buyer_id: T.LongType = column("buyer", source=True, nullable=True, pii=True)
+    prod_item_id: T.LongType = column("item of the product that was bought", source=True, nullable=True)
+    order_date: T.DateType = column("day of the order", source=True, nullable=True)
+    release_date: T.DateType = column(
+        "day the payment was released; none: not paid or cancelled", source=True, nullable=True
+    )
+    producer_id: T.LongType = column("producer of the product", source=True, nullable=True)
+
+    class Config:
+        metadata = facts(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)
+
+
+class ProductItem(MarketplaceEvent):
+    """Change events of the product item of a purchase: which product, how many, for how much."""
+
+    product_id: T.LongType = column("product", source=True)
+    item_quantity: T.LongType = column("number of items", source=True, nullable=True, ge=1)
+    purchase_value: T.DecimalType(18, 2) = column("value of the whole transaction, not of one item", source=True, ge=0)
+
+    class Config:
+        metadata = facts(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)
+
+
+class PurchaseExtraInfo(MarketplaceEvent):
+    """Change events of a purchase's extra information: the subsidiary that made the sale."""
+
+    subsidiary: T.StringType = column("subsidiary that made the sale", source=True)
+
+    class Config:
+        metadata = facts(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)
+
+
+LandedPurchase = landed_contract("LandedPurchase", Purchase)
+LandedProductItem = landed_contract("LandedProductItem", ProductItem)
+LandedPurchaseExtraInfo = landed_contract("LandedPurchaseExtraInfo", PurchaseExtraInfo)
+
+
+class Gmv(Contract):
+    """The ledger of GMV: from `effective_date` on, this is the figure. Rows are only ever appended."""
+
+    gmv_date: T.DateType = column("day of the GMV: the release date", action=Action.FAIL)
+    subsidiary: T.StringType = column("subsidiary; unknown until it is told", action=Action.FAIL)
+    product_id: T.LongType = column("product", action=Action.FAIL)
+    gmv: T.DecimalType(28, 2) = column("sum of the value of released purchases", ge=0, action=Action.FAIL)
+    purchases: T.LongType = column("number of released purchases", ge=0, action=Action.FAIL)
+    effective_date: T.DateType = column("first day on which this is the figure", action=Action.FAIL)
+    version: T.IntegerType = column("number of the figure of this key, from 1", ge=1, action=Action.FAIL)
+    reason: T.StringType = column(
+        "new, or restatement of a closed day", isin=["new", "restatement"], action=Action.FAIL
+    )
+    feed_day: T.DateType = column("feed day whose publication appended the row", action=Action.FAIL)
+    run_id: T.StringType = column("run that appended the row", action=Action.FAIL)
+    processed_at: T.TimestampType = column("when the run appended the row", action=Action.FAIL)
+
+    class Config:
+        metadata = facts(owners=OWNERS, key=("gmv_date", "subsidiary", "product_id", "effective_date", "version"))
+
+    @row_rule(dimension=Dimension.INTEGRITY, action=Action.FAIL)
+    def value_has_purchases(cls) -> str:
+        """Where there is no purchase there is no value."""
+        return "purchases > 0 OR gmv = 0"
+
+
+class GmvCurrent(Contract):
+    """The current figures of GMV, one row per day, subsidiary and product: for people who know little SQL."""
+
+    gmv_date: T.DateType = column("day of the GMV: the release date", action=Action.FAIL)
+    subsidiary: T.StringType = column("subsidiary", action=Action.FAIL)
+    product_id: T.LongType = column("product", action=Action.FAIL)
+    gmv: T.DecimalType(28, 2) = column("current GMV", ge=0, action=Action.FAIL)
+    purchases: T.LongType = column("released purchases", ge=0, action=Action.FAIL)
+    effective_date: T.DateType = column("first day on which this is the figure", action=Action.FAIL)
+    version: T.IntegerType = column("number of the figure of this key", ge=1, action=Action.FAIL)
+
+    class Config:
+        metadata = facts(owners=OWNERS, key=("gmv_date", "subsidiary", "product_id"))

@@ -1,0 +1,70 @@
+"""What is in quarantine, and another try for it."""
+
+from datetime import date
+
+from lakehouse_assets.cli.output import Rows
+from lakehouse_assets.platform.days import ranges, write_days
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.serving.query import known_tables, query
+from lakehouse_assets.settings import Settings
+
+SUFFIX = "__quarantine"
+
+
+def _tables(settings: Settings, table: str | None) -> list[str]:
+    """SQL names of the quarantines that exist, or of the one asked for (if it exists)."""
+    found = [name for name in known_tables(settings) if name.endswith(SUFFIX)]
+    if table is None:
+        return found
+    wanted = ".".join(TableKey.parse(table).parts) + SUFFIX
+    return [name for name in found if name == wanted]
+
+
+def counts(settings: Settings, table: str | None, day: date | None) -> Rows:
+    """Quarantined rows by table, feed day and rule. A row that broke two rules counts for each."""
+    result: list[tuple[object, ...]] = []
+    for name in _tables(settings, table):
+        statement = f"""
+            SELECT feed_day, unnest(rules) AS rule, count(*) FROM {name}
+            WHERE coalesce(feed_day = ?, true) GROUP BY ALL ORDER BY ALL
+        """  # noqa: S608  (the name is one of the lake's folders)
+        result += [(name.removesuffix(SUFFIX), *row) for row in query(settings, statement, [day]).rows]
+    return Rows(("table", "feed_day", "rule", "rows"), result)
+
+
+def rows(settings: Settings, table: str | None, day: date | None) -> Rows:
+    """The quarantined rows, whole, with their rules, file, row number and feed day."""
+    result: list[tuple[object, ...]] = []
+    for name in _tables(settings, table):
+        statement = f"""
+            SELECT feed_day, array_to_string(rules, ', '), source_file, row_number, row FROM {name}
+            WHERE coalesce(feed_day = ?, true) ORDER BY feed_day, source_file, row_number
+        """  # noqa: S608
+        result += [(name.removesuffix(SUFFIX), *row) for row in query(settings, statement, [day]).rows]
+    return Rows(("table", "feed_day", "rules", "source_file", "row_number", "row"), result)
+
+
+def retry(settings: Settings, table: str, day: date | None) -> Rows:
+    """Run the quarantined days of a table again, as Dagster runs. Returns the counts before and after, per range of days."""
+    key = TableKey.parse(table)
+    before = {row[1]: row[3] for row in _per_day(settings, key, day)}
+    if not before:
+        raise LakehouseError(f"{key} has nothing in quarantine{f' on {day}' if day else ''}.")
+    from lakehouse_assets.ops.runs import materialize_range
+
+    result = []
+    for part in ranges(before):
+        run_id = materialize_range(key, part)
+        after = {row[1]: row[3] for row in _per_day(settings, key, day)}
+        was, still = (sum(found.get(d, 0) for d in part) for found in (before, after))
+        result.append((str(key), write_days(list(part)), was, still, was - still, run_id))
+    return Rows(("table", "feed_days", "rows_before", "rows_still", "rows_moved", "run"), result)
+
+
+def _per_day(settings: Settings, key: TableKey, day: date | None) -> list[tuple[str, date, str, int]]:
+    found: dict[date, int] = {}
+    for name in _tables(settings, str(key)):
+        statement = f"SELECT feed_day, count(*) FROM {name} WHERE coalesce(feed_day = ?, true) GROUP BY 1"  # noqa: S608
+        found |= dict(query(settings, statement, [day]).rows)  # type: ignore[arg-type]
+    return [(str(key), feed_day, "", rows) for feed_day, rows in sorted(found.items())]

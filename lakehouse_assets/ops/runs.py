@@ -1,0 +1,27 @@
+"""Run a range of days of a table in this process, as a Dagster run with its events in the instance."""
+
+import dagster as dg
+
+from lakehouse_assets.platform.days import DayRange
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.table import TableKey
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+def materialize_range(key: TableKey, days: DayRange) -> str:
+    """Materialize these days of one table. Returns the run id. Raises LakehouseError when the run failed."""
+    from lakehouse_assets.definitions import definitions
+
+    job = definitions.resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.get() as instance:
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(key.parts)],
+            tags={RANGE_START: str(days.first), RANGE_END: str(days.last)},
+            raise_on_error=False,
+        )
+    if not result.success:
+        raise LakehouseError(f"Run {result.run_id} of {key} {days} failed; see it in Dagster's UI.")
+    return result.run_id

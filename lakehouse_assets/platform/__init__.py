@@ -1,0 +1,1 @@
+"""The platform: days, contracts, writing, lineage. Knows no domain."""

@@ -1,0 +1,137 @@
+"""Declared tables as Dagster assets. Everything here follows from the declaration; nothing of a domain is written here."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.checks import check_specs
+from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.io import EVENTS_ARE_OURS, TABLE_TAG
+from lakehouse_assets.platform.table import LANDING_LAYER, Read, Span, Table, TableKey
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+IO_MANAGER_KEY = "delta"
+WHOLE_PAST = -36_500
+"""Offset, in days, by which a read `through` a day is mapped to partitions: further back than any first day."""
+
+
+def asset_key(key: TableKey) -> dg.AssetKey:
+    """The asset key of a table."""
+    return dg.AssetKey(key.parts)
+
+
+def partitions(first_day: date) -> dg.DailyPartitionsDefinition:
+    """Feed days from a domain's first day through the open day, in UTC."""
+    return dg.DailyPartitionsDefinition(start_date=first_day.isoformat(), timezone="UTC", end_offset=1)
+
+
+def partition_mapping(read: Read) -> dg.PartitionMapping:
+    """Which days of an input a day depends on."""
+    match read.span:
+        case Span.DAY:
+            return dg.IdentityPartitionMapping()
+        case Span.LAST:
+            offset = 1 - read.days
+        case Span.THROUGH:
+            offset = WHOLE_PAST
+    return dg.TimeWindowPartitionMapping(start_offset=offset, allow_nonexistent_upstream_partitions=True)
+
+
+def asset_spec(table: Table, days: dg.PartitionsDefinition) -> dg.AssetSpec:
+    """The spec of a table's asset: what the catalog of the UI shows."""
+    contract = table.compiled
+    return dg.AssetSpec(
+        key=asset_key(table.key),
+        deps=[dg.AssetDep(asset_key(r.table), partition_mapping=partition_mapping(r)) for r in table.reads.values()],
+        description=contract.description,
+        group_name=table.key.domain,
+        kinds={"deltalake", "pyspark", table.key.layer},
+        owners=list(contract.owners),
+        code_version=code_version(table),
+        partitions_def=days,
+        metadata={
+            "dagster/column_schema": contract.dagster_columns(),
+            "dagster/table_name": ".".join(table.key.parts),
+        },
+    )
+
+
+def landing_spec(table: Table, days: dg.PartitionsDefinition) -> dg.AssetSpec | None:
+    """The files that a bronze table is made of, as an external asset: `lakehouse land` writes them."""
+    if table.landing is None or table.source is None:
+        return None
+    return dg.AssetSpec(
+        key=asset_key(table.landing),
+        description=f"Files landed by `lakehouse land {table.key.domain}/{table.key.name} FILE…`, by feed day.",
+        group_name=table.key.domain,
+        kinds={"file"},
+        partitions_def=days,
+    )
+
+
+def build_asset(table: Table, days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    """The asset of a table; its companions are outputs of the same step."""
+    made = (table, *table.companions)
+    checks = [spec for one in made for spec in check_specs(one, days)]
+
+    @dg.multi_asset(
+        name="__".join(table.key.parts),
+        outs={
+            one.key.name: dg.AssetOut.from_spec(_without_deps(asset_spec(one, days)), io_manager_key=IO_MANAGER_KEY)
+            for one in made
+        },
+        ins={
+            name: dg.AssetIn(
+                asset_key(r.table), partition_mapping=partition_mapping(r), input_manager_key=IO_MANAGER_KEY
+            )
+            for name, r in table.reads.items()
+        },
+        internal_asset_deps={one.key.name: _upstream(one) for one in made},
+        partitions_def=days,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=checks,
+        required_resource_keys={IO_MANAGER_KEY},
+        op_tags={TABLE_TAG: str(table.key)},
+    )
+    def compute(context: dg.AssetExecutionContext, **inputs: "DataFrame") -> Iterator[Any]:
+        yield dg.Output(table(**inputs), output_name=table.key.name, metadata=EVENTS_ARE_OURS)
+        for companion in table.companions:
+            manager = getattr(context.resources, IO_MANAGER_KEY)
+            frames = {name: manager.read_newest(read.table) for name, read in companion.reads.items()}
+            yield dg.Output(companion(**frames), output_name=companion.key.name, metadata=EVENTS_ARE_OURS)
+        for spec in checks:
+            yield dg.Output(None, output_name=spec.get_python_identifier())
+
+    return compute
+
+
+def _without_deps(spec: dg.AssetSpec) -> dg.AssetSpec:
+    return spec.replace_attributes(deps=[])
+
+
+def _upstream(table: Table) -> set[dg.AssetKey]:
+    return {asset_key(read.table) for read in table.reads.values()}
+
+
+def build_assets(catalog: Catalog, first_days: dict[str, date]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """The assets of all tables and of the files they are made of. `first_days`: the first feed day of each domain."""
+    days = {domain: partitions(first) for domain, first in first_days.items()}
+    companions = {companion.key for table in catalog.tables for companion in table.companions}
+    built: list[dg.AssetsDefinition | dg.AssetSpec] = []
+    for table in catalog.tables:
+        if table.key in companions:
+            continue
+        of_domain = days[table.key.domain]
+        built.append(build_asset(table, of_domain))
+        landing = landing_spec(table, of_domain)
+        if landing is not None:
+            built.append(landing)
+    return built
+
+
+__all__ = ["LANDING_LAYER", "asset_key", "build_assets", "partitions"]

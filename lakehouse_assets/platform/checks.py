@@ -1,0 +1,169 @@
+"""The three checks that every table has, per day: `contract` and `conservation` block, `freshness` warns."""
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
+
+from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
+from lakehouse_assets.platform.table import Table, TableKey
+
+if TYPE_CHECKING:
+    from lakehouse_assets.platform.contract import CompiledContract
+
+CONTRACT, CONSERVATION, FRESHNESS = "contract", "conservation", "freshness"
+SAMPLE_RULES = 20
+
+DESCRIPTIONS = {
+    CONTRACT: "Every rule of the table's contract, by quality dimension. Blocks what reads the day.",
+    CONSERVATION: "Rows in = rows kept + rows quarantined + exact duplicates removed. Blocks what reads the day.",
+    FRESHNESS: "The newest record of the day lies within the declared time of the day's end. By data, not by run time.",
+}
+
+
+def check_specs(table: Table, partitions: dg.PartitionsDefinition) -> list[dg.AssetCheckSpec]:
+    """The specs of a table's checks, partitioned as the table is."""
+    return [
+        dg.AssetCheckSpec(
+            name=name,
+            asset=dg.AssetKey(table.key.parts),
+            description=description,
+            blocking=name != FRESHNESS,
+            partitions_def=partitions,
+        )
+        for name, description in DESCRIPTIONS.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """Whether a day's data are as new as declared, and what there is."""
+
+    passed: bool
+    description: str
+    newest: datetime | None
+    lag: timedelta | None
+
+
+def freshness(contract: "CompiledContract", day: DayOutcome) -> Freshness:
+    """Compare the newest event time among the day's rows with the end of the feed day."""
+    if contract.event_time is None or contract.fresh_within is None:
+        return Freshness(True, "The table declares no event time.", None, None)
+    if day.newest is None:
+        return Freshness(False, f"No record arrived on {day.day}.", None, None)
+    lag = datetime.combine(day.day + timedelta(days=1), time.min) - day.newest
+    passed = lag <= contract.fresh_within
+    return Freshness(passed, f"The newest record is {lag} older than the end of the day.", day.newest, lag)
+
+
+def evaluations(
+    contract: "CompiledContract",
+    outcome: Outcome,
+    day: DayOutcome,
+    target: AssetCheckEvaluationTargetMaterializationData | None = None,
+) -> list[dg.AssetCheckEvaluation]:
+    """The day's three check results, as Dagster events."""
+    key = dg.AssetKey(outcome.table.parts)
+    fresh = freshness(contract, day)
+    rows = day.rows
+    reasons = "; ".join(day.reasons)
+    broken = [rule for rule in day.rules if rule.failed]
+    contract_metadata: dict[str, dg.MetadataValue] = {
+        "rules": _rules_table(day),
+        "rows": dg.MetadataValue.int(rows.rows_in),
+        "rules_broken": dg.MetadataValue.int(len(broken)),
+        "sql": dg.MetadataValue.md(_sql(outcome.table, contract, day)),
+    }
+    for rule in broken[:SAMPLE_RULES]:
+        found = day.samples.get(rule.rule)
+        if found:
+            contract_metadata[f"samples: {rule.rule}"] = dg.MetadataValue.json(found)
+    return [
+        dg.AssetCheckEvaluation(
+            asset_key=key,
+            check_name=CONTRACT,
+            passed=all(rule.passed for rule in day.rules) and not (day.status is Status.FAILED and day.conserved),
+            description=reasons
+            or (f"{rows.quarantined} of {rows.rows_in} rows in quarantine" if rows.quarantined else None),
+            metadata=contract_metadata,
+            blocking=True,
+            partition=str(day.day),
+            target_materialization_data=target,
+        ),
+        dg.AssetCheckEvaluation(
+            asset_key=key,
+            check_name=CONSERVATION,
+            passed=day.conserved,
+            description=f"{rows.rows_in} in = {rows.kept} kept + {rows.quarantined} quarantined + {rows.duplicates} duplicates",
+            metadata={
+                "rows_in": rows.rows_in,
+                "kept": rows.kept,
+                "quarantined": rows.quarantined,
+                "duplicates": rows.duplicates,
+            },
+            blocking=True,
+            partition=str(day.day),
+            target_materialization_data=target,
+        ),
+        dg.AssetCheckEvaluation(
+            asset_key=key,
+            check_name=FRESHNESS,
+            passed=fresh.passed,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=fresh.description,
+            metadata={"newest": str(fresh.newest)} if fresh.newest else {},
+            blocking=False,
+            partition=str(day.day),
+            target_materialization_data=target,
+        ),
+    ]
+
+
+def _rules_table(day: DayOutcome) -> dg.MetadataValue:
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {
+                    "dimension": rule.dimension.value,
+                    "rule": rule.rule,
+                    "action": rule.action.value,
+                    "rows": rule.rows,
+                    "failed": rule.failed,
+                    "rate": round(rule.rate, 6),
+                    "passed": rule.passed,
+                }
+            )
+            for rule in day.rules
+        ],
+        schema=dg.TableSchema(
+            columns=[
+                dg.TableColumn("dimension", "string"),
+                dg.TableColumn("rule", "string"),
+                dg.TableColumn("action", "string"),
+                dg.TableColumn("rows", "int"),
+                dg.TableColumn("failed", "int"),
+                dg.TableColumn("rate", "float"),
+                dg.TableColumn("passed", "bool"),
+            ]
+        ),
+    )
+
+
+def _sql(table: TableKey, contract: "CompiledContract", day: DayOutcome) -> str:
+    """For each broken rule, the query that lists its rows: `lakehouse sql "…"` runs it."""
+    lines = []
+    actions = {rule.name: rule for rule in contract.rules}
+    for result in day.rules:
+        rule = actions.get(result.rule)
+        if not result.failed or rule is None:
+            continue
+        if result.action.value == "quarantine" and day.status is Status.COMMITTED:
+            source = f"{'.'.join(table.parts)}__quarantine"
+            lines.append(f"select * from {source} where feed_day = '{day.day}' and list_contains(rules, '{rule.name}')")
+        else:
+            lines.append(f"select * from {'.'.join(table.parts)} where feed_day = '{day.day}' and ({rule.sql})")
+    return "\n".join(f"```sql\n{line}\n```" for line in lines) or "No rule was broken."

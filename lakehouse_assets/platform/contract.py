@@ -1,0 +1,210 @@
+"""What is known of a table, written once: a pandera model from which schema, rules, checks and docs are compiled.
+
+class Purchase(Contract):
+    \"\"\"Purchases as the marketplace reports them.\"\"\"
+
+    purchase_id: T.LongType = column("purchase", source=True)
+    value: T.DecimalType(18, 2) = column("total in BRL", source=True, nullable=True, ge=0)
+
+    class Config:
+        metadata = facts(key=("purchase_id",), owners=("team:gmv",))
+
+    @row_rule("a purchase of nothing has no value")
+    def value_has_purchase(cls) -> str:
+        return "purchase_id > 0 OR value = 0"
+"""
+
+import inspect
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandera.pyspark as pa
+import pyspark.sql.types as T
+
+from lakehouse_assets.platform.check_sql import KEYWORDS
+from lakehouse_assets.platform.compiled import (
+    FACTS,
+    ColumnFacts,
+    CompiledContract,
+    RowRule,
+    TableFacts,
+    compile_contract,
+)
+from lakehouse_assets.platform.rules import Action, ContractError, Dimension, Rate, Rule
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+__all__ = [
+    "Action",
+    "CompiledContract",
+    "Contract",
+    "ContractError",
+    "Dimension",
+    "Rate",
+    "Rule",
+    "column",
+    "compile_contract",
+    "facts",
+    "landed_contract",
+    "row_rule",
+]
+
+PROVENANCE = ("source_file", "row_number", "feed_day", "landing")
+
+
+class Contract(pa.DataFrameModel):
+    """Base of every table's contract. The docstring of a contract is the table's description."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Compile the contract where it is written, so that a mistake in it is an error there. Raises ContractError."""
+        metadata = getattr(cls.__dict__.get("Config"), "metadata", None) or {}
+        if FACTS in metadata:
+            cls.Config.unique = list(metadata[FACTS].key) or None
+        super().__init_subclass__(**kwargs)
+        compile_contract(cls)
+
+    @classmethod
+    def compiled(cls) -> CompiledContract:
+        """This contract, compiled."""
+        return compile_contract(cls)
+
+    @classmethod
+    def _build_columns(cls, fields: Any, checks: Any) -> Any:
+        columns = super()._build_columns(fields, checks)
+        for name, (annotation, _) in fields.items():
+            if annotation.arg is T.TimestampNTZType or isinstance(annotation.arg, T.TimestampNTZType):
+                columns[name].checks = [_without_zone(check) for check in columns[name].checks]
+        return columns
+
+
+def _without_zone(check: pa.Check) -> pa.Check:
+    """Pandera's check for TIMESTAMP_NTZ, a type that its checks refuse: the same code, without their test of types."""
+
+    def literal(value: Any) -> Any:
+        from pyspark.sql import functions as F
+
+        return F.lit(value.isoformat(sep=" ")).cast("timestamp_ntz") if isinstance(value, datetime) else value
+
+    def run(data: Any, **given: Any) -> bool:
+        from pandera.backends.pyspark import builtin_checks
+
+        judge = getattr(builtin_checks, check.name).__wrapped__
+        many = (list, tuple, set, frozenset)
+        return judge(
+            data, **{k: [literal(i) for i in v] if isinstance(v, many) else literal(v) for k, v in given.items()}
+        )
+
+    return pa.Check(run, name=check.name, error=check.error, statistics=check.statistics, **check._check_kwargs)
+
+
+def column(
+    description: str,
+    *,
+    nullable: bool = False,
+    source: bool = False,
+    action: Action = Action.QUARANTINE,
+    tolerate: Rate | None = None,
+    dimension: Dimension | None = None,
+    pii: bool = False,
+    decimal_mark: Literal[".", ","] | None = None,
+    **checks: Any,
+) -> Any:
+    """Declare a column; `checks` are pandera's: eq ne gt ge lt le in_range isin notin str_matches str_length ….
+
+    `source`: it comes from the source's file. `action`: what becomes of a row whose value breaks a check; one that
+    is missing or malformed cannot be stored, so WARN means QUARANTINE there. `decimal_mark`: how the source writes
+    decimals, where that is known: without it `1.234` is ambiguous and malformed. Raises ContractError.
+    """
+    unknown = sorted(set(checks) - KEYWORDS)
+    if unknown:
+        raise ContractError(f"{unknown[0]!r} is no check of a column; there are {', '.join(sorted(KEYWORDS))}.")
+    if not description.strip():
+        raise ContractError("A column needs a description: it is all that many readers will know of it.")
+    said = ColumnFacts(action, tolerate or Rate(), dimension, pii, source, decimal_mark)
+    return pa.Field(nullable=nullable, description=description, metadata={FACTS: said}, **checks)
+
+
+def facts(
+    *,
+    key: tuple[str, ...] = (),
+    event_time: str | None = None,
+    fresh_within: timedelta | None = None,
+    owners: tuple[str, ...] = (),
+    key_action: Action = Action.QUARANTINE,
+    key_tolerate: Rate | None = None,
+) -> dict[str, TableFacts]:
+    """What a table says of itself, for `Config.metadata`. A key is unique within a feed day and never NULL."""
+    return {FACTS: TableFacts(tuple(key), event_time, fresh_within, tuple(owners), key_action, key_tolerate or Rate())}
+
+
+def row_rule(
+    description: str | None = None,
+    *,
+    dimension: Dimension = Dimension.VALIDITY,
+    action: Action = Action.QUARANTINE,
+    tolerate: Rate | None = None,
+) -> Callable[[Callable[..., Any]], Any]:
+    """Declare a rule over several columns: a method that gives what is TRUE for a good row (NULL counts as good).
+
+    It returns SQL (`-> str`), or a Spark Column (`-> Column`) where SQL will not do; the return annotation says which,
+    because a Column exists only while Spark is connected. Pandera sees the rule as a check of the frame.
+    """
+
+    def declare(method: Callable[..., Any]) -> Any:
+        fine = getattr(method, "__func__", method)
+        returns = inspect.get_annotations(fine).get("return")
+        returns = getattr(returns, "__name__", returns)
+        if returns not in ("str", "Column"):
+            raise ContractError(f"{fine.__qualname__}: say what it returns, `-> str` for SQL or `-> Column`.")
+
+        def judge(cls: type[Contract], frame: "DataFrame") -> bool:
+            from pyspark.sql import functions as F
+
+            good = F.expr(fine(cls)) if returns == "str" else fine(cls)
+            return frame.where(~good).limit(1).count() == 0
+
+        judge.__name__, judge.__doc__ = fine.__name__, fine.__doc__
+        said = description or inspect.getdoc(fine) or fine.__name__.replace("_", " ")
+        checked = pa.dataframe_check(judge)
+        checked.__row_rule__ = RowRule(fine, returns == "str", dimension, action, tolerate or Rate(), said)  # type: ignore[attr-defined]
+        return checked
+
+    return declare
+
+
+@cache
+def landed_contract(name: str, typed: type[Contract]) -> type[Contract]:
+    """The contract of the landed rows of a typed table: its source columns as text, and where each row came from.
+
+    Raises ContractError when no column of `typed` comes from a source.
+    """
+    of = compile_contract(typed)
+    if not of.source_columns:
+        raise ContractError(f"{typed.__name__}: no column has source=True, so there is nothing to land.")
+    clash = sorted(set(of.source_columns) & set(PROVENANCE))
+    if clash:
+        raise ContractError(
+            f"{typed.__name__}: {clash[0]} is a column of every landed table; the source may not have it."
+        )
+    body: dict[str, Any] = {
+        "__module__": typed.__module__,
+        "__doc__": f"As it came, as text: {of.description}",
+        "__annotations__": dict.fromkeys(of.source_columns, T.StringType),
+        "Config": type("Config", (), {"metadata": facts(owners=of.owners)}),
+    }
+    for source in of.source_columns:
+        body[source] = column(of.comments[source], nullable=True, source=True, pii=source in of.pii)
+    types = (T.StringType, T.LongType, T.DateType, T.IntegerType)
+    says = (
+        "landed file",
+        "row of that file, from 1",
+        "day on which the source delivered it",
+        "number of the feed day's landing",
+    )
+    for provenance, kind, said in zip(PROVENANCE, types, says, strict=True):
+        body["__annotations__"][provenance] = kind
+        body[provenance] = column(said, action=Action.FAIL, dimension=Dimension.SCHEMA)
+    return type(name, (Contract,), body)

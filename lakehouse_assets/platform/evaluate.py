@@ -1,0 +1,233 @@
+"""All rules of a table in one pass: mark every row, count per day, and take good and bad rows apart.
+
+The caller persists what `mark` returns: counting, keeping, quarantining and sampling each read it.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import date
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from lakehouse_assets.platform.compiled import KEY_RULE, MALFORMED, CompiledContract
+from lakehouse_assets.platform.conform import check_conforms
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.row_json import ROW
+from lakehouse_assets.platform.rules import Action, Rule
+from lakehouse_assets.platform.verdict import DayCounts, DayVerdict, RuleResult, verdict
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+__all__ = [
+    "CompiledContract",
+    "DayCounts",
+    "DayVerdict",
+    "RuleResult",
+    "count_per_day",
+    "kept",
+    "mark",
+    "quarantined",
+    "samples",
+    "verdict",
+]
+
+DAY, DUPLICATE, BROKEN = "feed_day", "_duplicate", "_broken"
+LANDED_ORDER = ("version", "source_file", "row_number")
+RUN_COLUMNS = frozenset({"processed_at", "processed_date", "run_id"})  # differ from run to run, so no part of a digest
+
+
+class MissingDay(LakehouseError):
+    """Rows without a feed day belong to no partition."""
+
+
+def mark(candidate: "DataFrame", contract: CompiledContract, *, duplicates_of: tuple[str, ...] | None) -> "DataFrame":
+    """The candidate rows with `_duplicate` (boolean) and `_broken` (array<string>: the rules the row broke).
+
+    Of rows equal in `duplicates_of` all but the first (by version, source file, row number) are duplicates, and no rule
+    is asked of them. Of rows with the same key in a feed day one stays, by preference one that no other rule expels.
+    Raises ContractMismatch if columns are missing or of another type.
+    """
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    check_conforms(candidate.schema, contract)
+    columns = candidate.columns
+    order = _order(columns, contract)
+    duplicate = F.lit(False)
+    if duplicates_of:
+        duplicate = F.row_number().over(Window.partitionBy(*duplicates_of).orderBy(*order)) > 1
+    asked = [
+        rule
+        for rule in contract.rules
+        if rule.name != KEY_RULE and (MALFORMED in columns or not rule.name.endswith(":parses"))
+    ]
+    marked = candidate.select("*", duplicate.alias(DUPLICATE)).select("*", _broken_rules(asked).alias(BROKEN))
+    if not contract.key or (duplicates_of and set(duplicates_of) <= {DAY, *contract.key}):
+        return marked
+    same_key = Window.partitionBy(DAY, *contract.key).orderBy(DUPLICATE, _leaves(contract), *order)
+    known = [F.col(name).isNotNull() for name in contract.key]
+    ranked = marked.select("*", F.row_number().over(same_key).alias("_rank"))
+    clash = reduce(lambda a, b: a & b, known, ~F.col(DUPLICATE) & (F.col("_rank") > 1))
+    broken = F.when(clash, F.array_append(BROKEN, KEY_RULE)).otherwise(F.col(BROKEN))
+    return ranked.select(*columns, DUPLICATE, broken.alias(BROKEN))
+
+
+def _order(columns: Collection[str], contract: CompiledContract) -> list["Column"]:
+    """Which row comes first: as landed, else by all values, so that the same rows give the same first one."""
+    from pyspark.sql import functions as F
+
+    landed = [name for name in LANDED_ORDER if name in columns]
+    values = [f.name for f in contract.spark_schema if f.dataType.typeName() != "map"] if len(landed) < 3 else []
+    return [F.col(name) for name in dict.fromkeys([*landed, *values])]
+
+
+def _broken_rules(rules: Collection[Rule]) -> "Column":
+    """Names of the rules a row breaks. Nearly no row breaks any: names are looked for only where one `OR` of all is true.
+
+    (60 rules on 2 million rows: a third of the time that filtering an array of all of them takes.)
+    """
+    from pyspark.sql import functions as F
+
+    none = F.array().cast("array<string>")
+    if not rules:
+        return none
+    text = " OR ".join(f"({rule.sql})" for rule in rules if rule.fine is None)
+    conditions = [*([F.expr(text)] if text else []), *[rule.condition() for rule in rules if rule.fine is not None]]
+    names = F.array_compact(F.array(*[F.when(rule.condition(), F.lit(rule.name)) for rule in rules]))
+    any_broken = reduce(lambda a, b: a | b, conditions)
+    return F.when(~F.col(DUPLICATE) & any_broken, names).otherwise(none)
+
+
+def _leaves(contract: CompiledContract) -> "Column":
+    """Whether a marked row goes to quarantine."""
+    from pyspark.sql import functions as F
+
+    expelling = [rule.name for rule in contract.rules if rule.action is Action.QUARANTINE]
+    if not expelling:
+        return F.lit(False)
+    return (F.size(BROKEN) > 0) & F.arrays_overlap(BROKEN, F.array(*map(F.lit, expelling)))
+
+
+def count_per_day(marked: "DataFrame", contract: CompiledContract) -> dict[date, DayCounts]:
+    """Counts of each feed day that has rows, in one Spark action. Raises MissingDay.
+
+    Rows are first counted by day and by what they broke, so that the cost does not grow with the number of rules.
+    """
+    from pyspark.sql import functions as F
+
+    newest = (
+        F.col(contract.event_time).cast("timestamp_ntz") if contract.event_time else F.lit(None).cast("timestamp_ntz")
+    )
+    digest = _hash(contract)
+    groups = marked.groupBy(DAY, DUPLICATE, BROKEN).agg(
+        F.count("*").alias("n"),
+        F.max(newest).alias("newest"),
+        F.sum(F.shiftrightunsigned(digest, 32)).alias("high"),  # halves, because a sum of 64 bits overflows
+        F.sum(digest.bitwiseAND(F.lit(2**32 - 1))).alias("low"),
+    )
+    leaves, duplicate = _leaves(contract), F.col(DUPLICATE)
+    stays = ~duplicate & ~leaves
+
+    def rows(where: "Column") -> "Column":
+        return F.sum(F.when(where, F.col("n")).otherwise(0))
+
+    named = [rows(F.array_contains(BROKEN, rule.name)).alias(f"rule_{i}") for i, rule in enumerate(contract.rules)]
+    days = groups.groupBy(DAY).agg(
+        F.sum("n").alias("rows"),
+        rows(duplicate).alias("duplicates"),
+        rows(~duplicate & leaves).alias("quarantined"),
+        rows(stays).alias("kept"),
+        F.max(F.when(stays, F.col("newest"))).alias("newest"),
+        *[F.sum(F.when(stays, F.col(half)).otherwise(0)).alias(half) for half in ("high", "low")],
+        *named,
+    )
+    found = {row[DAY]: row for row in days.collect()}
+    if None in found:
+        raise MissingDay(
+            f"{contract.name}: {found[None]['rows']} rows have no {DAY}; a transformation must set it on every row."
+        )
+    return {
+        day: DayCounts(
+            rows=row["rows"],
+            duplicates=row["duplicates"],
+            quarantined=row["quarantined"],
+            kept=row["kept"],
+            broken={rule.name: row[f"rule_{i}"] for i, rule in enumerate(contract.rules)},
+            newest=row["newest"],
+            digest=f"{((row['high'] << 32) + row['low']) % 2**64:016x}",
+        )
+        for day, row in sorted(found.items())
+    }
+
+
+def _hash(contract: CompiledContract) -> "Column":
+    """A row as 64 bits. Spark's hash passes over NULL, so which columns are NULL is hashed beside them."""
+    from pyspark.sql import functions as F
+
+    fields = [field for field in contract.spark_schema if field.name not in RUN_COLUMNS]
+    values = [F.to_json(f.name) if f.dataType.typeName() == "map" else F.col(f.name) for f in fields]
+    return F.xxhash64(*values, *[F.isnull(field.name) for field in fields if field.nullable])
+
+
+def kept(marked: "DataFrame", contract: CompiledContract) -> "DataFrame":
+    """The rows of the table: the contract's columns in its order, of its types."""
+    from pyspark.sql import functions as F
+
+    columns = [F.col(field.name).cast(field.dataType).alias(field.name) for field in contract.spark_schema]
+    return marked.where(~F.col(DUPLICATE) & ~_leaves(contract)).select(*columns)
+
+
+def quarantined(marked: "DataFrame", contract: CompiledContract) -> "DataFrame":
+    """The rows that leave the table: feed_day, rules, source_file, row_number, version (NULL if not landed), row (JSON)."""
+    from pyspark.sql import functions as F
+
+    landed = "source_file" in marked.columns
+
+    def of_landing(name: str, kind: str) -> "Column":
+        known = landed and name in marked.columns
+        return (F.col(name) if known else F.lit(None)).cast(kind).alias(name)
+
+    return marked.where(~F.col(DUPLICATE) & _leaves(contract)).select(
+        DAY,
+        F.col(BROKEN).alias("rules"),
+        of_landing("source_file", "string"),
+        of_landing("row_number", "bigint"),
+        of_landing("landing" if "landing" in marked.columns else "version", "int").alias("version"),
+        _row_json(marked.columns).alias("row"),
+    )
+
+
+def _row_json(columns: Collection[str], without: Collection[str] = ()) -> "Column":
+    """The row whole: as it came where it was parsed from text, else all its columns."""
+    from pyspark.sql import functions as F
+
+    if ROW in columns:
+        return F.col(ROW)
+    shown = [name for name in columns if not name.startswith("_") and name not in without]
+    return F.to_json(F.struct(*shown), {"ignoreNullFields": "false"})
+
+
+def samples(
+    marked: "DataFrame", contract: CompiledContract, rules: Collection[str], limit: int = 20
+) -> dict[tuple[date, str], list[dict[str, Any]]]:
+    """Up to `limit` rows per day and broken rule of `rules`, without columns marked as personal data; one Spark action."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    if not rules:
+        return {}
+    where_from = [name for name in LANDED_ORDER if name in marked.columns and ROW in marked.columns]
+    wanted = F.array_intersect(BROKEN, F.array(*map(F.lit, sorted(rules))))
+    row = _row_json(marked.columns, without=contract.pii)
+    broken = marked.where(F.size(BROKEN) > 0).select(
+        DAY, F.explode(wanted).alias("rule"), row.alias("row"), *where_from
+    )
+    first = Window.partitionBy(DAY, "rule").orderBy(*where_from, "row")
+    ranked = broken.select("*", F.row_number().over(first).alias("rank")).where(F.col("rank") <= limit)
+    found: dict[tuple[date, str], list[dict[str, Any]]] = {}
+    for line in sorted(ranked.collect(), key=lambda line: (line[DAY], line["rule"], line["rank"])):
+        values: Mapping[str, Any] = json.loads(line["row"])
+        shown = {name: value for name, value in values.items() if name not in contract.pii}
+        found.setdefault((line[DAY], line["rule"]), []).append(shown | {name: line[name] for name in where_from})
+    return found

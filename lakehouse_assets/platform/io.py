@@ -1,0 +1,141 @@
+"""The Spark + Delta I/O manager: inputs pinned when the step starts, outputs judged before they are committed.
+
+Dagster's own bookkeeping of a range (every day of it materialized, one check result for all) would be wrong as soon as one
+day is bad, and would give all days the same metadata. So the events are written here, one per day: see `events`.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster import DagsterEvent, DagsterEventType
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.checks import evaluations
+from lakehouse_assets.platform.events import materialization
+from lakehouse_assets.platform.materialize import Step, materialize
+from lakehouse_assets.platform.outcome import Outcome, Status
+from lakehouse_assets.platform.plan import Lake, Plan, make_plan
+from lakehouse_assets.platform.reader import read_input, read_table
+from lakehouse_assets.platform.table import Table, TableKey
+
+if TYPE_CHECKING:
+    from dagster._core.execution.context.system import StepExecutionContext
+    from pyspark.sql import DataFrame
+
+    from lakehouse_assets.platform.spark import SparkConnectResource
+
+# Tells Dagster to add no event of its own for an output. Internal to Dagster: used here only, and a test guards it.
+EVENTS_ARE_OURS = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
+
+
+TABLE_TAG = "lakehouse/table"
+"""Tag of the op that makes a declared table."""
+
+
+class DeltaIOManager(dg.IOManager):
+    """Loads pinned inputs and commits outputs of declared tables; other assets may load declared tables through it."""
+
+    def __init__(self, catalog: Catalog, spark: "SparkConnectResource", lake: Lake) -> None:
+        self._catalog = catalog
+        self._spark = spark
+        self._lake = lake
+        self._plans: dict[tuple[str, TableKey], Plan] = {}
+
+    def plan(self, step: "StepExecutionContext", table: Table) -> Plan:
+        """The plan of a step, made once."""
+        found = self._plans.get((step.step.key, table.key))
+        if found is None:
+            found = self._plans[step.step.key, table.key] = make_plan(self._lake, table, days_of(step))
+        return found
+
+    def load_input(self, context: dg.InputContext) -> "DataFrame":
+        """An input of a declared table as its plan pins it; for any other asset, the newest version of the table."""
+        step = context.step_context
+        declared = step.op_def.tags.get(TABLE_TAG)
+        if declared is None:
+            return self.read_newest(_key(context.asset_key))
+        plan = self.plan(step, self._catalog.table(TableKey.parse(declared)))
+        return read_input(self._spark.spark_session, self._lake, plan, context.name, self._catalog)
+
+    def read_newest(self, key: TableKey) -> "DataFrame":
+        """The newest version of a declared table."""
+        return read_table(self._spark.spark_session, self._lake, self._catalog.table(key), self._lake.version(key))
+
+    def handle_output(self, context: dg.OutputContext, obj: "DataFrame") -> Iterator[DagsterEvent]:
+        """Judge and commit the days, then yield their events. Raises dagster.Failure when no day could be made."""
+        step_context = context.step_context
+        table = self._catalog.table(_key(context.asset_key))
+        plan = self.plan(step_context, table)
+        step = Step(self._spark.spark_session, self._lake, self._catalog, step_context.run_id)
+        outcome = materialize(step, plan, obj)
+        yield from self._events(step_context, table, outcome)
+        self._report(step_context, outcome)
+
+    def _events(self, step: "StepExecutionContext", table: Table, outcome: Outcome) -> Iterator[DagsterEvent]:
+        key = dg.AssetKey(outcome.table.parts)
+        committed = outcome.with_status(Status.COMMITTED)
+        for day in committed:
+            yield DagsterEvent.asset_materialization(step, materialization(table, self._lake, outcome, day))
+        ids = step.instance.event_log_storage.get_latest_storage_id_by_partition(
+            key, DagsterEventType.ASSET_MATERIALIZATION, {str(day.day) for day in committed}
+        )
+        for day in outcome.days:
+            if day.status is Status.BLOCKED:
+                continue
+            target = ids.get(str(day.day)) if day.status is Status.COMMITTED else None
+            pointer = (
+                AssetCheckEvaluationTargetMaterializationData(
+                    storage_id=target, run_id=step.run_id, timestamp=outcome.finished.timestamp()
+                )
+                if target
+                else None
+            )
+            for evaluation in evaluations(table.compiled, outcome, day, pointer):
+                yield DagsterEvent.asset_check_evaluation(step, evaluation)
+
+    def _report(self, step: "StepExecutionContext", outcome: Outcome) -> None:
+        """Say which days were not made. A run in which no day could be made fails; otherwise the good days go on."""
+        bad = [day for day in outcome.days if day.status is not Status.COMMITTED]
+        if not bad:
+            return
+        lines = [f"{outcome.table} {day.day} {day.status.value}: {'; '.join(day.reasons)}" for day in bad]
+        if len(bad) == len(outcome.days):
+            raise dg.Failure(description="\n".join(lines[:20]), allow_retries=False)
+        for line in lines:
+            step.log.warning(line)
+
+
+def _key(asset: dg.AssetKey) -> TableKey:
+    return TableKey.parse("/".join(asset.path))
+
+
+def days_of(step: "StepExecutionContext") -> tuple[date, ...]:
+    """The days that a run was asked for: its partition, or its range of partitions."""
+    keys: list[str] = []
+    if step.has_partition_key:
+        keys = [step.partition_key]
+    elif step.has_partition_key_range:
+        output = step.step.step_outputs[0].name
+        keys = list(step.asset_partition_keys_for_output(output))
+    if not keys:
+        raise dg.Failure(description="A table is made by days: choose a partition or a range of them.")
+    return tuple(date.fromisoformat(key) for key in keys)
+
+
+def delta_io_manager(catalog: Catalog) -> dg.IOManagerDefinition:
+    """The I/O manager of these tables, on the session of resource `spark` and the roots of the settings."""
+
+    @dg.io_manager(required_resource_keys={"spark"})
+    def manager(context: Any) -> DeltaIOManager:
+        from lakehouse_assets.settings import settings
+
+        here = settings()
+        return DeltaIOManager(catalog, context.resources.spark, Lake(here.lake, here.landing))
+
+    return manager

@@ -1,0 +1,114 @@
+"""Journals: append-only Delta tables about the platform itself, written by delta-rs alone and read by anyone.
+
+`<domain>/audit` has a row per table, day and run; `ops/check_results` a row per table, day and rule. A journal has one
+writing engine (delta-rs), a data table has one (Spark): Delta on S3 needs that, and an append here costs no JVM.
+"""
+
+from collections.abc import Collection
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import QueryBuilder, write_deltalake
+
+from lakehouse_assets.platform.delta import commits, open_table
+
+INPUTS = pa.map_(pa.string(), pa.struct([("version", pa.int64()), ("days", pa.string())]))
+
+AUDIT = pa.schema(
+    [
+        ("table", pa.string()),
+        ("feed_day", pa.date32()),
+        ("run_id", pa.string()),
+        ("status", pa.string()),
+        ("started", pa.timestamp("us", tz="UTC")),
+        ("finished", pa.timestamp("us", tz="UTC")),
+        ("code_version", pa.string()),
+        ("input_versions", pa.string()),
+        ("base_version", pa.int64()),
+        ("output_version", pa.int64()),
+        ("rows_in", pa.int64()),
+        ("kept", pa.int64()),
+        ("quarantined", pa.int64()),
+        ("duplicates", pa.int64()),
+        ("restated", pa.int64()),
+        ("digest", pa.string()),
+    ]
+)
+
+CHECK_RESULTS = pa.schema(
+    [
+        ("table", pa.string()),
+        ("feed_day", pa.date32()),
+        ("run_id", pa.string()),
+        ("check", pa.string()),
+        ("rule", pa.string()),
+        ("dimension", pa.string()),
+        ("action", pa.string()),
+        ("rows", pa.int64()),
+        ("failed", pa.int64()),
+        ("passed", pa.bool_()),
+        ("blocking", pa.bool_()),
+        ("table_version", pa.int64()),
+        ("sql", pa.string()),
+        ("evaluated_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+COMMITTED, FAILED = "committed", "failed"
+
+
+def audit_path(lake: Path, domain: str) -> Path:
+    """Folder of a domain's audit."""
+    return lake / domain / "audit"
+
+
+def check_results_path(lake: Path) -> Path:
+    """Folder of the check results of all tables."""
+    return lake / "ops" / "check_results"
+
+
+def append(path: Path, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> None:
+    """Append rows in one commit; creates the journal on first use."""
+    write_deltalake(
+        str(path),
+        rows,
+        mode="append",
+        partition_by=list(partition_by) or None,
+        configuration={"delta.appendOnly": "true", "delta.checkpointInterval": "20"},
+    )
+
+
+def append_audit(lake: Path, domain: str, rows: pa.Table) -> None:
+    """Append to a domain's audit; failed days lie in a folder of their own, so that asking for them opens only those."""
+    append(audit_path(lake, domain), rows, partition_by=("status",))
+
+
+def failed_days(lake: Path, domain: str, name: str, table_path: Path) -> frozenset[date]:
+    """Days of a table whose newest verdict is a failed blocking check.
+
+    A failure counts until a later commit of the table holds the day: the commits are asked, not the audit, so that a
+    run killed between its commit and its audit row does not leave a repaired day blocked.
+    """
+    audit = open_table(audit_path(lake, domain))
+    if audit is None:
+        return frozenset()
+    # delta-rs's own engine: a pyarrow dataset of its files aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).
+    query = "SELECT \"table\", feed_day, base_version FROM audit WHERE status = 'failed'"
+    found = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all())
+    newest: dict[date, int] = {}
+    for row in found.to_pylist():
+        if row["table"] == name:
+            newest[row["feed_day"]] = max(row["base_version"], newest.get(row["feed_day"], -1))
+    if not newest:
+        return frozenset()
+    return frozenset(_not_repaired(newest, table_path))
+
+
+def _not_repaired(failures: dict[date, int], table_path: Path) -> Collection[date]:
+    open_failures = dict(failures)
+    for commit in commits(table_path, after=min(failures.values())):
+        for day in commit.note.days if commit.note else ():
+            if open_failures.get(day, commit.version) < commit.version:
+                del open_failures[day]
+    return open_failures

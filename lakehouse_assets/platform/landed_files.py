@@ -1,0 +1,223 @@
+"""Source files read as text: CSV, JSON lines and Parquet become one Arrow table of strings, or are refused whole."""
+
+import codecs
+import collections
+import csv
+import io
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.landed_json import BrokenLine, json_columns, nested_json
+
+TEXT = pa.large_string()  # 64-bit offsets: a column of one file may pass 2 GiB
+LONGEST_LINE = 16 * 1024 * 1024  # bytes; also pyarrow's block, which no row may exceed
+UTF8_BOM = codecs.BOM_UTF8
+
+
+class LandingError(LakehouseError):
+    """A file that cannot be landed, or a landed part that is not what was landed. Nothing was written."""
+
+
+def format_of(file: Path) -> str:
+    """Format a file's extension stands for: csv, json or parquet. Raises LandingError for any other extension."""
+    try:
+        return _EXTENSIONS[file.suffix.lower()]
+    except KeyError:
+        known = ", ".join(_EXTENSIONS)
+        raise LandingError(f"{file}: unknown kind of file {file.suffix!r}. Known extensions: {known}.") from None
+
+
+def read_rows(name: str, kind: str, data: bytes, columns: Sequence[str]) -> pa.Table:
+    """Rows of a source file, in file order, every column as text.
+
+    `data` holds the file's bytes, `kind` is what `format_of` said; the result has exactly `columns`, of type
+    large_string. Text stays as it came; JSON null and a missing JSON key are null. Raises LandingError.
+    """
+    if not data:
+        raise LandingError(f"{name}: the file is empty (0 bytes). A day without events still needs a header line.")
+    return _READERS[kind](name, data, tuple(columns)).combine_chunks()
+
+
+def _read_csv(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
+    _check_utf8(name, data)
+    _check_columns(name, _csv_header(name, data), columns)
+    if b'"' in data:  # pyarrow takes an unclosed quote, and text after a closing one, for one long value
+        _check_quotes(name, data)
+    if not data.endswith((b"\n", b"\r")):  # pyarrow does not take a header without a line end for a file of no rows
+        data += b"\n"
+    refused: list[pa_csv.InvalidRow] = []
+
+    def refuse(row: pa_csv.InvalidRow) -> str:
+        refused.append(row)
+        return "error"
+
+    try:
+        return pa_csv.read_csv(
+            pa.BufferReader(data),
+            # One thread: rows keep their numbers in errors, and quoted line ends forbid splitting blocks anyway.
+            read_options=pa_csv.ReadOptions(use_threads=False, block_size=LONGEST_LINE),
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(columns, TEXT), strings_can_be_null=False, include_columns=list(columns)
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if refused:
+            row = refused[0]
+            raise LandingError(
+                f"{name}: row {row.number - 1} has {row.actual_columns} columns, {row.expected_columns} are expected. "
+                "Values that hold a comma or a line end must be quoted."
+            ) from error
+        if "straddling object" in str(error):
+            raise _line_too_long(name) from error
+        raise LandingError(f"{name}: cannot be read as CSV: {error}") from error
+
+
+def _csv_header(name: str, data: bytes) -> list[str]:
+    lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    try:
+        return next((row for row in csv.reader(lines) if row), [])
+    except csv.Error as error:
+        raise LandingError(f"{name}: the header line cannot be read: {error}.") from error
+
+
+def _check_quotes(name: str, data: bytes) -> None:
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    reader = csv.reader(text, strict=True)
+    limit = csv.field_size_limit(LONGEST_LINE)
+    try:
+        collections.deque(reader, maxlen=0)
+    except csv.Error as error:
+        if "field limit" in str(error):
+            raise _line_too_long(name) from error
+        raise LandingError(
+            f"{name}: line {reader.line_num}: {error}; the record begins in line {_begin_of_broken_record(data)}. "
+            'A quoted value must end in a quote, and a quote inside it is written twice ("").'
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _begin_of_broken_record(data: bytes) -> int:
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), strict=True)
+    begin = 1
+    try:
+        for _ in reader:
+            begin = reader.line_num + 1
+    except csv.Error:
+        return begin
+    return begin
+
+
+def _read_json(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
+    _check_utf8(name, data)
+    body = data.removeprefix(UTF8_BOM)
+    if body.lstrip()[:1] == b"[":
+        raise LandingError(
+            f"{name}: a JSON array, but one object per line is expected (JSON lines). Convert with: jq -c '.[]'"
+        )
+    lines = []
+    for line in io.BytesIO(body):
+        if len(line) > LONGEST_LINE:
+            raise _line_too_long(name)
+        lines.append(line)
+    try:
+        values = json_columns(lines, columns)
+    except BrokenLine as error:
+        raise LandingError(
+            f"{name}: line {error.line}: {error.reason}. JSON lines hold one whole object per line "
+            "(jq -c . writes them)."
+        ) from error
+    return pa.table([pa.array(column, TEXT) for column in values], names=list(columns))
+
+
+def _read_parquet(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
+    except (pa.ArrowException, OSError) as error:
+        raise LandingError(
+            f"{name}: not a whole Parquet file ({str(error).splitlines()[0]}). Is it complete? Fetch it again."
+        ) from error
+    _check_columns(name, table.schema.names, columns)
+    return pa.table([_column_text(name, column, table[column]) for column in columns], names=list(columns))
+
+
+def _column_text(name: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A typed column as text: ISO dates and times with a space, plain decimals, compact JSON for nested values."""
+    kind = values.type
+    try:
+        if pa.types.is_nested(kind):
+            return pa.chunked_array([pa.array([nested_json(value) for value in values.to_pylist()], TEXT)])
+        text = values.cast(TEXT)
+        text.validate(full=True)
+    except (pa.ArrowException, TypeError) as error:
+        raise LandingError(
+            f"{name}: column {column!r} of type {kind} cannot be written as text ({error}). "
+            "Write it as a string, number, date or timestamp."
+        ) from error
+    if pa.types.is_timestamp(kind) or pa.types.is_time(kind):  # the unit's zeros were not in the value
+        return pc.replace_substring_regex(text, r"\.0+(Z|[+-]\d{4})?$", r"\1")
+    if pa.types.is_decimal(kind) and pc.any(pc.match_substring(text, "E")).as_py():
+        plain = [None if value is None else f"{value:f}" for value in values.to_pylist()]
+        return pa.chunked_array([pa.array(plain, TEXT)])
+    return text
+
+
+def _check_columns(name: str, found: Sequence[str], expected: Sequence[str]) -> None:
+    twice = [column for column, times in collections.Counter(found).items() if times > 1]
+    missing = [column for column in expected if column not in found]
+    extra = [column for column in found if column not in expected]
+    faults = [
+        f"{fault} {_listed(names)}"
+        for fault, names in (("missing", missing), ("extra", extra), ("more than once", twice))
+        if names
+    ]
+    if faults:
+        raise LandingError(
+            f"{name}: the columns are not those of this table: {'; '.join(faults)}. Expected, in any order: "
+            f"{', '.join(expected)}."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:60]) for name in names[:20])
+    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
+
+
+def _check_utf8(name: str, data: bytes) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in itertools.count(0, LONGEST_LINE):
+        chunk = data[start : start + LONGEST_LINE]
+        held = len(decoder.getstate()[0])  # bytes of a character cut by the chunk before
+        try:
+            decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            offset = min(start, len(data)) - held + error.start
+            line = data.count(b"\n", 0, offset) + 1
+            raise LandingError(
+                f"{name}: not UTF-8: byte {data[offset]:#04x} at offset {offset}, line {line}. Convert it first, "
+                "for example: iconv -f ISO-8859-1 -t UTF-8"
+            ) from error
+        if not chunk:
+            return
+
+
+def _line_too_long(name: str) -> LandingError:
+    return LandingError(
+        f"{name}: a line of more than {LONGEST_LINE // 2**20} MiB. Is a quote left open, or a line end lost?"
+    )
+
+
+_EXTENSIONS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json", ".parquet": "parquet"}
+_READERS: dict[str, Callable[[str, bytes, tuple[str, ...]], pa.Table]] = {
+    "csv": _read_csv,
+    "json": _read_json,
+    "parquet": _read_parquet,
+}

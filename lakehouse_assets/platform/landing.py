@@ -1,0 +1,274 @@
+"""Landing: source files laid out by feed day as immutable parts, one Delta commit per landed file."""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from lakehouse_assets.platform.landed_files import TEXT, LandingError, format_of, read_rows
+from lakehouse_assets.platform.landing_days import split_by_day
+from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
+
+__all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "verify"]
+
+PART_COLUMNS = ("source_file", "row_number", "feed_day", "landing")
+_STAGING = "_staging"
+_LOCK_SECONDS = 600
+_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class EventFiles:
+    """What a source delivers: its columns in order, the column a file is split by, the earliest day accepted."""
+
+    columns: tuple[str, ...]
+    day_column: str | None = None
+    first_day: date = date(2000, 1, 1)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a declaration that cannot be landed."""
+        clash = set(self.columns) & set(PART_COLUMNS)
+        if clash or len(set(self.columns)) != len(self.columns) or not self.columns:
+            raise ValueError(f"source columns must be distinct and none of {', '.join(PART_COLUMNS)}: {self.columns}")
+        if self.day_column is not None and self.day_column not in self.columns:
+            raise ValueError(f"the day column {self.day_column!r} is none of {self.columns}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One landed Parquet file: the rows that one source file holds of one feed day. Size in bytes."""
+
+    feed_day: date
+    landing: int
+    name: str
+    path: Path
+    format: str
+    size: int
+    sha256: str
+    source_sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What a landing did: rows per feed day, and the manifest version that holds them."""
+
+    table: str
+    name: str
+    days: dict[date, int]
+    already_landed: bool
+    version: int
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    """A source file, read and split: `days` holds the source columns and `row_number`, per feed day."""
+
+    name: str
+    format: str
+    sha256: str
+    days: dict[date, pa.Table]
+
+
+def land(
+    root: Path,
+    table: str,
+    source: EventFiles,
+    file: Path,
+    *,
+    day: date | None = None,
+    replace: bool = False,
+    today: date,
+) -> Landed:
+    """Land one file under `root`, whole or not at all.
+
+    A new name adds to its days, a known name supersedes its part of those days, `replace` replaces those days
+    whole; bytes that are already there are not landed again. The file is held in memory. Raises LandingError.
+    """
+    folder = _folder(root, table)
+    delivery = _read(source, file, day, today)
+    with _locked(folder):
+        for _ in range(_ATTEMPTS):
+            manifest = Manifest(folder)
+            try:
+                return _land(table, folder, manifest, delivery, replace)
+            except ManifestMoved:  # a lander on another machine, where the lock does not reach
+                continue
+    raise LandingError(f"{table}: other landings came first {_ATTEMPTS} times. Land {file} again later.")
+
+
+def manifest_version(root: Path, table: str) -> int | None:
+    """Delta version of the table's manifest; None when nothing was ever landed."""
+    return Manifest(_folder(root, table)).version
+
+
+def manifest_path(root: Path, table: str) -> Path:
+    """Folder of the Delta table in which the landings of a table are listed."""
+    return _folder(root, table) / FOLDER
+
+
+def parts(root: Path, table: str, days: Collection[date] | None = None, version: int | None = None) -> list[Part]:
+    """Parts that hold for `days` (None: all), now or as of a manifest version, by (feed_day, landing, name)."""
+    folder = _folder(root, table)
+    return [_part(folder, entry) for entry in current(Manifest(folder, version).entries(days))]
+
+
+def verify(part: Part) -> None:
+    """Raises LandingError when the part's file is missing or is not what was landed."""
+    try:
+        with part.path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise LandingError(f"{part.path}: the landed part of {part.name} cannot be read: {error.strerror}.") from error
+    if found != part.sha256:
+        raise LandingError(
+            f"{part.path}: not what was landed from {part.name}: sha256 {found}, expected {part.sha256}. "
+            "Restore the file, or land its source again with --replace."
+        )
+
+
+def _folder(root: Path, table: str) -> Path:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*", table):
+        raise LandingError(f"{table!r} is no source table. Name it <domain>/<table>, for example gmv/purchase.")
+    return root.absolute() / table
+
+
+def _read(source: EventFiles, file: Path, day: date | None, today: date) -> _Delivery:
+    if file.is_dir():
+        raise LandingError(f"{file}: a folder. Name the files in it, for example {file}/*.csv")
+    if not file.exists():
+        raise LandingError(f"{file}: no such file.")
+    if not file.is_file():
+        raise LandingError(f"{file}: not a regular file. Write it to disk first.")
+    if not file.name.isprintable():
+        raise LandingError(f"{file!r}: a file name that cannot be shown. Rename the file.")
+    kind = format_of(file)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
+    rows = read_rows(str(file), kind, data, source.columns)
+    rows = rows.append_column("row_number", pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)))
+    days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today)
+    return _Delivery(file.name, kind, hashlib.sha256(data).hexdigest(), days)
+
+
+def _land(table: str, folder: Path, manifest: Manifest, delivery: _Delivery, replace: bool) -> Landed:
+    entries = manifest.entries(delivery.days)
+    days = {day: rows.num_rows for day, rows in delivery.days.items()}
+    if manifest.version is not None and _holds(entries, delivery, replace):
+        return Landed(table, delivery.name, days, True, manifest.version)
+    landings = {day: 1 + max((e.landing for e in entries if e.feed_day == day), default=0) for day in days}
+    written: list[Entry] = []
+    try:
+        for day, rows in delivery.days.items():
+            written.append(_stage(folder, delivery, day, rows, landings[day], REPLACE if replace else ADD))
+        _publish(folder, written)
+        version = manifest.commit(written)
+    except OSError as error:
+        _discard(folder, written)
+        raise LandingError(f"{folder}: cannot be written, nothing was landed: {error}. Is the disk full?") from error
+    except (ManifestMoved, LandingError):
+        _discard(folder, written)
+        raise
+    return Landed(table, delivery.name, days, False, version)
+
+
+def _holds(entries: list[Entry], delivery: _Delivery, replace: bool) -> bool:
+    """Whether each of the delivery's days holds these very rows already; with `replace`, whether it holds no others.
+
+    The same source and the same number of rows of a day mean the same rows of that day.
+    """
+    found = current(entries)
+    same = {entry.feed_day: entry.rows for entry in found if entry.source_sha256 == delivery.sha256}
+    alone = len(found) == len(delivery.days)
+    return all(same.get(day) == rows.num_rows for day, rows in delivery.days.items()) and (alone or not replace)
+
+
+def _stage(folder: Path, delivery: _Delivery, day: date, rows: pa.Table, landing: int, action: str) -> Entry:
+    """Write one part under a name of its own in the staging folder. Same rows, same bytes."""
+    count = rows.num_rows
+    origin = pa.repeat(pa.scalar(delivery.name, TEXT), count)
+    table = rows.add_column(rows.num_columns - 1, "source_file", origin)
+    table = table.append_column("feed_day", pa.repeat(pa.scalar(day, pa.date32()), count))
+    table = table.append_column("landing", pa.repeat(pa.scalar(landing, pa.int32()), count))
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd", store_schema=False)
+    data = buffer.getvalue()
+    digest = hashlib.sha256(data).hexdigest()
+    part = f"{day.isoformat()}/{landing:06d}-{digest[:16]}.parquet"
+    with _staged(folder, part).open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return Entry(day, landing, delivery.name, part, delivery.format, data.size, digest, delivery.sha256, count, action)
+
+
+def _publish(folder: Path, entries: list[Entry]) -> None:
+    for entry in entries:
+        target = folder / entry.part
+        target.parent.mkdir(exist_ok=True)
+        _staged(folder, entry.part).replace(target)
+        _sync_folder(target.parent)
+    _sync_folder(folder)
+
+
+def _discard(folder: Path, entries: list[Entry]) -> None:
+    """Remove what a failed landing published. A part that the manifest lists is another lander's with the same rows."""
+    listed = {entry.part for entry in Manifest(folder).entries({entry.feed_day for entry in entries})}
+    for entry in entries:
+        if entry.part not in listed:
+            target = folder / entry.part
+            target.unlink(missing_ok=True)
+            if target.parent.exists() and not any(target.parent.iterdir()):
+                target.parent.rmdir()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One landing of a table at a time; leftovers of a killed one are removed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
+            shutil.rmtree(folder / _STAGING, ignore_errors=True)
+            (folder / _STAGING).mkdir()
+            try:
+                yield
+            finally:
+                shutil.rmtree(folder / _STAGING, ignore_errors=True)
+    except Timeout as error:
+        raise LandingError(
+            f"{folder}: another landing runs since {_LOCK_SECONDS} s. Land again when it ended."
+        ) from error
+    except OSError as error:
+        raise LandingError(f"{folder}: cannot be written: {error}.") from error
+
+
+def _staged(folder: Path, part: str) -> Path:
+    return folder / _STAGING / part.replace("/", "-")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _part(folder: Path, entry: Entry) -> Part:
+    path = folder / entry.part
+    return Part(
+        entry.feed_day, entry.landing, entry.name, path, entry.format, entry.size, entry.sha256, entry.source_sha256,
+        entry.rows,
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""The feed day of every row of a source file, and the file split by it."""
+
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse_assets.platform.landed_files import LandingError
+
+_EPOCH = date(1970, 1, 1)
+_ISO_DAY = r"(?s)^\d{4}-\d{2}-\d{2}([ T].*)?$"  # a date, or a timestamp that begins with one
+
+
+def split_by_day(
+    name: str, rows: pa.Table, day_column: str | None, first_day: date, day: date | None, today: date
+) -> dict[date, pa.Table]:
+    """The rows of each feed day, in file order, days ascending.
+
+    With `day`, all rows are of that day. Else by `day_column`; a row whose day cannot be read travels with the
+    greatest readable day, so that nothing is lost. Raises LandingError for a day outside [first_day, today].
+    """
+    if day is not None:
+        fault = _outside(day, first_day, today)
+        if fault:
+            raise LandingError(f"{name}: the day {day.isoformat()} asked for is {fault}.")
+        return {day: rows}
+    if day_column is None:
+        raise LandingError(f"{name}: nothing in this file says its day. Say it with --day YYYY-MM-DD.")
+    if rows.num_rows == 0:
+        raise LandingError(f"{name}: no rows, hence no day. Say which day is empty with --day YYYY-MM-DD.")
+    days = _day_numbers(rows[day_column])
+    greatest = pc.max(days).as_py()
+    if greatest is None:
+        raise LandingError(f"{name}: no row has a readable day in {day_column!r}. Say the day with --day YYYY-MM-DD.")
+    days = pc.fill_null(days, greatest)
+    _check_days(name, days, day_column, first_day, today)
+    return _slices(rows, days)
+
+
+def _day_numbers(column: pa.ChunkedArray) -> pa.Array:
+    """Days since 1970-01-01 of a text column, null where it holds no day."""
+    texts = pc.utf8_trim_whitespace(column)
+    dated = pc.fill_null(pc.match_substring_regex(texts, _ISO_DAY), False)
+    days = pc.if_else(dated, pc.utf8_slice_codeunits(texts, 0, 10), None)
+    coded = pa.chunked_array(days.chunks, days.type).combine_chunks().dictionary_encode()
+    numbers = pa.array([_number(text) for text in coded.dictionary.to_pylist()], pa.int32())
+    return numbers.take(coded.indices)
+
+
+def _number(text: str) -> int | None:
+    try:
+        return (date.fromisoformat(text) - _EPOCH).days
+    except ValueError:
+        return None  # such as 2023-02-30
+
+
+def _check_days(name: str, days: pa.Array, day_column: str, first_day: date, today: date) -> None:
+    outside = pc.or_(pc.less(days, (first_day - _EPOCH).days), pc.greater(days, (today - _EPOCH).days))
+    index = pc.index(outside, True).as_py()
+    if index >= 0:
+        day = _EPOCH + timedelta(days=days[index].as_py())
+        raise LandingError(
+            f"{name}: row {index + 1} is of {day.isoformat()} ({day_column}), {_outside(day, first_day, today)}. "
+            "Correct that row, or land the whole file on one day with --day."
+        )
+
+
+def _outside(day: date, first_day: date, today: date) -> str | None:
+    if day > today:
+        return f"in the future: today is {today.isoformat()}"
+    if day < first_day:
+        return f"before the first day of this source, {first_day.isoformat()}"
+    return None
+
+
+def _slices(rows: pa.Table, days: pa.Array) -> dict[date, pa.Table]:
+    if not pc.all(pc.greater_equal(days[1:], days[:-1])).as_py():
+        order = pc.array_sort_indices(days)  # stable: file order within a day stays
+        rows, days = rows.take(order), days.take(order)
+    counts = days.value_counts()
+    slices: dict[date, pa.Table] = {}
+    start = 0
+    for number, count in zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True):
+        slices[_EPOCH + timedelta(days=number)] = rows.slice(start, count)
+        start += count
+    return slices

@@ -1,0 +1,132 @@
+"""What was landed for one source table: an append-only Delta table of parts, written and read by delta-rs alone."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, QueryBuilder, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from lakehouse_assets.platform.landed_files import LandingError
+
+FOLDER = "_manifest"
+ADD, REPLACE = "add", "replace"
+
+_SCHEMA = pa.schema(
+    [
+        ("feed_day", pa.date32()),  # first: Delta's statistics of it let a read skip the landings of other days
+        ("landing", pa.int32()),
+        ("name", pa.string()),
+        ("part", pa.string()),
+        ("format", pa.string()),
+        ("size", pa.int64()),
+        ("sha256", pa.string()),
+        ("source_sha256", pa.string()),
+        ("rows", pa.int64()),
+        ("action", pa.string()),
+    ]
+)
+_APP = "landing"
+# Every version stays readable for ever: lineage names manifest versions.
+_CONFIGURATION = {"delta.appendOnly": "true", "delta.enableExpiredLogCleanup": "false"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the manifest: one part, with its path relative to the table's landing folder. Sizes in bytes."""
+
+    feed_day: date
+    landing: int
+    name: str
+    part: str
+    format: str
+    size: int
+    sha256: str
+    source_sha256: str
+    rows: int
+    action: str
+
+
+class ManifestMoved(Exception):
+    """Somebody else committed to the manifest since it was read: read it again."""
+
+
+class Manifest:
+    """The manifest of the table landed in `folder`, as of one version. Version None: nothing was ever landed."""
+
+    def __init__(self, folder: Path, version: int | None = None) -> None:
+        """Reads the newest version, or the one asked for. Raises LandingError when that is not to be had."""
+        self._path = folder / FOLDER
+        self._table: DeltaTable | None
+        try:
+            self._table = DeltaTable(self._path, version=version)
+        except TableNotFoundError:
+            self._table = None
+        except DeltaError as error:
+            which = "" if version is None else f" at version {version}"
+            raise LandingError(f"{self._path}: the manifest cannot be read{which}: {error}") from error
+        if self._table is None and version is not None:
+            raise LandingError(f"{self._path}: there is no version {version}: nothing was ever landed here.")
+        if self._table is not None and [f.name for f in self._table.schema().fields] != _SCHEMA.names:
+            raise LandingError(f"{self._path}: not a manifest of landed files. Move that table away.")
+
+    @property
+    def version(self) -> int | None:
+        """Delta version that was read."""
+        return None if self._table is None else self._table.version()
+
+    def entries(self, days: Collection[date] | None = None) -> list[Entry]:
+        """Every row about `days` (None: all days), in no order."""
+        if self._table is None or (days is not None and not days):
+            return []
+        # Not to_pyarrow_table: its reader threads abort the interpreter at exit (deltalake 1.6.6, pyarrow 26).
+        query = "select * from manifest"
+        if days is not None:
+            query += f" where feed_day between date '{min(days).isoformat()}' and date '{max(days).isoformat()}'"
+        rows = pa.table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
+        return [Entry(**row) for row in rows if days is None or row["feed_day"] in days]
+
+    def commit(self, entries: list[Entry]) -> int:
+        """Add `entries` in one commit and return its version.
+
+        Raises ManifestMoved when the manifest is no longer at this version, LandingError when writing failed.
+        """
+        rows = pa.Table.from_pylist([vars(entry) for entry in entries], schema=_SCHEMA)
+        number = 1 if self._table is None else (self._table.transaction_version(_APP) or 0) + 1
+        properties = CommitProperties(app_transactions=[Transaction(_APP, number)])
+        hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+        try:
+            write_deltalake(
+                self._path if self._table is None else self._table,
+                rows,
+                mode="error" if self._table is None else "append",
+                configuration=_CONFIGURATION if self._table is None else None,
+                commit_properties=properties,
+                post_commithook_properties=hooks,
+            )
+        except (DeltaError, OSError) as error:
+            # The answer may be lost after the commit: what the manifest says now decides.
+            now = Manifest(self._path.parent)
+            if now.version is not None and set(entries) <= set(now.entries({entry.feed_day for entry in entries})):
+                return now.version
+            if now.version != self.version:
+                raise ManifestMoved from error
+            raise LandingError(f"{self._path}: the manifest cannot be written, nothing was landed: {error}") from error
+        return DeltaTable(self._path).version() if self._table is None else self._table.version()
+
+
+def current(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries that hold: per day from its newest replacement on, per name the greatest landing.
+
+    Sorted by (feed_day, landing, name).
+    """
+    newest: dict[tuple[date, str], Entry] = {}
+    replaced: dict[date, int] = {}
+    for entry in sorted(entries, key=lambda entry: (entry.feed_day, entry.landing)):
+        newest[entry.feed_day, entry.name] = entry
+        if entry.action == REPLACE:
+            replaced[entry.feed_day] = entry.landing
+    holding = [entry for entry in newest.values() if entry.landing >= replaced.get(entry.feed_day, 0)]
+    return sorted(holding, key=lambda entry: (entry.feed_day, entry.landing, entry.name))

@@ -1,0 +1,256 @@
+"""Make the days of a table: evaluate every rule in one pass, commit the good days, keep what is not good beside them.
+
+The order is: quarantine, table, journals; then (in `io.py`) Dagster's events. Killed anywhere in between, the same
+step run again ends in the same tables: the table's commit is the one that counts, and it is a compare-and-swap.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from lakehouse_assets.platform import evaluate, writer
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.delta import DayRows, Note, may_hold, version_of
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.ledger import Steps, rows_to_append
+from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
+from lakehouse_assets.platform.plan import Lake, Plan, make_plan
+from lakehouse_assets.platform.reader import landed_parts, read_inputs, read_table
+from lakehouse_assets.platform.records import write_records
+from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+ATTEMPTS = 6
+RECORD_HASH = "record_hash"
+
+QUARANTINE = T.StructType(
+    [
+        T.StructField(DAY_COLUMN, T.DateType(), False, {"comment": "feed day of the row"}),
+        T.StructField("rules", T.ArrayType(T.StringType()), False, {"comment": "rules that the row broke"}),
+        T.StructField("source_file", T.StringType(), True, {"comment": "landed file it came from"}),
+        T.StructField("row_number", T.LongType(), True, {"comment": "row of that file, from 1"}),
+        T.StructField("version", T.IntegerType(), True, {"comment": "number of the feed day's landing"}),
+        T.StructField("row", T.StringType(), False, {"comment": "the whole row as it came, as JSON"}),
+    ]
+)
+
+
+class ForeignDay(LakehouseError):
+    """A transformation returned rows of days that were not asked for."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Everything a step needs: one session, the lake, the declared tables, and the run it belongs to."""
+
+    spark: "SparkSession"
+    lake: Lake
+    catalog: Catalog
+    run_id: str
+
+
+def materialize(step: Step, plan: Plan, frame: "DataFrame") -> Outcome:
+    """Commit the plan's days from `frame`, the transformation's result. A lost race is computed again from newer versions.
+
+    Raises LakehouseError: LostRace after six attempts, ForeignDay, WriteError, ForeignTable.
+    """
+    for number in range(1, ATTEMPTS):
+        try:
+            return _attempt(step, plan, frame, number)
+        except writer.LostRace:
+            plan = make_plan(step.lake, plan.table, plan.requested)
+            frame = plan.table(**read_inputs(step.spark, step.lake, plan, step.catalog))
+    return _attempt(step, plan, frame, ATTEMPTS)
+
+
+def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome:
+    table, started = plan.table, datetime.now(UTC)
+    note = Note(
+        table=str(table.key),
+        run_id=step.run_id,
+        attempt=f"{step.run_id}/{table.key}#{number}",
+        days=frozenset(plan.days),
+        code_version=code_version(table),
+        inputs=plan.pins,
+    )
+    days: tuple[DayOutcome, ...] = ()
+    version = plan.base
+    if plan.days:
+        marked = evaluate.mark(
+            _candidate(step, plan, frame, started), table.compiled, duplicates_of=_duplicates_of(plan)
+        )
+        marked.persist()
+        try:
+            days = _judge(step, plan, marked)
+            version, days = _commit(step, plan, marked, note, days)
+        finally:
+            marked.unpersist()
+    nothing = DayRows(0, 0, 0, 0, "")
+    blocked = tuple(DayOutcome(day, Status.BLOCKED, nothing, reasons=(why,)) for day, why in plan.blocked.items())
+    outcome = Outcome(
+        table=table.key,
+        run_id=step.run_id,
+        code_version=note.code_version,
+        pins=plan.pins,
+        base=plan.base,
+        version=version,
+        days=tuple(sorted(days + blocked, key=lambda outcome: outcome.day)),
+        started=started,
+        finished=datetime.now(UTC),
+        restates=isinstance(table.write, Ledger) and _steps(plan).restates,
+    )
+    write_records(step.lake.tables, table.compiled, outcome)
+    return outcome
+
+
+def _steps(plan: Plan) -> Steps:
+    requested = plan.days or plan.requested
+    return Steps(plan.published, requested[0], requested[-1])
+
+
+def _duplicates_of(plan: Plan) -> tuple[str, ...] | None:
+    """Exact duplicates are rows of one feed day with the same hash of all source columns."""
+    columns = plan.table.compiled.spark_schema.names
+    return (DAY_COLUMN, RECORD_HASH) if RECORD_HASH in columns else None
+
+
+def _candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> "DataFrame":
+    """The rows to judge: what the function returned, published if it is a ledger, stamped with the run."""
+    if isinstance(plan.table.write, Ledger):
+        ledger = read_table(step.spark, step.lake, plan.table, plan.base)
+        frame = rows_to_append(frame, ledger, plan.table.write, _steps(plan))
+    columns = set(frame.columns)
+    stamps = {
+        "processed_at": F.lit(started).cast("timestamp"),
+        "processed_date": F.lit(started.date()),
+        "run_id": F.lit(step.run_id),
+        DAY_COLUMN: F.lit(plan.days[-1]),
+    }
+    wanted = [*plan.table.compiled.spark_schema.names, DAY_COLUMN]
+    return frame.select(
+        "*", *[value.alias(name) for name, value in stamps.items() if name in wanted and name not in columns]
+    )
+
+
+def _judge(step: Step, plan: Plan, marked: "DataFrame") -> tuple[DayOutcome, ...]:
+    """Count rows and broken rules per day in one action (beside it, the rows of the input) and judge each day."""
+    contract = plan.table.compiled
+    with ThreadPoolExecutor(1) as beside:
+        came_in = beside.submit(_rows_in, step, plan)
+        counted = evaluate.count_per_day(marked, contract)
+        expected = came_in.result()
+    expected_days = _days_of(plan, counted)
+    foreign = sorted(set(counted) - set(expected_days))
+    if foreign:
+        raise ForeignDay(
+            f"{plan.table.key} returned rows of {foreign[0]}, but was asked for {plan.days[0]}..{plan.days[-1]}: "
+            "a transformation must keep the feed day of the rows it reads."
+        )
+    failing = sorted({r for counts in counted.values() for r, n in counts.broken.items() if n})
+    samples = evaluate.samples(marked, contract, failing) if failing else {}
+    return tuple(_day(day, contract, counted.get(day), expected, samples) for day in expected_days)
+
+
+def _days_of(plan: Plan, counted: Mapping[date, evaluate.DayCounts]) -> list[date]:
+    """Days a commit stands for. A ledger's also covers the days it carries forward, from the first that has figures."""
+    if not isinstance(plan.table.write, Ledger):
+        return list(plan.days)
+    steps = _steps(plan)
+    first = min([*counted, *plan.days]) if plan.published is None else plan.published + timedelta(days=1)
+    carried = (date.fromordinal(n) for n in range(first.toordinal(), steps.top.toordinal() + 1))
+    return sorted({*carried, *plan.days})
+
+
+def _rows_in(step: Step, plan: Plan) -> dict[date, int] | None:
+    """Rows per day of the input whose rows must all arrive, counted apart from the transformation."""
+    name = plan.table.conserves
+    if name is None:
+        return None
+    if plan.table.reads[name].table.layer == LANDING_LAYER:
+        found: dict[date, int] = {}
+        for part in landed_parts(step.lake, plan.table.key, plan.days, plan.pins[name].version):
+            found[part.feed_day] = found.get(part.feed_day, 0) + part.rows
+        return found
+    source = read_inputs(step.spark, step.lake, plan, step.catalog)[name]
+    return {row[0]: row[1] for row in source.groupBy(DAY_COLUMN).count().collect()}
+
+
+def _day(
+    day: date,
+    contract: "evaluate.CompiledContract",
+    counts: "evaluate.DayCounts | None",
+    expected: dict[date, int] | None,
+    samples: "Mapping[tuple[date, str], list[dict[str, object]]]",
+) -> DayOutcome:
+    counts = counts or evaluate.DayCounts.empty(contract)
+    verdict = evaluate.verdict(counts, contract)
+    rows = DayRows(
+        rows_in=counts.rows if expected is None else expected.get(day, 0),
+        kept=counts.kept,
+        quarantined=counts.quarantined,
+        duplicates=counts.duplicates,
+        digest=counts.digest,
+    )
+    outcome = DayOutcome(
+        day=day,
+        status=Status.FAILED if verdict.failed else Status.COMMITTED,
+        rows=rows,
+        rules=verdict.rules,
+        newest=counts.newest,
+        reasons=verdict.reasons,
+        samples={rule: found for (of, rule), found in samples.items() if of == day},
+    )
+    if outcome.conserved:
+        return outcome
+    lost = (
+        f"{rows.rows_in} rows came in, {rows.kept} kept + {rows.quarantined} quarantined + {rows.duplicates} duplicates"
+    )
+    return replace(outcome, status=Status.FAILED, reasons=(*outcome.reasons, lost))
+
+
+def _commit(
+    step: Step, plan: Plan, marked: "DataFrame", note: Note, days: tuple[DayOutcome, ...]
+) -> tuple[int | None, tuple[DayOutcome, ...]]:
+    """Commit the good days. A state or a ledger is one whole: one bad day fails all of them."""
+    table, contract = plan.table, plan.table.compiled
+    if not isinstance(table.write, ReplaceDays) and any(day.status is Status.FAILED for day in days):
+        why = next(day.reasons for day in days if day.status is Status.FAILED)
+        return plan.base, tuple(replace(day, status=Status.FAILED, reasons=day.reasons or why) for day in days)
+    good = [day for day in days if day.status is Status.COMMITTED]
+    if not good:
+        return plan.base, days
+    note = replace(note, days=frozenset(day.day for day in good), rows={day.day: day.rows for day in good})
+    target = writer.Target(step.lake.path(table.key), str(table.key), contract.spark_schema)
+    kept = evaluate.kept(marked, contract)
+    match table.write:
+        case ReplaceDays(rows_per_file):
+            _quarantine(step, plan, marked, note, good)
+            rows = sum(day.rows.kept for day in good)
+            frame = kept if len(good) == len(days) else kept.where(writer.on_days(DAY_COLUMN, note.days))
+            files = max(1, -(-rows // rows_per_file))
+            laid_out = frame.coalesce(1) if files == 1 else frame.repartitionByRange(files, DAY_COLUMN)
+            ordered = laid_out.sortWithinPartitions(DAY_COLUMN)
+            return writer.replace_days(ordered, target, note, plan.base, DAY_COLUMN, note.days), days
+        case Ledger():
+            note = replace(note, published=_steps(plan).top)
+            return writer.append(kept.coalesce(1), replace(target, append_only=True), note, plan.base), days
+        case Overwrite():
+            return writer.overwrite(kept.coalesce(1), target, note, plan.base), days
+
+
+def _quarantine(step: Step, plan: Plan, marked: "DataFrame", note: Note, good: list[DayOutcome]) -> None:
+    """Replace the days' quarantine; days without bad rows are touched only if they had some."""
+    path = step.lake.quarantine(plan.table.key)
+    if not any(day.rows.quarantined for day in good) and not may_hold(path, DAY_COLUMN, note.days):
+        return
+    target = writer.Target(path, f"{plan.table.key}__quarantine", QUARANTINE)
+    rows = evaluate.quarantined(marked, plan.table.compiled).where(writer.on_days(DAY_COLUMN, note.days))
+    writer.replace_days(rows.coalesce(1), target, note, version_of(path), DAY_COLUMN, note.days)

@@ -1,0 +1,116 @@
+"""The plan of a step: which days it makes, of which pinned versions, and which days it must not touch.
+
+A plan is made once, when the step starts, from Delta logs and journals alone: no Spark, no clock.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from lakehouse_assets.platform.days import DayRange, write_days
+from lakehouse_assets.platform.delta import Pin, last_note, version_of
+from lakehouse_assets.platform.journal import failed_days
+from lakehouse_assets.platform.landing import manifest_version
+from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, Span, Table, TableKey
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The two roots of a lakehouse."""
+
+    tables: Path
+    landing: Path
+
+    def path(self, key: TableKey) -> Path:
+        """Folder of a table."""
+        return self.tables.joinpath(*key.parts)
+
+    def quarantine(self, key: TableKey) -> Path:
+        """Folder of a table's quarantine."""
+        return self.tables.joinpath(key.domain, key.layer, f"{key.name}__quarantine")
+
+    def version(self, key: TableKey) -> int | None:
+        """Newest version of a table, or of the manifest of landed files."""
+        if key.layer == LANDING_LAYER:
+            return manifest_version(self.landing, landed_name(key))
+        return version_of(self.path(key))
+
+
+def landed_name(key: TableKey) -> str:
+    """The name under which files of this table are landed: `gmv/purchase`."""
+    return f"{key.domain}/{key.name}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one step will do. `base` is the table's own version it starts from, `published` the ledger's newest day."""
+
+    table: Table
+    requested: tuple[date, ...]
+    days: tuple[date, ...]
+    blocked: Mapping[date, str]
+    base: int | None
+    published: date | None
+    pins: Mapping[str, Pin]
+
+    def window(self, name: str) -> tuple[date | None, date] | None:
+        """First and last day to read of an input; None when no day is left to make."""
+        if not self.days:
+            return None
+        first, last = self.table.reads[name].bounds(self.days[0], self.days[-1])
+        return first, max(last, self.published) if self.published else last
+
+
+def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
+    """Pin every input now and set aside the days that a failed check upstream blocks."""
+    days = tuple(sorted(requested))
+    base = lake.version(table.key)
+    published = _published(lake, table, base)
+    blocked = _blocked(lake, table, days, published)
+    ready = tuple(day for day in days if day not in blocked)
+    return Plan(
+        table=table,
+        requested=days,
+        days=ready,
+        blocked=blocked,
+        base=base,
+        published=published,
+        pins={name: _pin(lake, read, ready, published) for name, read in table.reads.items()},
+    )
+
+
+def _published(lake: Lake, table: Table, base: int | None) -> date | None:
+    if not isinstance(table.write, Ledger):
+        return None
+    note = last_note(lake.path(table.key), base)
+    return note.published if note else None
+
+
+def _pin(lake: Lake, read: Read, days: tuple[date, ...], published: date | None) -> Pin:
+    version = lake.version(read.table)
+    if not days:
+        return Pin(version, "")
+    first, last = read.bounds(days[0], days[-1])
+    last = max(last, published) if published else last
+    if read.span is Span.DAY:
+        return Pin(version, write_days(days))
+    return Pin(version, str(DayRange(first, last)) if first else f"..{last}")
+
+
+def _blocked(lake: Lake, table: Table, days: tuple[date, ...], published: date | None) -> dict[date, str]:
+    blocked: dict[date, str] = {}
+    for read in table.reads.values():
+        if read.table.layer == LANDING_LAYER:
+            continue
+        key = read.table
+        failed = failed_days(lake.tables, key.domain, str(key), lake.path(key))
+        if not failed or isinstance(table.write, Overwrite):
+            continue
+        for day in days:
+            first, last = read.bounds(day, day)
+            last = max(last, published) if published else last
+            bad = sorted(f for f in failed if (first is None or f >= first) and f <= last)
+            if bad:
+                blocked[day] = f"{key} of {write_days(bad)} failed a blocking check"
+    return blocked

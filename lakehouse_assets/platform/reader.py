@@ -1,0 +1,72 @@
+"""Pinned reads: a table at one version, restricted to the days asked for."""
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.delta import Pin
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.landing import Part, parts
+from lakehouse_assets.platform.plan import Lake, Plan, landed_name
+from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Overwrite, Table, TableKey
+from lakehouse_assets.platform.writer import on_days
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
+
+
+class MissingPart(LakehouseError):
+    """A landed file that the manifest names is not there."""
+
+
+def read_inputs(spark: "SparkSession", lake: Lake, plan: Plan, catalog: Catalog) -> "dict[str, DataFrame]":
+    """Every input of the plan's table, pinned and cut to the days it reads."""
+    return {name: read_input(spark, lake, plan, name, catalog) for name in plan.table.reads}
+
+
+def read_input(spark: "SparkSession", lake: Lake, plan: Plan, name: str, catalog: Catalog) -> "DataFrame":
+    """One input of the plan's table."""
+    key, pin, window = plan.table.reads[name].table, plan.pins[name], plan.window(name)
+    if key.layer == LANDING_LAYER:
+        return _read_landed(spark, lake, plan, pin)
+    source = catalog.table(key)
+    frame = read_table(spark, lake, source, pin.version)
+    if isinstance(source.write, Overwrite) or DAY_COLUMN not in frame.columns:
+        return frame
+    if window is None:
+        return frame.limit(0)
+    first, last = window
+    if first is None:
+        return frame.where(F.col(DAY_COLUMN) <= F.lit(last))
+    if plan.table.reads[name].span.value == "day":
+        return frame.where(on_days(DAY_COLUMN, plan.days))
+    return frame.where(F.col(DAY_COLUMN).between(F.lit(first), F.lit(last)))
+
+
+def read_table(spark: "SparkSession", lake: Lake, table: Table, version: int | None) -> "DataFrame":
+    """A table at a version; None: the table does not exist yet, which reads as empty."""
+    if version is None:
+        return spark.createDataFrame([], table.compiled.spark_schema)
+    return spark.read.format("delta").option("versionAsOf", version).load(str(lake.path(table.key)))
+
+
+def landed_parts(lake: Lake, key: TableKey, days: tuple[date, ...], version: int | None) -> list[Part]:
+    """Parts of these days as of a version of the manifest."""
+    return parts(lake.landing, landed_name(key), days=days, version=version) if days and version is not None else []
+
+
+def _read_landed(spark: "SparkSession", lake: Lake, plan: Plan, pin: Pin) -> "DataFrame":
+    schema: StructType = plan.table.compiled.spark_schema
+    found = landed_parts(lake, plan.table.key, plan.days, pin.version)
+    missing = [part for part in found if not part.path.exists()]
+    if missing:
+        raise MissingPart(
+            f"{plan.table.key}: {len(missing)} landed files that the manifest names are gone, the first is {missing[0].path} "
+            f"({missing[0].name}, {missing[0].feed_day}). Land {missing[0].name} again with --replace."
+        )
+    if not found:
+        return spark.createDataFrame([], schema)
+    return spark.read.schema(schema).parquet(*[str(part.path) for part in found])

@@ -1,0 +1,96 @@
+"""A step's outcome as rows of the journals: the domain's audit and the check results of all tables."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from lakehouse_assets.platform.checks import CONSERVATION, CONTRACT, FRESHNESS, freshness
+from lakehouse_assets.platform.journal import AUDIT, CHECK_RESULTS, append, append_audit, check_results_path
+from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
+
+if TYPE_CHECKING:
+    from lakehouse_assets.platform.contract import CompiledContract
+
+
+def write_records(lake: Path, contract: "CompiledContract", outcome: Outcome) -> None:
+    """Append the outcome to `<domain>/audit` and `ops/check_results`; a blocked day leaves no record: nothing was judged."""
+    judged = [day for day in outcome.days if day.status is not Status.BLOCKED]
+    if not judged:
+        return
+    append_audit(lake, outcome.table.domain, _table([_audit(outcome, day) for day in judged], AUDIT))
+    results = [row for day in judged for row in _checks(contract, outcome, day)]
+    append(check_results_path(lake), _table(results, CHECK_RESULTS))
+
+
+def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _audit(outcome: Outcome, day: DayOutcome) -> dict[str, Any]:
+    committed = day.status is Status.COMMITTED
+    return {
+        "table": str(outcome.table),
+        "feed_day": day.day,
+        "run_id": outcome.run_id,
+        "status": day.status.value,
+        "started": outcome.started,
+        "finished": outcome.finished,
+        "code_version": outcome.code_version,
+        "input_versions": json.dumps({name: pin.as_json() for name, pin in outcome.pins.items()}, sort_keys=True),
+        "base_version": -1 if outcome.base is None else outcome.base,
+        "output_version": outcome.version if committed else None,
+        "rows_in": day.rows.rows_in,
+        "kept": day.rows.kept if committed else 0,
+        "quarantined": day.rows.quarantined,
+        "duplicates": day.rows.duplicates,
+        "restated": day.rows.kept if committed and outcome.restates else 0,
+        "digest": day.rows.digest,
+    }
+
+
+def _checks(contract: "CompiledContract", outcome: Outcome, day: DayOutcome) -> Iterator[dict[str, Any]]:
+    base = {
+        "table": str(outcome.table),
+        "feed_day": day.day,
+        "run_id": outcome.run_id,
+        "rows": day.rows.rows_in,
+        "table_version": outcome.version,
+        "evaluated_at": outcome.finished,
+    }
+    sql = {rule.name: rule.sql for rule in contract.rules}
+    for result in day.rules:
+        yield base | {
+            "check": CONTRACT,
+            "rule": result.rule,
+            "dimension": result.dimension.value,
+            "action": result.action.value,
+            "failed": result.failed,
+            "passed": result.passed,
+            "blocking": True,
+            "sql": sql.get(result.rule, ""),
+        }
+    unaccounted = day.rows.rows_in - day.rows.kept - day.rows.quarantined - day.rows.duplicates
+    yield base | {
+        "check": CONSERVATION,
+        "rule": CONSERVATION,
+        "dimension": "volume",
+        "action": "fail",
+        "failed": abs(unaccounted),
+        "passed": day.conserved,
+        "blocking": True,
+        "sql": "",
+    }
+    fresh = freshness(contract, day)
+    yield base | {
+        "check": FRESHNESS,
+        "rule": FRESHNESS,
+        "dimension": "timeliness",
+        "action": "warn",
+        "failed": 0 if fresh.passed else 1,
+        "passed": fresh.passed,
+        "blocking": False,
+        "sql": "",
+    }

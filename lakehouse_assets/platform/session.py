@@ -1,0 +1,227 @@
+"""Spark Connect sessions: opened for a run, recorded, released; those of dead runs are ended by the next writer."""
+
+import os
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakehouse_assets.platform import session_records
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.processes import ProcessId
+from lakehouse_assets.platform.server import ServerAddress, ensure_server, find_server, server_lock
+from lakehouse_assets.platform.session_records import SessionRecord
+from lakehouse_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import grpc
+    from pyspark.sql import SparkSession
+    from pyspark.sql.connect.client import SparkConnectClient
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
+
+USER = "lakehouse"
+CONNECT_SECONDS = 20.0
+INTERRUPT_SECONDS = 60.0
+TOKEN_VARIABLE = "SPARK_CONNECT_AUTHENTICATE_TOKEN"
+
+_opened: dict[str, Path] = {}
+"""Session id -> the folder of its record, for the sessions that this process opened."""
+
+
+def open_session(settings: Settings, run_id: str) -> "SparkSession":
+    """A session of its own for the run, on the cluster of the settings or on the embedded server, started if need be.
+
+    It becomes pyspark's active session; the token goes to the environment, for libraries that connect by URL.
+    Raises LakehouseError when the server cannot be reached or refuses the token, within 30 s of its being up.
+    """
+    from pyspark.errors import PySparkException
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    session_id = str(uuid.uuid4())
+    process = ProcessId.of(os.getpid())
+    assert process is not None, "this process runs"
+    # Under the lock, so that nobody replaces the server between finding it and recording its use.
+    with server_lock(settings.spark_dir):
+        address = _remote(settings) or ensure_server(settings)
+        session_records.add(settings.spark_dir, SessionRecord(session_id, run_id, address.server, process))
+    _opened[session_id] = settings.spark_dir
+    os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # makes pyspark.sql.functions build Connect columns
+    if address.token is not None:
+        os.environ[TOKEN_VARIABLE] = address.token
+    try:
+        builder = _channel(address, session_id)
+        _greet(builder, address, session_id)
+        session = ConnectSession.Builder().channelBuilder(builder).create()
+    except (LakehouseError, PySparkException):
+        _forget(session_id)
+        raise
+    _retry_briefly(session.client)
+    return session  # type: ignore[return-value]
+
+
+def close_session(spark: "SparkSession") -> None:
+    """Release the session on its server and forget it. Closing it again, or after the server's end, is no error."""
+    from pyspark.errors import PySparkException
+
+    session_id = spark.session_id  # type: ignore[attr-defined]
+    client = spark.client 
+    try:
+        if not client.is_closed:
+            client.release_session()
+    except PySparkException:
+        # The record stays unless the server is gone too: when this process ends, the next writer ends the session.
+        if _server_answers(client):
+            return
+    finally:
+        # stop() would release once more, and swallow what goes wrong.
+        spark.release_session_on_close = False  # type: ignore[attr-defined]
+        spark.stop()
+    _forget(session_id)
+
+
+def fence_dead_sessions(settings: Settings) -> list[str]:
+    """End the sessions of provably dead processes, so that nothing of theirs commits from now on; the runs' ids.
+
+    Killing a client does not end its operation: the server goes on and commits. Sessions of live processes, and of
+    processes on other hosts, are not touched.
+    """
+    fenced = []
+    for record in session_records.recorded(settings.spark_dir):
+        if not record.process.dead:
+            continue
+        address = _remote(settings) if settings.spark_remote else find_server(settings)
+        if address is not None and address.server == record.server:
+            _end_session(address, record.session_id)
+        elif not record.server.startswith("embedded:"):
+            continue  # on a cluster that these settings do not name: kept for those that do
+        session_records.remove(settings.spark_dir, record.session_id)
+        fenced.append(record.run_id)
+    return fenced
+
+
+def _end_session(address: ServerAddress, session_id: str) -> None:
+    """Attach to the session as its user, interrupt it, release it. The server then refuses its id for ever."""
+    from pyspark.errors import PySparkException
+    from pyspark.sql.connect.client import SparkConnectClient
+
+    builder = _channel(address, session_id)
+    client = SparkConnectClient(builder)
+    _retry_briefly(client)
+    try:
+        for operation_id in client.interrupt_all() or []:
+            # An operation ends some time after its interruption; a session released before that is left half closed.
+            _await_end(client, builder, session_id, operation_id)
+        client.release_session()
+    except PySparkException as error:
+        if "SESSION_CLOSED" not in str(error):  # somebody else has ended it
+            raise LakehouseError(
+                f"The session {session_id} of a dead run could not be ended on {address.url}: {error}. It may still "
+                "write, so nothing new is started. Try again; on the embedded server: lakehouse spark stop."
+            ) from error
+    finally:
+        client.close()
+
+
+def _await_end(
+    client: "SparkConnectClient", builder: "DefaultChannelBuilder", session_id: str, operation_id: str
+) -> None:
+    """Return when the operation has ended: its stream of answers ends with it, in an error as it was interrupted."""
+    import grpc
+    import pyspark.sql.connect.proto as pb2
+
+    request = pb2.ReattachExecuteRequest(
+        session_id=session_id, client_type=builder.userAgent, operation_id=operation_id
+    )
+    request.user_context.user_id = USER
+    try:
+        for _ in client._stub.ReattachExecute(request, metadata=builder.metadata(), timeout=INTERRUPT_SECONDS):
+            pass
+    except grpc.RpcError as error:
+        if error.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
+            raise LakehouseError(
+                f"The operation {operation_id} of a dead run has been interrupted and not ended for "
+                f"{INTERRUPT_SECONDS:.0f} s. It may still write, so nothing new is started. Try again; on the embedded "
+                "server: lakehouse spark stop."
+            ) from error
+
+
+def _remote(settings: Settings) -> ServerAddress | None:
+    if settings.spark_remote is None:
+        return None
+    token = settings.spark_token.get_secret_value() if settings.spark_token else None
+    return ServerAddress(settings.spark_remote, token, settings.spark_remote)
+
+
+def _channel(address: ServerAddress, session_id: str) -> "DefaultChannelBuilder":
+    """The way to the server. TLS only when the URL says `use_ssl=true`.
+
+    pyspark's own builder speaks TLS to any host but localhost as soon as there is a token, and hangs in handshakes with
+    a server that does not.
+    """
+    from pyspark.sql.connect.client import ChannelBuilder
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
+
+    class TokenChannelBuilder(DefaultChannelBuilder):
+        def metadata(self) -> Iterable[tuple[str, str]]:
+            shown = [] if self.use_ssl or address.token is None else [("authorization", f"Bearer {address.token}")]
+            return [*super().metadata(), *shown]
+
+        def toChannel(self) -> "grpc.Channel":
+            return super().toChannel() if self.use_ssl else self._insecure_channel(self.endpoint)
+
+    builder = TokenChannelBuilder(address.url)
+    builder.set(ChannelBuilder.PARAM_SESSION_ID, session_id)
+    builder.set(ChannelBuilder.PARAM_USER_ID, USER)
+    if address.token is not None:
+        builder.set(ChannelBuilder.PARAM_TOKEN, address.token)
+    return builder
+
+
+def _greet(builder: "DefaultChannelBuilder", address: ServerAddress, session_id: str) -> None:
+    """Open the session with one small request that has a deadline: pyspark's own requests have none."""
+    import grpc
+    import pyspark.sql.connect.proto as pb2
+    import pyspark.sql.connect.proto.base_pb2_grpc as service
+
+    request = pb2.ConfigRequest(session_id=session_id, client_type=builder.userAgent)
+    request.user_context.user_id = USER
+    request.operation.get.keys.append("spark.sql.session.timeZone")
+    with builder.toChannel() as channel:
+        try:
+            stub = service.SparkConnectServiceStub(channel)  # type: ignore[no-untyped-call]
+            stub.Config(request, metadata=builder.metadata(), timeout=CONNECT_SECONDS, wait_for_ready=True)
+        except grpc.RpcError as error:
+            code = error.code()
+            if code == grpc.StatusCode.UNAUTHENTICATED:
+                what, todo = "refuses the token", "Set LAKEHOUSE_SPARK_TOKEN to the server's token."
+            elif code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
+                what = f"does not answer within {CONNECT_SECONDS:.0f} s"
+                todo = (
+                    "Check LAKEHOUSE_SPARK_REMOTE (a server that speaks TLS needs ;use_ssl=true), or: lakehouse doctor"
+                )
+            else:
+                what, todo = f"refuses the session ({code.name}: {error.details()})", "Look at the server's log."
+            raise LakehouseError(f"The Spark server at {address.url} {what}. {todo}") from error
+
+
+def _retry_briefly(client: "SparkConnectClient") -> None:
+    """Give up on an unreachable server after about 20 s: by default it takes 10 minutes, and a dead one stays dead."""
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    client.set_retry_policies([DefaultPolicy(max_retries=5)])
+
+
+def _server_answers(client: "SparkConnectClient") -> bool:
+    import grpc
+
+    try:
+        grpc.channel_ready_future(client._channel).result(timeout=2)
+    except grpc.FutureTimeoutError:
+        return False
+    return True
+
+
+def _forget(session_id: str) -> None:
+    folder = _opened.pop(session_id, None)
+    if folder is not None:
+        session_records.remove(folder, session_id)

@@ -1,0 +1,221 @@
+"""What a table is: declared once, as a contract and a function.
+
+    @table(contracts.Purchase, landed=day(bronze.purchase), conserves="landed")
+    def purchase(landed: DataFrame) -> DataFrame: ...
+
+The key comes from where the function stands (`defs/<domain>/<layer>.py`) and its name. From the declaration follow
+the Dagster asset, its partition mappings, the pinned inputs, the Delta table, its checks, quarantine and lineage.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Self
+
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.landing import EventFiles
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from lakehouse_assets.platform.contract import CompiledContract, Contract
+
+DAY_COLUMN = "feed_day"
+LANDING_LAYER = "landing"
+LAYERS = (LANDING_LAYER, "bronze", "silver", "gold")
+
+
+class DeclarationError(LakehouseError):
+    """A table that is declared wrongly; raised at import."""
+
+
+@dataclass(frozen=True, order=True)
+class TableKey:
+    """Domain, layer and name: the asset key, the folder below the lake and the SQL name."""
+
+    domain: str
+    layer: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`gmv/silver/purchase`, also with dots. Raises DeclarationError."""
+        parts = text.replace(".", "/").split("/")
+        if len(parts) != 3 or not all(part.isidentifier() for part in parts):
+            raise DeclarationError(f"{text!r} is not a table: write it as gmv/silver/purchase")
+        return cls(*parts)
+
+    @classmethod
+    def here(cls, module: str, name: str) -> Self:
+        """The key of a table called `name` in module `….<domain>.<layer>`."""
+        *_, domain, layer = module.split(".")
+        if layer not in LAYERS:
+            raise DeclarationError(f"{module}: a table belongs in bronze.py, silver.py or gold.py of its domain")
+        return cls(domain, layer, name)
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        return self.domain, self.layer, self.name
+
+    def __str__(self) -> str:
+        return "/".join(self.parts)
+
+
+class Span(Enum):
+    """How much of an input a day reads."""
+
+    DAY = "day"
+    LAST = "last"
+    THROUGH = "through"
+
+
+@dataclass(frozen=True)
+class Read:
+    """One input of a table and the days of it that a day reads."""
+
+    table: TableKey
+    span: Span
+    days: int = 1
+
+    def bounds(self, first: date, last: date) -> tuple[date | None, date]:
+        """First (None: the beginning) and last input day that the output days first..last read."""
+        match self.span:
+            case Span.DAY:
+                return first, last
+            case Span.LAST:
+                return date.fromordinal(first.toordinal() - self.days + 1), last
+            case Span.THROUGH:
+                return None, last
+
+
+@dataclass(frozen=True)
+class ReplaceDays:
+    """Materializing a day replaces exactly that day; `rows_per_file` bounds the files of one write."""
+
+    rows_per_file: int = 500_000
+
+
+@dataclass(frozen=True)
+class Overwrite:
+    """The table is one state, written anew whenever its input changed."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Append-only history of figures. The function returns contributions (see `ledger.py`), the platform publishes.
+
+    `entity` identifies who contributes, `dimensions` the key of a figure, `figures` maps a figure to the column summed.
+    """
+
+    entity: tuple[str, ...]
+    dimensions: tuple[str, ...]
+    amount: str
+    figure: str
+    count: str
+
+
+Write = ReplaceDays | Overwrite | Ledger
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A declared table. Two tables are the same if they are the same object."""
+
+    key: TableKey
+    contract: "type[Contract]"
+    function: "Callable[..., DataFrame]"
+    reads: Mapping[str, Read]
+    write: Write
+    conserves: str | None = None
+    source: EventFiles | None = None
+    companions: "tuple[Table, ...]" = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.conserves is not None and self.conserves not in self.reads:
+            raise DeclarationError(
+                f"{self.key}: conserves={self.conserves!r} is not one of its inputs {list(self.reads)}"
+            )
+
+    @property
+    def compiled(self) -> "CompiledContract":
+        """The contract, compiled."""
+        from lakehouse_assets.platform.contract import compile_contract
+
+        return compile_contract(self.contract)
+
+    @property
+    def landing(self) -> TableKey | None:
+        """The landed files this table is made of, if it is made of files."""
+        return next((read.table for read in self.reads.values() if read.table.layer == LANDING_LAYER), None)
+
+    def __call__(self, **inputs: "DataFrame") -> "DataFrame":
+        return self.function(**inputs)
+
+
+def _key(source: Table | TableKey) -> TableKey:
+    return source.key if isinstance(source, Table) else source
+
+
+def day(source: Table | TableKey) -> Read:
+    """The same day of the input."""
+    return Read(_key(source), Span.DAY)
+
+
+def last(days: int, source: Table | TableKey) -> Read:
+    """The day and the `days - 1` before it."""
+    if days < 1:
+        raise DeclarationError(f"last({days}): at least one day")
+    return Read(_key(source), Span.LAST, days)
+
+
+def through(source: Table | TableKey) -> Read:
+    """Everything up to and including the day."""
+    return Read(_key(source), Span.THROUGH)
+
+
+def table(
+    contract: "type[Contract]",
+    *,
+    write: Write | None = None,
+    conserves: str | None = None,
+    companions: tuple[Table, ...] = (),
+    **reads: Read,
+) -> "Callable[[Callable[..., DataFrame]], Table]":
+    """Declare the decorated function as a table.
+
+    `conserves` names the input whose rows must all arrive: in the table, in quarantine or among the exact duplicates.
+    `companions` are plain tables that are refreshed in the same step. Raises DeclarationError.
+    """
+
+    def declare(function: "Callable[..., DataFrame]") -> Table:
+        return Table(
+            key=TableKey.here(function.__module__, function.__name__),
+            contract=contract,
+            function=function,
+            reads=MappingProxyType(dict(reads)),
+            write=write or ReplaceDays(),
+            conserves=conserves,
+            companions=companions,
+        )
+
+    return declare
+
+
+def landed_table(module: str, name: str, contract: "type[Contract]", source: EventFiles) -> Table:
+    """The bronze table of landed files: `name` in `module`, its rows as they came."""
+
+    def rows(landed: "DataFrame") -> "DataFrame":
+        return landed
+
+    key = TableKey.here(module, name)
+    return Table(
+        key=key,
+        contract=contract,
+        function=rows,
+        reads=MappingProxyType({"landed": day(TableKey(key.domain, LANDING_LAYER, name))}),
+        write=ReplaceDays(),
+        conserves="landed",
+        source=source,
+    )

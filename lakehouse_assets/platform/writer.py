@@ -1,0 +1,163 @@
+"""Commits that cannot be lost, doubled or overtaken: Spark writes, Delta compares and swaps, delta-rs reads back.
+
+Every commit carries `txnAppId` = the table and `txnVersion` = the version it started from + 1. Delta refuses the second of
+two commits that started from the same version, and skips one that comes late (a zombie whose client was killed). Skipped or
+refused, the log does not show our attempt; committed with the answer lost, it does. So the log is asked, never the answer.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+
+from lakehouse_assets.platform.days import ranges
+from lakehouse_assets.platform.delta import Note, commits, open_table, version_of
+from lakehouse_assets.platform.errors import LakehouseError
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import StructType
+
+RETENTION = {
+    "delta.logRetentionDuration": "interval 3650 days",
+    "delta.deletedFileRetentionDuration": "interval 30 days",
+    "delta.checkpointInterval": "50",
+}
+
+
+class LostRace(LakehouseError):
+    """Another writer committed first: what was computed from the older version must be computed again."""
+
+
+class WriteError(LakehouseError):
+    """Spark could not write a table; nothing of it was committed."""
+
+
+class ForeignTable(LakehouseError):
+    """The folder holds a Delta table that is not the one declared."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A Delta table to write: where, its columns with comments, and its properties at creation."""
+
+    path: Path
+    name: str
+    schema: "StructType"
+    append_only: bool = False
+
+
+def days_predicate(column: str, days: Collection[date]) -> str:
+    """SQL that holds for exactly these days, built from typed values only."""
+    return " OR ".join(
+        f"({column} >= DATE'{part.first.isoformat()}' AND {column} <= DATE'{part.last.isoformat()}')"
+        for part in ranges(days)
+    )
+
+
+def on_days(column: str, days: Iterable[date]) -> "Column":
+    """The same as a Spark condition; no day: never true."""
+    condition = F.lit(False)
+    for part in ranges(days):
+        condition = condition | F.col(column).between(F.lit(part.first), F.lit(part.last))
+    return condition
+
+
+def replace_days(
+    frame: "DataFrame", target: Target, note: Note, base: int | None, column: str, days: Collection[date]
+) -> int:
+    """Replace exactly these days by the rows of `frame`. Returns the version. Raises LostRace, WriteError, ForeignTable."""
+    return _commit(frame, target, note, base, "overwrite", {"replaceWhere": days_predicate(column, days)})
+
+
+def overwrite(frame: "DataFrame", target: Target, note: Note, base: int | None) -> int:
+    """Replace the whole table. Returns the version. Raises as `replace_days`."""
+    return _commit(frame, target, note, base, "overwrite", {})
+
+
+def append(frame: "DataFrame", target: Target, note: Note, base: int | None) -> int:
+    """Append, only if the table is still at `base`. Returns the version. Raises as `replace_days`."""
+    return _commit(frame, target, note, base, "append", {})
+
+
+def _commit(
+    frame: "DataFrame", target: Target, note: Note, base: int | None, mode: str, options: dict[str, str]
+) -> int:
+    if base is None:
+        options = options | RETENTION | ({"delta.appendOnly": "true"} if target.append_only else {})
+    else:
+        options = options | _evolution(target)
+    start = -1 if base is None else base
+    options |= {"txnAppId": target.name, "txnVersion": str(start + 1), "userMetadata": note.dump()}
+    failure: PySparkException | None = None
+    try:
+        _described(frame, target.schema).write.format("delta").mode(mode).options(**options).save(str(target.path))
+    except PySparkException as error:
+        failure = error
+    committed = _find(target.path, note, start)
+    if committed is not None:
+        return committed
+    if failure is None or "Concurrent" in type(failure).__name__ or "io.delta.exceptions.Concurrent" in str(failure):
+        raise LostRace(f"{target.name}: another run committed after version {start}") from failure
+    raise WriteError(f"{target.name} was not written, its version is still {start}: {first_line(failure)}") from failure
+
+
+def _find(path: Path, note: Note, start: int) -> int | None:
+    """The version that our attempt became, if it did."""
+    if version_of(path) is None:
+        return None
+    found = (c.version for c in commits(path, after=start) if c.note and c.note.attempt == note.attempt)
+    return next(found, None)
+
+
+def _described(frame: "DataFrame", schema: "StructType") -> "DataFrame":
+    """Columns in the contract's order and type, with its comments: they become the table's when it is created."""
+    return frame.select(
+        *[
+            F.col(column.name).cast(column.dataType).alias(column.name, metadata=dict(column.metadata))
+            for column in schema
+        ]
+    )
+
+
+def _evolution(target: Target) -> dict[str, str]:
+    """Options to add new columns. Raises ForeignTable when the table has other columns or types than declared."""
+    from pyspark.sql.types import StructType
+
+    table = open_table(target.path)
+    if table is None:
+        raise ForeignTable(f"{target.name}: the table disappeared while it was being written; run again to rebuild it")
+    stored = StructType.fromJson(_schema_json(table))
+    declared = {column.name: column.dataType for column in target.schema}
+    problems = [
+        f"{column.name} is {column.dataType.simpleString()}"
+        + (f", declared {declared[column.name].simpleString()}" if column.name in declared else ", not declared")
+        for column in stored
+        if declared.get(column.name) != column.dataType
+    ]
+    if problems:
+        raise ForeignTable(
+            f"{target.path} is not the table {target.name} as declared: {'; '.join(problems)}. "
+            "Nothing was written. Move the folder away to rebuild the table, or change the contract."
+        )
+    return {"mergeSchema": "true"} if len(stored) < len(declared) else {}
+
+
+def _schema_json(table: object) -> dict[str, object]:
+    import json
+
+    return json.loads(table.schema().to_json())  # type: ignore[attr-defined]
+
+
+def first_line(error: BaseException) -> str:
+    """A Spark error without its JVM stack trace."""
+    return str(error).split("\n\nJVM stacktrace", 1)[0].split("\n", 1)[0][:500]
+
+
+def with_attempt(note: Note, number: int) -> Note:
+    """The note of another attempt of the same run."""
+    return replace(note, attempt=f"{note.attempt.rsplit('#', 1)[0]}#{number}")

@@ -1,0 +1,140 @@
+"""SQL over the lake without Spark: DuckDB reads the files that a Delta version names.
+
+Tables are called by their three words (`gmv.silver.purchase`); also `gmv.audit`, `ops.check_results`,
+`gmv.silver.purchase__quarantine` and, for what was landed, `gmv.landing.purchase`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from deltalake import DeltaTable
+
+from lakehouse_assets.platform.delta import open_table
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.landing import manifest_path
+from lakehouse_assets.settings import Settings
+
+DUCKDB_TYPES = {
+    "string": "VARCHAR",
+    "long": "BIGINT",
+    "integer": "INTEGER",
+    "short": "SMALLINT",
+    "byte": "TINYINT",
+    "double": "DOUBLE",
+    "float": "REAL",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMPTZ",
+    "timestamp_ntz": "TIMESTAMP",
+    "binary": "BLOB",
+}
+
+
+class QueryError(LakehouseError):
+    """A query that names no table, names an unknown one, or is no SQL."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Columns and rows, as plain Python values."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def query(
+    settings: Settings, sql: str, parameters: Sequence[Any] = (), versions: Mapping[str, int] | None = None
+) -> Result:
+    """Run one SQL query. `versions` reads a table (by its SQL name) as of a Delta version. Raises QueryError."""
+    asked = {name.replace("/", "."): version for name, version in (versions or {}).items()}
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
+        try:
+            names = connection.get_table_names(sql, qualified=True)
+        except duckdb.Error as error:
+            raise QueryError(f"That is not SQL: {error}") from error
+        unused = sorted(set(asked) - {name.replace('"', "") for name in names})
+        if unused:
+            raise QueryError(f"--version names {unused[0]}, which the query does not read.")
+        for name in names:
+            _open(connection, settings, name.replace('"', ""), asked.get(name.replace('"', "")))
+        _lock(connection, settings)
+        try:
+            cursor = connection.execute(sql, list(parameters))
+            return Result([column[0] for column in cursor.description or []], cursor.fetchall())
+        except duckdb.Error as error:
+            raise QueryError(str(error)) from error
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """From here on the query may read the lake and nothing else."""
+    roots = ", ".join(_quoted(str(root)) for root in (settings.lake, settings.landing))
+    connection.execute(f"SET allowed_directories = [{roots}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def table_path(settings: Settings, name: str) -> Path:
+    """Folder of a table by its SQL name. Raises QueryError."""
+    parts = name.split(".")
+    if len(parts) not in (2, 3) or not all(part.isidentifier() for part in parts):
+        raise QueryError(f"{name} is no table: write domain.layer.table, as in gmv.silver.purchase")
+    if len(parts) == 3 and parts[1] == "landing":
+        return manifest_path(settings.landing, f"{parts[0]}/{parts[2]}")
+    return settings.lake.joinpath(*parts)
+
+
+def known_tables(settings: Settings) -> list[str]:
+    """SQL names of the tables that exist in the lake."""
+    logs = [*settings.lake.glob("*/*/_delta_log"), *settings.lake.glob("*/*/*/_delta_log")]
+    return sorted(".".join(log.parent.relative_to(settings.lake).parts) for log in logs)
+
+
+def _open(connection: duckdb.DuckDBPyConnection, settings: Settings, name: str, version: int | None) -> None:
+    path = table_path(settings, name)
+    table = open_table(path, version)
+    if table is None:
+        known = ", ".join(known_tables(settings)) or "none yet: `make demo` makes some"
+        raise QueryError(f"There is no table {name} in {settings.lake}. There are: {known}")
+    *schemas, view = name.split(".")
+    database = schemas[0]
+    attached = {row[0] for row in connection.execute("SELECT database_name FROM duckdb_databases()").fetchall()}
+    if database not in attached:
+        connection.execute(f"ATTACH ':memory:' AS \"{database}\"")
+    target = ".".join(f'"{part}"' for part in (*schemas, view))
+    if len(schemas) == 2:
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{database}"."{schemas[1]}"')
+    else:
+        target = f'"{database}"."main"."{view}"'
+    connection.execute(f"CREATE VIEW {target} AS {_select(table)}")
+
+
+def _select(table: DeltaTable) -> str:
+    """A SELECT of the files of a version, its columns in the table's order."""
+    fields = table.schema().fields
+    columns = ", ".join(f'"{field.name}"' for field in fields)
+    files = table.file_uris()
+    if files:
+        paths = ", ".join(_quoted(uri.removeprefix("file://")) for uri in files)
+        partitioned = "true" if table.metadata().partition_columns else "false"
+        return (
+            f"SELECT {columns} FROM read_parquet([{paths}], union_by_name = true, "  # noqa: S608
+            f"hive_partitioning = {partitioned})"
+        )
+    nothing = ", ".join(f'NULL::{_type(field.type)} AS "{field.name}"' for field in fields)
+    return f"SELECT {nothing} WHERE false"  # noqa: S608
+
+
+def _type(delta_type: Any) -> str:
+    name = str(getattr(delta_type, "type", ""))
+    if name == "array":
+        return f"{_type(delta_type.element_type)}[]"
+    if name.startswith("decimal"):
+        return name.upper()
+    return DUCKDB_TYPES.get(name, "VARCHAR")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

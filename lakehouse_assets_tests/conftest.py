@@ -1,0 +1,49 @@
+"""One Spark server for the whole test run, in a home of its own, and one Connect session on it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lakehouse_assets.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.fixture(scope="session")
+def spark_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of the test run's lakehouse (also in LAKEHOUSE_* of this process); its server stops with the run."""
+    from lakehouse_assets.platform.server import ensure_server, stop_server
+
+    home = tmp_path_factory.mktemp("lakehouse")
+    before = dict(os.environ)
+    os.environ |= {"LAKEHOUSE_HOME": str(home), "LAKEHOUSE_SPARK_HEAP": "2g"}
+    settings.cache_clear()
+    here = settings()
+    try:
+        ensure_server(here)
+        yield here
+    finally:
+        stop_server(here)
+        os.environ.clear()
+        os.environ.update(before)
+        settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def spark(spark_home: Settings) -> "Iterator[SparkSession]":
+    """A Connect session shared by the tests. Write to `tmp_path` or to tables of your own."""
+    from lakehouse_assets.platform.session import close_session, open_session
+
+    session = open_session(spark_home, run_id="tests")
+    yield session
+    close_session(session)
+
+
+@pytest.fixture
+def fresh_settings(tmp_path: Path) -> Settings:
+    """Settings of an empty lakehouse in `tmp_path`, with the smallest server."""
+    return Settings(home=tmp_path / "home", spark_heap="512m")

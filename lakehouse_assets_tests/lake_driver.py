@@ -1,0 +1,62 @@
+"""Drives declared tables without Dagster around them: land, make days, read back. One lake in one folder."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from lakehouse_assets import defs as domains
+from lakehouse_assets.platform.catalog import Catalog, discover
+from lakehouse_assets.platform.landing import Landed, land
+from lakehouse_assets.platform.materialize import Step, materialize
+from lakehouse_assets.platform.outcome import Outcome
+from lakehouse_assets.platform.plan import Lake, make_plan
+from lakehouse_assets.platform.reader import read_inputs, read_table
+from lakehouse_assets.platform.table import TableKey
+
+TODAY = date(2026, 1, 1)
+
+
+@dataclass
+class LakeDriver:
+    """A lake of the test's own on the shared Spark session."""
+
+    spark: SparkSession
+    lake: Lake
+    catalog: Catalog
+    runs: int = 0
+
+    @classmethod
+    def at(cls, spark: SparkSession, folder: Path) -> "LakeDriver":
+        return cls(spark, Lake(folder / "lake", folder / "landing"), discover(domains))
+
+    def land(self, table: str, file: Path, day: date | None = None, replace: bool = False) -> Landed:
+        """Land a file as `lakehouse land` does."""
+        source = self.catalog.table(TableKey.parse(f"{table.split('/')[0]}/bronze/{table.split('/')[1]}")).source
+        assert source is not None
+        return land(self.lake.landing, table, source, file, day=day, replace=replace, today=TODAY)
+
+    def make(self, table: str, days: Collection[date]) -> Outcome:
+        """One step: the days of a table, and of its companions."""
+        self.runs += 1
+        declared = self.catalog.table(TableKey.parse(table))
+        step = Step(self.spark, self.lake, self.catalog, f"run-{self.runs}")
+        outcomes = []
+        for one in (declared, *declared.companions):
+            plan = make_plan(self.lake, one, days)
+            outcomes.append(materialize(step, plan, one(**read_inputs(self.spark, self.lake, plan, self.catalog))))
+        return outcomes[0]
+
+    def read(self, table: str, version: int | None = None) -> DataFrame:
+        """A table at a version, by default the newest."""
+        key = TableKey.parse(table)
+        return read_table(
+            self.spark, self.lake, self.catalog.table(key), self.lake.version(key) if version is None else version
+        )
+
+    def rows(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
+        """Rows of a table, sorted."""
+        return sorted(tuple(row) for row in self.read(table).select(*columns).toLocalIterator())

@@ -1,0 +1,250 @@
+"""The embedded Spark server: one per home, found again, replaced only when dead; sessions of dead runs are ended."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from pydantic import SecretStr
+
+from lakehouse_assets.cli import spark_commands
+from lakehouse_assets.cli.doctor import examine
+from lakehouse_assets.platform import server_launch, session, session_records
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.processes import ProcessId
+from lakehouse_assets.platform.server import ensure_server, find_server, server_status, stop_server
+from lakehouse_assets.platform.session import close_session, fence_dead_sessions, open_session
+from lakehouse_assets.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A home with a server of its own, one core and a small heap. Tests that replace its server come last."""
+    here = Settings(home=tmp_path_factory.mktemp("small") / "a home", spark_heap="600m", spark_cores="1")
+    yield here
+    stop_server(here)
+
+
+def in_another_process(code: str, here: Settings, *arguments: str) -> subprocess.Popen[str]:
+    """Run Python code in a process of its own, with the same settings."""
+    environment = os.environ | {
+        "LAKEHOUSE_HOME": str(here.home),
+        "LAKEHOUSE_SPARK_HEAP": here.spark_heap,
+        "LAKEHOUSE_SPARK_CORES": here.spark_cores,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+ENSURE = """
+from lakehouse_assets.platform.server import ensure_server
+from lakehouse_assets.settings import settings
+print(ensure_server(settings()).server)
+"""
+
+
+def test_processes_that_ask_at_once_get_the_same_server(small: Settings) -> None:
+    askers = [in_another_process(ENSURE, small) for _ in range(3)]
+    answers = {asker.communicate(timeout=150)[0] for asker in askers}
+    assert [asker.returncode for asker in askers] == [0, 0, 0]
+    assert len(answers) == 1
+    # It outlives those who started it and is found again, in no time.
+    begin = time.monotonic()
+    assert ensure_server(small).server == answers.pop().strip()
+    assert time.monotonic() - begin < 1
+    assert server_status(small).running
+
+
+def test_it_listens_on_loopback_alone_and_keeps_its_token_secret(small: Settings) -> None:
+    address = ensure_server(small)
+    process = psutil.Process(server_status(small).pid)
+    listening = {c.laddr.ip for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    assert address.token is not None
+    assert address.token not in repr(address) + address.url
+    assert not any(address.token in argument for argument in process.cmdline())
+    token = small.spark_dir / "token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    others = [path for path in small.spark_dir.rglob("*") if path.is_file() and path != token]
+    assert not [path for path in others if address.token.encode() in path.read_bytes()]
+
+
+def test_a_session_reads_and_writes_delta_and_is_forgotten_when_closed(small: Settings, tmp_path: Path) -> None:
+    spark = open_session(small, "run-1")
+    assert [record.run_id for record in server_status(small).sessions] == ["run-1"]
+    spark.range(3).write.format("delta").save(str(tmp_path / "t"))
+    assert spark.read.format("delta").load(str(tmp_path / "t")).count() == 3
+    assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
+    assert spark.conf.get("spark.sql.ansi.enabled") == "true"
+    close_session(spark)
+    close_session(spark)
+    assert server_status(small).sessions == ()
+
+
+def test_a_wrong_token_and_an_unreachable_server_are_said_at_once(
+    small: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CONNECT_SECONDS", 3.0)
+    ours = ensure_server(small)
+    wrong = Settings(home=small.home, spark_remote=ours.url, spark_token=SecretStr("wrong"))
+    with pytest.raises(LakehouseError, match="refuses the token"):
+        open_session(wrong, "run")
+    nobody = f"sc://localhost:{server_launch.free_port()}"
+    with pytest.raises(LakehouseError, match="does not answer within 3 s"):
+        open_session(Settings(home=small.home, spark_remote=nobody, spark_token=SecretStr("t")), "run")
+    assert session_records.recorded(small.spark_dir) == []
+
+
+def test_a_cluster_is_reached_by_any_name_without_tls(small: Settings) -> None:
+    ours = ensure_server(small)
+    by_address = ours.url.replace("localhost", "127.0.0.1")
+    spark = open_session(
+        Settings(home=small.home, spark_remote=by_address, spark_token=SecretStr(ours.token or "")), "r"
+    )
+    assert spark.range(2).count() == 2
+    close_session(spark)
+
+
+# Prints "running" when its write has a task at work. 150 rows of 0.1 s each: the write would commit after 15 s.
+LONG_WRITE = """
+import sys
+from lakehouse_assets.platform.session import open_session
+from lakehouse_assets.settings import settings
+
+spark = open_session(settings(), "killed run")
+
+def progress(stages, inflight_tasks, operation_id, done):
+    if inflight_tasks:
+        print("running", flush=True)
+
+spark.registerProgressHandler(progress)
+slow = spark.range(0, 150, 1, 1).selectExpr("id", "reflect('java.lang.Thread', 'sleep', 100L) AS slept")
+slow.write.format("delta").save(sys.argv[1])
+"""
+
+
+def test_the_write_of_a_killed_run_ends_when_fenced_and_never_commits(small: Settings, tmp_path: Path) -> None:
+    spark = open_session(small, "living run")
+    spark.range(1).count()
+    table = tmp_path / "zombie"
+    writer = in_another_process(LONG_WRITE, small, str(table))
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "running\n"
+
+    assert fence_dead_sessions(small) == [], "it lives: it is not touched"
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    begin = time.monotonic()
+    assert fence_dead_sessions(small) == ["killed run"]
+
+    # The server has one core, so this query gets its turn only when the write's task is gone.
+    assert spark.range(10).count() == 10
+    assert time.monotonic() - begin < 8, "before the write would have ended by itself"
+    # Sit out the time in which it would have committed, on that same core.
+    spark.range(0, 150, 1, 1).selectExpr("reflect('java.lang.Thread', 'sleep', 100L) AS slept").collect()
+    assert not list(table.glob("_delta_log/*.json"))
+    assert [record.run_id for record in session_records.recorded(small.spark_dir)] == ["living run"]
+    close_session(spark)
+
+
+def test_a_session_of_another_host_is_not_touched(small: Settings) -> None:
+    elsewhere = ProcessId(host="another-host", pid=1, started="then")
+    server = ensure_server(small).server
+    session_records.add(small.spark_dir, session_records.SessionRecord("s", "run", server, elsewhere))
+    assert fence_dead_sessions(small) == []
+    assert [record.run_id for record in server_status(small).sessions] == ["run"]
+    session_records.remove(small.spark_dir, "s")
+
+
+def test_a_server_whose_state_file_is_lost_is_recognized(small: Settings) -> None:
+    address = ensure_server(small)
+    (small.spark_dir / "server.json").unlink()
+    assert ensure_server(small) == address
+
+
+def test_another_configuration_is_refused_while_runs_use_the_server(small: Settings) -> None:
+    spark = open_session(small, "run-7")
+    bigger = Settings(home=small.home, spark_heap="700m", spark_cores="1")
+    with pytest.raises(LakehouseError, match=r"heap: 600m runs, 700m is asked for.*run-7.*lakehouse spark stop"):
+        ensure_server(bigger)
+    assert spark.range(2).count() == 2
+    close_session(spark)
+
+
+def test_another_configuration_replaces_a_server_that_nobody_uses_and_a_killed_one_is_replaced(small: Settings) -> None:
+    first = ensure_server(small)
+    spark = open_session(small, "before")
+    with ThreadPoolExecutor() as threads:
+        psutil.Process(server_status(small).pid).kill()
+        # Its sessions are gone with it: closing one says nothing and is quick.
+        threads.submit(close_session, spark).result(timeout=60)
+    assert find_server(small) is None
+    second = ensure_server(small)
+    assert second.server != first.server
+    assert second.token == first.token
+    third = ensure_server(Settings(home=small.home, spark_heap="500m", spark_cores="1"))
+    assert third.server != second.server
+    assert server_status(small).running
+    assert len(list((small.spark_dir / "logs").glob("*.log"))) == 3
+    assert stop_server(small)
+    assert not stop_server(small)
+    assert server_status(small).running is False
+
+
+def test_a_server_that_does_not_come_up_shows_its_log(fresh_settings: Settings) -> None:
+    tiny = Settings(home=fresh_settings.home, spark_heap="100m")
+    with pytest.raises(LakehouseError, match=r"(?s)ended while it started.*System memory"):
+        ensure_server(tiny)
+    assert not server_status(tiny).running
+
+
+def test_old_logs_are_dropped(tmp_path: Path) -> None:
+    for hour in range(14):
+        (tmp_path / f"server-20230101T{hour:02}0000.log").touch()
+    server_launch._new_log(tmp_path).touch()
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert len(kept) == server_launch.LOGS_KEPT
+    assert kept[0] == "server-20230101T050000.log"
+
+
+def test_a_process_is_told_from_another_with_its_pid_and_from_its_unreaped_remains() -> None:
+    us = ProcessId.of(os.getpid())
+    assert us is not None
+    assert us.alive
+    assert ProcessId(us.host, us.pid, "earlier").dead
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = ProcessId.of(child.pid)
+    assert identity is not None
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert identity.dead
+    child.communicate()
+    assert identity.dead
+
+
+def test_the_doctor_says_what_to_do(fresh_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    assert [finding for finding in examine(fresh_settings) if not finding.ok] == []
+
+    a_file = tmp_path / "file"
+    a_file.touch()
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", "relative")
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(a_file / "home"))
+    monkeypatch.setattr(spark_commands, "settings", Settings)
+    result = CliRunner().invoke(spark_commands.doctor, ["--format", "json"])
+    assert result.exit_code == 1
+    problems = {check["check"]: check["text"] for check in json.loads(result.output)["checks"] if not check["ok"]}
+    assert problems.keys() == {"java", "home", "dagster"}
+    assert "install it" in problems["java"]
+    assert "set LAKEHOUSE_HOME" in problems["home"]

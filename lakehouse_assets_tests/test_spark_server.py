@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,7 +19,7 @@ from pydantic import SecretStr
 
 from lakehouse_assets.cli import spark_commands
 from lakehouse_assets.cli.doctor import examine
-from lakehouse_assets.platform import server_launch, session, session_records
+from lakehouse_assets.platform import jars, server_launch, session, session_records
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.processes import ProcessId
 from lakehouse_assets.platform.server import ensure_server, find_server, server_status, stop_server
@@ -206,6 +207,26 @@ def test_a_server_that_does_not_come_up_shows_its_log(fresh_settings: Settings) 
     with pytest.raises(LakehouseError, match=r"(?s)ended while it started.*System memory"):
         ensure_server(tiny)
     assert not server_status(tiny).running
+
+
+def test_the_lock_holds_every_coordinate_and_nothing_that_pyspark_ships(fresh_settings: Settings) -> None:
+    for coordinate in jars.COORDINATES:
+        assert "{}_{}-{}.jar".format(*coordinate.split(":")) in jars.locked()
+    folder = jars.ensure_jars(fresh_settings)
+    assert jars.shipped_by_pyspark(folder) == []
+
+
+def test_a_jar_that_is_not_the_locked_one_is_named(fresh_settings: Settings, tmp_path: Path) -> None:
+    elsewhere = fresh_settings.model_copy(update={"jars": tmp_path / "jars"})
+    folder = shutil.copytree(jars.ensure_jars(fresh_settings), jars.jars_folder(elsewhere))
+    jars.verify(elsewhere)
+    changed = min(folder.iterdir())
+    changed.write_bytes(b"something else")
+    with pytest.raises(LakehouseError, match=f"other content: {changed.name}"):
+        jars.verify(elsewhere)
+    changed.unlink()
+    with pytest.raises(LakehouseError, match="lakehouse jars"):
+        jars.verify(elsewhere)
 
 
 def test_old_logs_are_dropped(tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ def _disk(settings: Settings) -> str:
     free = shutil.disk_usage(_existing(settings.home.absolute())).free
     if free < DISK_NEEDED:
         raise LakehouseError(
-            f"{free / 1024**3:.1f} GiB free where {settings.home.absolute()} is, {DISK_NEEDED / 1024**3:.0f} GiB needed. "
-            "Make room or set LAKEHOUSE_HOME to a folder on another disk."
+            f"{free / 1024**3:.1f} GiB free where {settings.home.absolute()} is, {DISK_NEEDED / 1024**3:.0f} GiB "
+            "needed. Make room or set LAKEHOUSE_HOME to a folder on another disk."
         )
     return f"{free / 1024**3:.0f} GiB free"
 
@@ -97,8 +97,8 @@ def _server(settings: Settings) -> str:
     status = server.server_status(settings)
     if not status.running and status.pid is not None:
         raise LakehouseError(
-            f"Process {status.pid} is this home's Spark server, but nothing answers on port {status.port}. If it is not "
-            "just starting: lakehouse spark stop"
+            f"Process {status.pid} is this home's Spark server, but nothing answers on port {status.port}. If it is "
+            "not just starting: lakehouse spark stop"
         )
     if not status.running:
         return "not running: the first run starts it"

@@ -5,6 +5,7 @@ import logging
 from dagster import DagsterRun, DefaultRunLauncher
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
 
@@ -24,14 +25,18 @@ class MonitoredRunLauncher(DefaultRunLauncher):
     def supports_check_run_worker_health(self) -> bool:
         return True
 
+    def _code_server_of(self, run: DagsterRun) -> DagsterGrpcClient | None:
+        client: DagsterGrpcClient | None = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
+        return client
+
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """FAILED when the code server does not know the run; RUNNING also when nobody can tell."""
-        client = self._get_grpc_client_for_termination(run.run_id)
+        client = self._code_server_of(run)
         if client is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "not launched by this launcher, or just finished")
         try:
             answer = deserialize_value(
-                client.can_cancel_execution(CanCancelExecutionRequest(run.run_id), timeout=ANSWER_SECONDS),
+                client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=ANSWER_SECONDS),
                 CanCancelExecutionResult,
             )
         except DagsterUserCodeUnreachableError as error:

@@ -3,7 +3,7 @@
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache, partial
 from inspect import cleandoc
@@ -61,12 +61,12 @@ class TableFacts:
     fresh_within: timedelta | None = None
     owners: tuple[str, ...] = ()
     key_action: Action = Action.QUARANTINE
-    key_tolerate: Rate = Rate()
+    key_tolerate: Rate = field(default_factory=Rate)
 
 
 @dataclass(frozen=True)
 class RowRule:
-    """A rule over several columns. `fine` takes the contract's class and gives SQL text or a Column, TRUE for a good row."""
+    """A rule over several columns. `fine` takes the contract's class and gives SQL or a Column, TRUE for a good row."""
 
     fine: Callable[..., Any]
     is_sql: bool
@@ -97,9 +97,9 @@ class CompiledContract:
         """The columns for Dagster's catalog: types, descriptions, and each rule as a constraint."""
         import dagster as dg
 
-        def constraints(field: T.StructField) -> dg.TableColumnConstraints:
-            said = [r.description for r in self.rules if r.column == field.name and not r.name.endswith(":not_null")]
-            return dg.TableColumnConstraints(nullable=field.nullable, unique=self.key == (field.name,), other=said)
+        def constraints(of: T.StructField) -> dg.TableColumnConstraints:
+            said = [r.description for r in self.rules if r.column == of.name and not r.name.endswith(":not_null")]
+            return dg.TableColumnConstraints(nullable=of.nullable, unique=self.key == (of.name,), other=said)
 
         columns = [
             dg.TableColumn(f.name, f.dataType.simpleString(), self.comments[f.name], constraints(f))

@@ -55,7 +55,7 @@ __all__ = [
 PROVENANCE = ("source_file", "row_number", "feed_day", "landing")
 
 
-class Contract(pa.DataFrameModel):
+class Contract(pa.DataFrameModel):  # type: ignore[type-arg]
     """Base of every table's contract. The docstring of a contract is the table's description."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -63,7 +63,7 @@ class Contract(pa.DataFrameModel):
         metadata = getattr(cls.__dict__.get("Config"), "metadata", None) or {}
         if FACTS in metadata:
             cls.Config.unique = list(metadata[FACTS].key) or None
-        super().__init_subclass__(**kwargs)
+        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
         compile_contract(cls)
 
     @classmethod
@@ -91,7 +91,7 @@ def _without_zone(check: pa.Check) -> pa.Check:
     def run(data: Any, **given: Any) -> bool:
         from pandera.backends.pyspark import builtin_checks
 
-        judge = getattr(builtin_checks, check.name).__wrapped__
+        judge = getattr(builtin_checks, str(check.name)).__wrapped__
         many = (list, tuple, set, frozenset)
         return judge(
             data, **{k: [literal(i) for i in v] if isinstance(v, many) else literal(v) for k, v in given.items()}

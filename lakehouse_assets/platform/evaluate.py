@@ -83,7 +83,7 @@ def _order(columns: Collection[str], contract: CompiledContract) -> list["Column
 
 
 def _broken_rules(rules: Collection[Rule]) -> "Column":
-    """Names of the rules a row breaks. Nearly no row breaks any: names are looked for only where one `OR` of all is true.
+    """Names of the rules a row breaks. Nearly none breaks any: names are looked for only where one `OR` of all is true.
 
     (60 rules on 2 million rows: a third of the time that filtering an array of all of them takes.)
     """
@@ -179,7 +179,7 @@ def kept(marked: "DataFrame", contract: CompiledContract) -> "DataFrame":
 
 
 def quarantined(marked: "DataFrame", contract: CompiledContract) -> "DataFrame":
-    """The rows that leave the table: feed_day, rules, source_file, row_number, version (NULL if not landed), row (JSON)."""
+    """The rows that leave: feed_day, rules, source_file, row_number, version (NULL if not landed), row (JSON)."""
     from pyspark.sql import functions as F
 
     landed = "source_file" in marked.columns
@@ -211,7 +211,7 @@ def _row_json(columns: Collection[str], without: Collection[str] = ()) -> "Colum
 def samples(
     marked: "DataFrame", contract: CompiledContract, rules: Collection[str], limit: int = 20
 ) -> dict[tuple[date, str], list[dict[str, Any]]]:
-    """Up to `limit` rows per day and broken rule of `rules`, without columns marked as personal data; one Spark action."""
+    """Up to `limit` rows per day and broken rule of `rules`, without personal data, in one Spark action."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 

@@ -17,11 +17,12 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.checks import evaluations
+from lakehouse_assets.platform.days import DayRange, parse_day
 from lakehouse_assets.platform.events import materialization
 from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
-from lakehouse_assets.platform.reader import read_input, read_table
+from lakehouse_assets.platform.reader import read_input, read_inputs, read_table
 from lakehouse_assets.platform.table import Table, TableKey
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ class DeltaIOManager(dg.IOManager):
             return self.read_newest(_key(context.asset_key))
         plan = self.plan(step, self._catalog.table(TableKey.parse(declared)))
         return read_input(self._spark.spark_session, self._lake, plan, context.name, self._catalog)
+
+    def inputs(self, step: "StepExecutionContext", companion: Table) -> "dict[str, DataFrame]":
+        """The inputs of a companion, pinned now: after the table it accompanies was committed."""
+        return read_inputs(self._spark.spark_session, self._lake, self.plan(step, companion), self._catalog)
 
     def read_newest(self, key: TableKey) -> "DataFrame":
         """The newest version of a declared table."""
@@ -117,15 +122,12 @@ def _key(asset: dg.AssetKey) -> TableKey:
 
 def days_of(step: "StepExecutionContext") -> tuple[date, ...]:
     """The days that a run was asked for: its partition, or its range of partitions."""
-    keys: list[str] = []
     if step.has_partition_key:
-        keys = [step.partition_key]
-    elif step.has_partition_key_range:
-        output = step.step.step_outputs[0].name
-        keys = list(step.asset_partition_keys_for_output(output))
-    if not keys:
-        raise dg.Failure(description="A table is made by days: choose a partition or a range of them.")
-    return tuple(date.fromisoformat(key) for key in keys)
+        return (parse_day(step.partition_key),)
+    if step.has_partition_key_range:
+        asked = step.partition_key_range
+        return tuple(DayRange(parse_day(asked.start), parse_day(asked.end)))
+    raise dg.Failure(description="A table is made by days: choose a partition or a range of them.")
 
 
 def delta_io_manager(catalog: Catalog) -> dg.IOManagerDefinition:

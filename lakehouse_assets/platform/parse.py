@@ -6,7 +6,7 @@ A text that is anything else than its column's type says is malformed: the colum
 | type | text |
 |---|---|
 | whole numbers | `42`, `-7`, in the type's range; `42.0` is malformed |
-| DECIMAL(p, s) | `50.00`, `50,00`, `1.234,56`, `1,234.56`, at most s decimals, in range; `1.234` and `1,234` are ambiguous |
+| DECIMAL(p, s) | `50.00`, `50,00`, `1.234,56`, `1,234.56`, in range, at most s decimals; not `1.234`, `1,234` |
 | FLOAT, DOUBLE | `1.5`, `-1e-3`, finite |
 | DATE | `2023-01-31`, a day that exists |
 | TIMESTAMP_NTZ | `2023-01-31 23:59:59`, also with `T`, up to six decimals of a second; no zone |

@@ -12,7 +12,7 @@ from lakehouse_assets.platform.days import DayRange, write_days
 from lakehouse_assets.platform.delta import Pin, last_note, version_of
 from lakehouse_assets.platform.journal import failed_days
 from lakehouse_assets.platform.landing import manifest_version
-from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, Span, Table, TableKey
+from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Read, Span, Table, TableKey
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ def _pin(lake: Lake, read: Read, days: tuple[date, ...], published: date | None)
     last = max(last, published) if published else last
     if read.span is Span.DAY:
         return Pin(version, write_days(days))
+    if read.span is Span.WHOLE:
+        return Pin(version, "all")
     return Pin(version, str(DayRange(first, last)) if first else f"..{last}")
 
 
@@ -105,7 +107,7 @@ def _blocked(lake: Lake, table: Table, days: tuple[date, ...], published: date |
             continue
         key = read.table
         failed = failed_days(lake.tables, key.domain, str(key), lake.path(key))
-        if not failed or isinstance(table.write, Overwrite):
+        if not failed or read.span is Span.WHOLE:
             continue
         for day in days:
             first, last = read.bounds(day, day)

@@ -10,7 +10,7 @@ from lakehouse_assets.platform.delta import Pin
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import Part, parts
 from lakehouse_assets.platform.plan import Lake, Plan, landed_name
-from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Overwrite, Table, TableKey
+from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Span, Table, TableKey
 from lakehouse_assets.platform.writer import on_days
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ def read_input(spark: "SparkSession", lake: Lake, plan: Plan, name: str, catalog
         return _read_landed(spark, lake, plan, pin)
     source = catalog.table(key)
     frame = read_table(spark, lake, source, pin.version)
-    if isinstance(source.write, Overwrite) or DAY_COLUMN not in frame.columns:
-        return frame
     if window is None:
         return frame.limit(0)
+    if plan.table.reads[name].span is Span.WHOLE or DAY_COLUMN not in frame.columns:
+        return frame
     first, last = window
     if first is None:
         return frame.where(F.col(DAY_COLUMN) <= F.lit(last))
-    if plan.table.reads[name].span.value == "day":
+    if plan.table.reads[name].span is Span.DAY:
         return frame.where(on_days(DAY_COLUMN, plan.days))
     return frame.where(F.col(DAY_COLUMN).between(F.lit(first), F.lit(last)))
 

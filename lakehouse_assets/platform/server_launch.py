@@ -134,8 +134,11 @@ def spark_conf(spark_dir: Path, config: ServerConfig) -> dict[str, str]:
 
 
 def last_lines(log: Path, count: int = 20) -> str:
-    """The end of a log file."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-count:]) if log.exists() else ""
+    """The end of a log file, without the frames of Java's stack traces: they would crowd out what was wrong."""
+    if not log.exists():
+        return ""
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join([line for line in lines if not line.startswith("\tat ")][-count:])
 
 
 def _environment(spark_dir: Path) -> dict[str, str]:

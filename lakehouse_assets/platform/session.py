@@ -4,7 +4,7 @@ import os
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from lakehouse_assets.platform import session_records
 from lakehouse_assets.platform.errors import LakehouseError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.connect.client import SparkConnectClient
     from pyspark.sql.connect.client.core import DefaultChannelBuilder
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
 
 USER = "lakehouse"
 CONNECT_SECONDS = 20.0
@@ -63,8 +64,8 @@ def close_session(spark: "SparkSession") -> None:
     """Release the session on its server and forget it. Closing it again, or after the server's end, is no error."""
     from pyspark.errors import PySparkException
 
-    session_id = spark.session_id  # type: ignore[attr-defined]
-    client = spark.client 
+    session = cast("ConnectSession", spark)
+    session_id, client = session.session_id, session.client
     try:
         if not client.is_closed:
             client.release_session()
@@ -74,8 +75,8 @@ def close_session(spark: "SparkSession") -> None:
             return
     finally:
         # stop() would release once more, and swallow what goes wrong.
-        spark.release_session_on_close = False  # type: ignore[attr-defined]
-        spark.stop()
+        session.release_session_on_close = False
+        session.stop()
     _forget(session_id)
 
 

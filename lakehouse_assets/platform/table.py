@@ -69,6 +69,7 @@ class Span(Enum):
     DAY = "day"
     LAST = "last"
     THROUGH = "through"
+    WHOLE = "whole"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Read:
                 return date.fromordinal(first.toordinal() - self.days + 1), last
             case Span.THROUGH:
                 return None, last
+            case Span.WHOLE:
+                return None, date.max
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,11 @@ def last(days: int, source: Table | TableKey) -> Read:
 def through(source: Table | TableKey) -> Read:
     """Everything up to and including the day."""
     return Read(_key(source), Span.THROUGH)
+
+
+def whole(source: Table | TableKey) -> Read:
+    """Everything there is: for a table that is one state, whatever day asks for it."""
+    return Read(_key(source), Span.WHOLE)
 
 
 def table(

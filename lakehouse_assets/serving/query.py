@@ -4,7 +4,7 @@ Tables are called by their three words (`gmv.silver.purchase`); also `gmv.audit`
 `gmv.silver.purchase__quarantine` and, for what was landed, `gmv.landing.purchase`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,13 +46,22 @@ class Result:
 
 
 def query(
-    settings: Settings, sql: str, parameters: Sequence[Any] = (), versions: Mapping[str, int] | None = None
+    settings: Settings,
+    sql: str,
+    parameters: Sequence[Any] = (),
+    *,
+    tables: Collection[str] | None = None,
+    versions: Mapping[str, int] | None = None,
 ) -> Result:
-    """Run one SQL query. `versions` reads a table (by its SQL name) as of a Delta version. Raises QueryError."""
+    """Run one SQL query. Raises QueryError.
+
+    `tables` names the tables it reads, which a query with parameters must; unset, they are found in the SQL.
+    `versions` reads a table (by its SQL name) as of a Delta version.
+    """
     asked = {name.replace("/", "."): version for name, version in (versions or {}).items()}
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
         try:
-            names = connection.get_table_names(sql, qualified=True)
+            names = tables or connection.get_table_names(sql, qualified=True)
         except duckdb.Error as error:
             raise QueryError(f"That is not SQL: {error}") from error
         unused = sorted(set(asked) - {name.replace('"', "") for name in names})

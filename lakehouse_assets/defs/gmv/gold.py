@@ -12,13 +12,13 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from lakehouse_assets.defs.gmv import contracts, silver
-from lakehouse_assets.platform.table import Ledger, Overwrite, TableKey, table, through
+from lakehouse_assets.platform.table import Ledger, Overwrite, TableKey, table, through, whole
 
 DIMENSIONS = ("gmv_date", "subsidiary", "product_id")
 UNKNOWN = "unknown"
 
 
-@table(contracts.GmvCurrent, write=Overwrite(), gmv=through(TableKey.here(__name__, "gmv")))
+@table(contracts.GmvCurrent, write=Overwrite(), gmv=whole(TableKey.here(__name__, "gmv")))
 def gmv_current(gmv: DataFrame) -> DataFrame:
     """Of each key the newest row."""
     newest = F.max(F.struct("effective_date", "version", "gmv", "purchases")).alias("newest")

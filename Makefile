@@ -1,0 +1,67 @@
+# Needs Python 3.11, Java 17 or 21 and make. Every target sets up what it uses; a second time that costs nothing.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.8
+READY := $(VENV)/.ready
+ALL ?=
+REQUIRE_ALL ?=
+ARGS ?=
+
+# pip and uv link files into the environment where they can; a cache on another file system is no reason to complain.
+export UV_LINK_MODE ?= copy
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test dev up down lint bench lock clean
+
+help: ## What can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: $(READY) ## The Python environment and Spark's jars, as locked
+
+demo: $(READY) ## A month of GMV on this machine: generate, materialize, ask
+	@$(BIN)/lakehouse demo $(ARGS)
+
+dev: $(READY) ## Dagster's UI and daemon on this machine (ARGS="--port 3001")
+	@$(BIN)/lakehouse dev $(ARGS)
+
+test: $(READY) ## The quick tests; ALL=1 the slow ones too; REQUIRE_ALL=1 a missing tool fails instead of skipping
+	@deploy/test_tools
+	@LAKEHOUSE_TEST_REQUIRE_ALL='$(REQUIRE_ALL)' $(BIN)/pytest $(if $(ALL),,-m 'not slow') $(ARGS)
+
+lint: $(READY) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(READY) ## The measurements of bench/
+	@for measurement in bench/*.py; do echo "== $$measurement"; $(BIN)/python "$$measurement"; done
+
+up: ## Everything in containers (docker compose), with the settings of .env
+	@docker compose version >/dev/null 2>&1 || { echo "make up needs Docker with its compose plugin." >&2; exit 1; }
+	@test -f .env || { echo "No .env yet: cp .env.example .env, then fill in the two passwords in it." >&2; exit 1; }
+	@docker compose up --build --detach --wait
+	@echo "Dagster: http://$$(docker compose port webserver 3000)"
+
+down: ## Stop the containers; their volumes stay
+	@docker compose down
+
+lock: $(READY) ## For maintainers: resolve the newest versions that pyproject.toml allows
+	@$(BIN)/uv lock --upgrade
+	@$(BIN)/uv export --quiet --frozen --all-groups --no-emit-project --no-header --format requirements-txt \
+		--output-file requirements.lock
+	@! grep -nE '://' requirements.lock || { echo "requirements.lock names a host, see above." >&2; exit 1; }
+
+clean: ## Remove the environment and caches; DATA=1 the local lakehouse too
+	@if [ -x $(BIN)/lakehouse ]; then $(BIN)/lakehouse spark stop || true; fi
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis $(if $(DATA),"$${LAKEHOUSE_HOME:-.lakehouse}")
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml lakehouse_assets/platform/jars.lock
+	@deploy/install $(VENV) $(UV_VERSION)
+	@touch $@

@@ -13,7 +13,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", env_file=".env", extra="ignore", frozen=True)
 
-    home: Path = Field(Path(".lakehouse"), description="folder of everything: lake, landing, Spark server, Dagster storage")
+    home: Path = Field(Path(".lakehouse"), description="folder of lake, landing, Spark server and Dagster's storage")
     root: Path | None = Field(None, description="folder of the lake and the landed files; unset: the home")
     spark_remote: str | None = Field(None, description="Spark Connect URL of a cluster; unset: the embedded server")
     spark_token: SecretStr | None = Field(None, description="token of that cluster's Spark Connect server")

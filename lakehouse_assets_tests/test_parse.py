@@ -1,4 +1,6 @@
-"""Text becomes typed values strictly: what has two readings, or none, is malformed; nothing raises, guesses or rounds."""
+"""Text becomes typed values strictly: two readings, or none, are malformed; nothing is guessed or rounded."""
+
+# ruff: noqa: E501  (the table of texts)
 
 import hashlib
 import json
@@ -79,17 +81,28 @@ def landed(spark: "SparkSession", contract: type[Contract], rows: list[dict[str,
     """Landed rows of one file."""
     compiled = landed_contract(f"Landed{contract.__name__}", contract).compiled()
     given = [
-        {**dict.fromkeys(compiled.source_columns), **row, "source_file": "f.csv", "row_number": i, "feed_day": DAY, "landing": 3}
+        {
+            **dict.fromkeys(compiled.source_columns),
+            **row,
+            "source_file": "f.csv",
+            "row_number": i,
+            "feed_day": DAY,
+            "landing": 3,
+        }
         for i, row in enumerate(rows)
     ]
-    return spark.createDataFrame([tuple(row[n] for n in compiled.spark_schema.names) for row in given], compiled.spark_schema)
+    return spark.createDataFrame(
+        [tuple(row[n] for n in compiled.spark_schema.names) for row in given], compiled.spark_schema
+    )
 
 
 @pytest.fixture(scope="module")
 def readings(spark: "SparkSession") -> dict[tuple[str, str], Any]:
     """Every text of TEXTS, parsed in one job."""
     cases = [(name, text) for name, texts in TEXTS.items() for text in texts]
-    rows = parse(landed(spark, Reading, [{name: text} for name, text in cases]), Reading).orderBy("row_number").collect()
+    rows = (
+        parse(landed(spark, Reading, [{name: text} for name, text in cases]), Reading).orderBy("row_number").collect()
+    )
     return dict(zip(cases, rows, strict=True))
 
 
@@ -129,7 +142,9 @@ ODD = "".join(map(chr, range(0x20))) + "\"\\/\x7f\u2028é😀\\u000B\\n'"
 
 def test_the_hash_is_of_pythons_json_of_the_row_as_it_came(spark: "SparkSession") -> None:
     values = [None, "", " 1 ", "x", ODD, '"', "\\", *ODD]
-    rows: list[dict[str, str | None]] = [{"b": v, "Z": w, "a": u} for v, w, u in zip(values, values[1:], [*values[2:], "7"], strict=False)]
+    rows: list[dict[str, str | None]] = [
+        {"b": v, "Z": w, "a": u} for v, w, u in zip(values, values[1:], [*values[2:], "7"], strict=False)
+    ]
     for row, given in zip(parse(landed(spark, Pair, rows), Pair).orderBy("row_number").collect(), rows, strict=True):
         text = json.dumps(given, sort_keys=True, ensure_ascii=False)
         assert row["_row"] == text

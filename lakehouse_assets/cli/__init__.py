@@ -37,7 +37,8 @@ class Commands(click.Group):
         if place is None:
             return None
         module, _, name = place.partition(":")
-        return getattr(import_module(module), name)
+        command: click.Command = getattr(import_module(module), name)
+        return command
 
     def invoke(self, ctx: click.Context) -> object:
         """Errors meant for the user end in one message and exit code 1, without a traceback."""

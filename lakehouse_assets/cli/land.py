@@ -19,8 +19,8 @@ from lakehouse_assets.settings import settings
 def land(table: str, files: tuple[Path, ...], day: str | None, replace: bool, output: str) -> None:
     """Land FILES (CSV, JSON lines or Parquet) of TABLE, for example gmv/purchase.
 
-    A file is laid out by feed day and is in the lake whole or not at all. The same name again supersedes that file's part of
-    its days; the same bytes again change nothing. Materialize the days in Dagster afterwards.
+    A file is laid out by feed day and is in the lake whole or not at all. The same name again (folders do not
+    count) supersedes that file's part of its days; the same bytes again change nothing. Then materialize the days.
     """
     from lakehouse_assets.platform.days import parse_day, write_days
     from lakehouse_assets.platform.landing import land as land_file

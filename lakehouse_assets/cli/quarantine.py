@@ -2,7 +2,7 @@
 
 import click
 
-from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.cli.output import format_option, show
 from lakehouse_assets.settings import settings
 
 

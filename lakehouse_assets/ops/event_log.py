@@ -10,11 +10,12 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import dagster as dg
 import sqlalchemy as db
 from alembic.config import Config
 from dagster._core.events.log import EventLogEntry
@@ -27,6 +28,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from lakehouse_assets.ops.event_watch import EventWatch, OnEvent
+from lakehouse_assets.settings import settings
 
 BUSY_SECONDS = 60  # how long a writer waits for another process's transaction
 
@@ -51,6 +53,17 @@ class PooledEventLog(ConsolidatedSqliteEventLogStorage):
         if not self._is_initialized():
             self._init_db()
         _open_storages.add(self)
+
+    @classmethod
+    def config_type(cls) -> dict[str, dg.Field]:
+        """`base_dir` is where the database lies; default: DAGSTER_HOME, or the lakehouse's own folder for Dagster."""
+        return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
+
+    @classmethod
+    def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Self:
+        """Build from dagster.yaml."""
+        given = config_value.get("base_dir") or os.environ.get("DAGSTER_HOME")
+        return cls(str(given or settings().home.absolute() / "dagster"), inst_data)
 
     @property
     def database(self) -> Path:

@@ -26,7 +26,7 @@ def counts(settings: Settings, table: str | None, day: date | None) -> Rows:
     result: list[tuple[object, ...]] = []
     for name in _tables(settings, table):
         statement = f"""
-            SELECT feed_day, unnest(rules) AS rule, count(*) FROM {name}
+            SELECT feed_day, rule, count(*) FROM (SELECT feed_day, unnest(rules) AS rule FROM {name})
             WHERE coalesce(feed_day = ?, true) GROUP BY ALL ORDER BY ALL
         """  # noqa: S608  (the name is one of the lake's folders)
         result += [(name.removesuffix(SUFFIX), *row) for row in query(settings, statement, [day], tables=[name]).rows]
@@ -46,7 +46,7 @@ def rows(settings: Settings, table: str | None, day: date | None) -> Rows:
 
 
 def retry(settings: Settings, table: str, day: date | None) -> Rows:
-    """Run the quarantined days of a table again, as Dagster runs. Returns the counts before and after, per range of days."""
+    """Run the quarantined days of a table again, as Dagster runs; rows before and after, per range of days."""
     key = TableKey.parse(table)
     before = {row[1]: row[3] for row in _per_day(settings, key, day)}
     if not before:
@@ -66,5 +66,5 @@ def _per_day(settings: Settings, key: TableKey, day: date | None) -> list[tuple[
     found: dict[date, int] = {}
     for name in _tables(settings, str(key)):
         statement = f"SELECT feed_day, count(*) FROM {name} WHERE coalesce(feed_day = ?, true) GROUP BY 1"  # noqa: S608
-        found |= dict(query(settings, statement, [day], tables=[name]).rows)  # type: ignore[arg-type]
+        found |= dict(query(settings, statement, [day], tables=[name]).rows)
     return [(str(key), feed_day, "", rows) for feed_day, rows in sorted(found.items())]

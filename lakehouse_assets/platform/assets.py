@@ -1,4 +1,4 @@
-"""Declared tables as Dagster assets. Everything here follows from the declaration; nothing of a domain is written here."""
+"""Declared tables as Dagster assets: everything here follows from the declaration, nothing of a domain is here."""
 
 import warnings
 from collections.abc import Iterator

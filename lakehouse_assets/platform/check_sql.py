@@ -21,10 +21,11 @@ _LONG = 2**63
 def sql_text(value: str) -> str:
     """A string as an SQL literal that reads the same in Spark and DuckDB.
 
-    Spark takes a backslash as an escape and replaces `${name}`, DuckDB does neither, so both are taken apart.
+    To Spark a backslash is an escape, a doubled quote is nothing and `${name}` a variable; to DuckDB not so.
+    What the two read differently is taken apart.
     """
-    pieces = [piece for piece in re.split(r"(\\)|(?<=\$)(?=\{)", value) if piece]
-    quoted = ["chr(92)" if piece == "\\" else "'" + piece.replace("'", "''") + "'" for piece in pieces]
+    pieces = [piece for piece in re.split(r"([\\'])|(?<=\$)(?=\{)", value) if piece]
+    quoted = [f"chr({ord(piece)})" if piece in "\\'" else f"'{piece}'" for piece in pieces]
     return quoted[0] if len(quoted) == 1 else f"({' || '.join(quoted)})" if quoted else "''"
 
 

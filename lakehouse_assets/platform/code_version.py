@@ -1,7 +1,7 @@
 """The version of a table's code: a hash of what its function and its domain's modules compile to.
 
-Bytecode, not source text: comments and layout change nothing, and no file is read. A change in any function, constant or
-contract of the modules that the function can reach inside its domain changes the version.
+Bytecode, not source text: comments and layout change nothing, and no file is read. A change in any function,
+constant or contract of the modules that the function can reach inside its domain changes the version.
 """
 
 import hashlib

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandera.pyspark as pa
 import pyspark.sql.types as T
+from pandera.errors import SchemaInitError
 
 from lakehouse_assets.platform.check_sql import KEYWORDS
 from lakehouse_assets.platform.compiled import (
@@ -124,7 +125,10 @@ def column(
     if not description.strip():
         raise ContractError("A column needs a description: it is all that many readers will know of it.")
     said = ColumnFacts(action, tolerate or Rate(), dimension, pii, source, decimal_mark)
-    return pa.Field(nullable=nullable, description=description, metadata={FACTS: said}, **checks)
+    try:
+        return pa.Field(nullable=nullable, description=description, metadata={FACTS: said}, **checks)
+    except (TypeError, ValueError, SchemaInitError) as error:
+        raise ContractError(f"The checks of the column {description!r} make no sense: {error}") from error
 
 
 def facts(

@@ -40,7 +40,7 @@ class DayRows:
 
 @dataclass(frozen=True)
 class Note:
-    """What a commit says of itself (Delta's `userMetadata`): who wrote which days from which versions with which code."""
+    """What a commit says of itself (Delta's `userMetadata`): who wrote which days, of which versions, by which code."""
 
     table: str
     run_id: str

@@ -1,4 +1,4 @@
-"""Errors a user is meant to read: what was wrong, where, and what to do. The command line prints them without a traceback."""
+"""Errors a user is meant to read: what was wrong, where, what to do. The command line shows no traceback of them."""
 
 
 class LakehouseError(Exception):

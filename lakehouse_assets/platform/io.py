@@ -1,7 +1,7 @@
 """The Spark + Delta I/O manager: inputs pinned when the step starts, outputs judged before they are committed.
 
-Dagster's own bookkeeping of a range (every day of it materialized, one check result for all) would be wrong as soon as one
-day is bad, and would give all days the same metadata. So the events are written here, one per day: see `events`.
+Dagster's own bookkeeping of a range (every day of it materialized, one check result for all) would be wrong as soon
+as one day is bad, and would give all days the same metadata. So the events are written here, one per day.
 """
 
 from collections.abc import Iterator
@@ -72,7 +72,9 @@ class DeltaIOManager(dg.IOManager):
         """The newest version of a declared table."""
         return read_table(self._spark.spark_session, self._lake, self._catalog.table(key), self._lake.version(key))
 
-    def handle_output(self, context: dg.OutputContext, obj: "DataFrame") -> Iterator[DagsterEvent]:
+    def handle_output(  # type: ignore[override]  # Dagster takes a generator of events here
+        self, context: dg.OutputContext, obj: "DataFrame"
+    ) -> Iterator[DagsterEvent]:
         """Judge and commit the days, then yield their events. Raises dagster.Failure when no day could be made."""
         step_context = context.step_context
         table = self._catalog.table(_key(context.asset_key))

@@ -4,7 +4,9 @@
 writing engine (delta-rs), a data table has one (Spark): Delta on S3 needs that, and an append here costs no JVM.
 """
 
-from collections.abc import Collection
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -80,35 +82,49 @@ def append(path: Path, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> No
 
 
 def append_audit(lake: Path, domain: str, rows: pa.Table) -> None:
-    """Append to a domain's audit; failed days lie in a folder of their own, so that asking for them opens only those."""
+    """Append to a domain's audit; failed days lie in a folder of their own, so that asking for them is cheap."""
     append(audit_path(lake, domain), rows, partition_by=("status",))
 
 
+@dataclass(frozen=True)
+class Failure:
+    """The newest failed verdict of a day: the version the table had, and the input versions that were judged."""
+
+    base: int
+    inputs: Mapping[str, int | None]
+
+
 def failed_days(lake: Path, domain: str, name: str, table_path: Path) -> frozenset[date]:
-    """Days of a table whose newest verdict is a failed blocking check.
+    """Days of a table whose newest verdict is a failed blocking check."""
+    return frozenset(failures(lake, domain, name, table_path))
+
+
+def failures(lake: Path, domain: str, name: str, table_path: Path) -> dict[date, Failure]:
+    """The failed days of a table and what was judged.
 
     A failure counts until a later commit of the table holds the day: the commits are asked, not the audit, so that a
     run killed between its commit and its audit row does not leave a repaired day blocked.
     """
     audit = open_table(audit_path(lake, domain))
     if audit is None:
-        return frozenset()
-    # delta-rs's own engine: a pyarrow dataset of its files aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).
-    query = "SELECT \"table\", feed_day, base_version FROM audit WHERE status = 'failed'"
+        return {}
+    # delta-rs's own engine: its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).
+    query = (
+        "SELECT \"table\", feed_day, base_version, input_versions FROM audit WHERE status = 'failed' ORDER BY finished"
+    )
     found = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all())
-    newest: dict[date, int] = {}
+    newest: dict[date, Failure] = {}
     for row in found.to_pylist():
         if row["table"] == name:
-            newest[row["feed_day"]] = max(row["base_version"], newest.get(row["feed_day"], -1))
-    if not newest:
-        return frozenset()
-    return frozenset(_not_repaired(newest, table_path))
+            inputs = {of: pin["version"] for of, pin in json.loads(row["input_versions"]).items()}
+            newest[row["feed_day"]] = Failure(row["base_version"], inputs)
+    return _not_repaired(newest, table_path) if newest else {}
 
 
-def _not_repaired(failures: dict[date, int], table_path: Path) -> Collection[date]:
-    open_failures = dict(failures)
-    for commit in commits(table_path, after=min(failures.values())):
+def _not_repaired(failed: dict[date, Failure], table_path: Path) -> dict[date, Failure]:
+    still = dict(failed)
+    for commit in commits(table_path, after=min(failure.base for failure in failed.values())):
         for day in commit.note.days if commit.note else ():
-            if open_failures.get(day, commit.version) < commit.version:
-                del open_failures[day]
-    return open_failures
+            if day in still and still[day].base < commit.version:
+                del still[day]
+    return still

@@ -4,8 +4,8 @@ Input is what each entity contributed, as a list of changes by the day it became
 
     <entity…>, known_on DATE, <dimensions…>, <amount> DECIMAL        (dimensions and amount NULL: contributes nothing)
 
-A day that is published is a *step*. Publishing recomputes the figures at the first step (`base`) and follows the changes
-through the last (`top`); a row is appended for every key and step at which the figure differs from the one before.
+A day that is published is a *step*. Publishing recomputes the figures at the first step (`base`) and follows the
+changes through the last (`top`); a row is appended for every key and step at which the figure differs from before.
 
     1. step = greatest(known_on, base); per entity and step the last change counts.
     2. What an entity no longer contributes is taken off the old key, what it now contributes is put on the new one.

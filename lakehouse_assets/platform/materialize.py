@@ -58,7 +58,7 @@ class Step:
 
 
 def materialize(step: Step, plan: Plan, frame: "DataFrame") -> Outcome:
-    """Commit the plan's days from `frame`, the transformation's result. A lost race is computed again from newer versions.
+    """Commit the plan's days from `frame`, the transformation's result; after a lost race, from newer versions.
 
     Raises LakehouseError: LostRace after six attempts, ForeignDay, WriteError, ForeignTable.
     """

@@ -63,9 +63,10 @@ def _read_landed(spark: "SparkSession", lake: Lake, plan: Plan, pin: Pin) -> "Da
     found = landed_parts(lake, plan.table.key, plan.days, pin.version)
     missing = [part for part in found if not part.path.exists()]
     if missing:
+        first = missing[0]
         raise MissingPart(
-            f"{plan.table.key}: {len(missing)} landed files that the manifest names are gone, the first is {missing[0].path} "
-            f"({missing[0].name}, {missing[0].feed_day}). Land {missing[0].name} again with --replace."
+            f"{plan.table.key}: {len(missing)} landed files that the manifest names are gone, the first is "
+            f"{first.path} ({first.name}, {first.feed_day}). Land {first.name} again with --replace."
         )
     if not found:
         return spark.createDataFrame([], schema)

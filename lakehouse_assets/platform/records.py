@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write_records(lake: Path, contract: "CompiledContract", outcome: Outcome) -> None:
-    """Append the outcome to `<domain>/audit` and `ops/check_results`; a blocked day leaves no record: nothing was judged."""
+    """Append the outcome to `<domain>/audit` and `ops/check_results`, but for blocked days: nothing was judged."""
     judged = [day for day in outcome.days if day.status is not Status.BLOCKED]
     if not judged:
         return

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import InitResourceContext
 from dagster_pyspark import PySparkResource
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from lakehouse_assets.settings import settings
 
@@ -17,7 +17,7 @@ class SparkConnectResource(PySparkResource):
     released when the run ends. No JVM starts with a run.
     """
 
-    spark_config: dict[str, Any] = {}
+    spark_config: dict[str, Any] = Field(default_factory=dict)
     _run_id: str = PrivateAttr(default="no run")
 
     def setup_for_execution(self, context: InitResourceContext) -> None:

@@ -1,8 +1,9 @@
 """Commits that cannot be lost, doubled or overtaken: Spark writes, Delta compares and swaps, delta-rs reads back.
 
-Every commit carries `txnAppId` = the table and `txnVersion` = the version it started from + 1. Delta refuses the second of
-two commits that started from the same version, and skips one that comes late (a zombie whose client was killed). Skipped or
-refused, the log does not show our attempt; committed with the answer lost, it does. So the log is asked, never the answer.
+Every commit carries `txnAppId` = the table and `txnVersion` = the version it started from + 1. Delta refuses the
+second of two commits that started from the same version, and skips one that comes late (a zombie whose client was
+killed). Skipped or refused, the log does not show our attempt; committed with the answer lost, it does. So the log is
+asked, never the answer.
 """
 
 from collections.abc import Collection, Iterable
@@ -70,7 +71,7 @@ def on_days(column: str, days: Iterable[date]) -> "Column":
 def replace_days(
     frame: "DataFrame", target: Target, note: Note, base: int | None, column: str, days: Collection[date]
 ) -> int:
-    """Replace exactly these days by the rows of `frame`. Returns the version. Raises LostRace, WriteError, ForeignTable."""
+    """Replace exactly these days by `frame`. Returns the version. Raises LostRace, WriteError, ForeignTable."""
     return _commit(frame, target, note, base, "overwrite", {"replaceWhere": days_predicate(column, days)})
 
 

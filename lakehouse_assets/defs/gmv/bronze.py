@@ -1,11 +1,12 @@
 """Bronze of GMV: the rows of the landed files as they came."""
 
 from lakehouse_assets.defs.gmv import FIRST_DAY, contracts
+from lakehouse_assets.platform.contract import Contract
 from lakehouse_assets.platform.landing import EventFiles
 from lakehouse_assets.platform.table import landed_table
 
 
-def _events(contract: type[contracts.SilverEvent]) -> EventFiles:
+def _events(contract: type[Contract]) -> EventFiles:
     return EventFiles(contract.compiled().source_columns, day_column="transaction_date", first_day=FIRST_DAY)
 
 

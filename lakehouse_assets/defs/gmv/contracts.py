@@ -1,6 +1,7 @@
 """Contracts of the GMV domain: the marketplace's three event tables, the ledger and the current figures."""
 
 from datetime import timedelta
+from typing import Annotated
 
 import pyspark.sql.types as T
 
@@ -43,7 +44,9 @@ class ProductItem(MarketplaceEvent):
 
     product_id: T.LongType = column("product", source=True)
     item_quantity: T.LongType = column("number of items", source=True, nullable=True, ge=1)
-    purchase_value: T.DecimalType(18, 2) = column("value of the whole transaction, not of one item", source=True, ge=0)
+    purchase_value: Annotated[T.DecimalType, 18, 2] = column(
+        "value of the whole transaction, not of one item", source=True, ge=0
+    )
 
     class Config:
         metadata = facts(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)
@@ -69,7 +72,7 @@ class Gmv(Contract):
     gmv_date: T.DateType = column("day of the GMV: the release date", action=Action.FAIL)
     subsidiary: T.StringType = column("subsidiary; unknown until it is told", action=Action.FAIL)
     product_id: T.LongType = column("product", action=Action.FAIL)
-    gmv: T.DecimalType(28, 2) = column("sum of the value of released purchases", ge=0, action=Action.FAIL)
+    gmv: Annotated[T.DecimalType, 28, 2] = column("sum of the value of released purchases", ge=0, action=Action.FAIL)
     purchases: T.LongType = column("number of released purchases", ge=0, action=Action.FAIL)
     effective_date: T.DateType = column("first day on which this is the figure", action=Action.FAIL)
     version: T.IntegerType = column("number of the figure of this key, from 1", ge=1, action=Action.FAIL)
@@ -95,7 +98,7 @@ class GmvCurrent(Contract):
     gmv_date: T.DateType = column("day of the GMV: the release date", action=Action.FAIL)
     subsidiary: T.StringType = column("subsidiary", action=Action.FAIL)
     product_id: T.LongType = column("product", action=Action.FAIL)
-    gmv: T.DecimalType(28, 2) = column("current GMV", ge=0, action=Action.FAIL)
+    gmv: Annotated[T.DecimalType, 28, 2] = column("current GMV", ge=0, action=Action.FAIL)
     purchases: T.LongType = column("released purchases", ge=0, action=Action.FAIL)
     effective_date: T.DateType = column("first day on which this is the figure", action=Action.FAIL)
     version: T.IntegerType = column("number of the figure of this key", ge=1, action=Action.FAIL)

@@ -1,0 +1,109 @@
+"""What Dagster is told before anything runs: the graph, its partition mappings, its columns. Told without any I/O."""
+
+import json
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from lakehouse_assets.definitions import catalog, definitions
+from lakehouse_assets.platform.table import LANDING_LAYER, TableKey
+
+GRAPH = definitions.resolve_asset_graph()
+SILVER = ("purchase", "product_item", "purchase_extra_info")
+
+
+def key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(name.split("/"))
+
+
+def test_the_graph_is_what_the_tables_declare() -> None:
+    for table in catalog.tables:
+        node = GRAPH.get(key(str(table.key)))
+        assert node.parent_keys == {key(str(read.table)) for read in table.reads.values()}
+        assert node.group_name == table.key.domain
+        assert node.description == table.compiled.description
+        assert isinstance(node.partitions_def, dg.DailyPartitionsDefinition)
+        assert node.backfill_policy == dg.BackfillPolicy.single_run()
+        checks = {check.name: GRAPH.get_check_spec(check).blocking for check in node.check_keys}
+        assert checks == {"contract": True, "conservation": True, "freshness": False}
+    landed = [node.key for node in GRAPH.asset_nodes if node.key.path[1] == LANDING_LAYER]
+    assert {one.path[2] for one in landed} == set(SILVER)
+    assert not any(GRAPH.get(one).is_materializable for one in landed), "`lakehouse land` makes them, Dagster does not"
+
+
+def upstream(of: str, parent: str, day: str) -> list[str]:
+    """Days of `parent` that a day of `of` reads, first and last."""
+    node = GRAPH.get(key(of))
+    assert node.partitions_def is not None
+    mapping = GRAPH.get_partition_mapping(node.key, key(parent))
+    found = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        node.partitions_def.subset_with_partition_keys([day]),
+        node.partitions_def,
+        GRAPH.get(key(parent)).partitions_def,
+    )
+    days = sorted(found.partitions_subset.get_partition_keys())
+    assert not found.required_but_nonexistent_subset.get_partition_keys()
+    return [days[0], days[-1]]
+
+
+@pytest.mark.parametrize("table", SILVER)
+def test_silver_reads_the_same_day_and_gold_everything_through_the_day(table: str) -> None:
+    assert upstream(f"gmv/bronze/{table}", f"gmv/landing/{table}", "2023-02-03") == ["2023-02-03", "2023-02-03"]
+    assert upstream(f"gmv/silver/{table}", f"gmv/bronze/{table}", "2023-02-03") == ["2023-02-03", "2023-02-03"]
+    assert upstream("gmv/gold/gmv", f"gmv/silver/{table}", "2023-02-03") == ["2020-01-01", "2023-02-03"]
+
+
+def test_the_open_day_can_be_materialized() -> None:
+    """Partitions go through today, and a day is the same everywhere: UTC."""
+    days = GRAPH.get(key("gmv/gold/gmv")).partitions_def
+    assert isinstance(days, dg.DailyPartitionsDefinition)
+    assert days.timezone == "UTC"
+    assert days.get_first_partition_key() == "2020-01-01"
+    assert days.get_last_partition_key() is not None
+    assert date.fromisoformat(str(days.get_last_partition_key())) >= date.today()
+
+
+def test_columns_are_described_in_the_catalog_of_the_ui() -> None:
+    for table in catalog.tables:
+        schema = GRAPH.get(key(str(table.key))).metadata["dagster/column_schema"]
+        columns = schema.value if isinstance(schema, dg.TableSchemaMetadataValue) else schema
+        assert [column.name for column in columns.columns] == table.compiled.spark_schema.names
+        assert all(column.description for column in columns.columns)
+    purchase = catalog.table(TableKey.parse("gmv/silver/purchase")).compiled.dagster_columns()
+    by_name = {column.name: column for column in purchase.columns}
+    assert by_name["release_date"].type == "date"
+    assert by_name["release_date"].constraints.nullable
+    assert not by_name["purchase_id"].constraints.nullable
+
+
+IMPORT = """
+import json, socket, subprocess, sys
+def refuse(*arguments, **options):
+    raise AssertionError(f"the import did I/O: {arguments}")
+socket.socket.connect = refuse
+subprocess.Popen.__init__ = refuse
+import lakehouse_assets.definitions as code
+print(json.dumps({"assets": len(list(code.definitions.resolve_all_asset_keys())),
+                  "connect": "pyspark.sql.connect.session" in sys.modules}))
+"""
+
+
+def test_importing_the_definitions_touches_nothing(tmp_path: Path) -> None:
+    """No Spark, no server, no connection, no file: Dagster imports them in every process and at every reload."""
+    home = tmp_path / "home"
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT],
+        cwd=tmp_path,
+        env={"PATH": "", "HOME": str(home), "LAKEHOUSE_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"assets": len(catalog.tables) + len(SILVER), "connect": False}
+    assert list(tmp_path.iterdir()) == []

@@ -60,9 +60,6 @@ def days_to_make(first: date, last: date | None) -> dict[str, Any]:
     return {"tags": {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}}
 
 
-# --- dagster-deltalake ---
-
-
 @dataclass(frozen=True)
 class DayType:
     """How a table stores its day: an Arrow type, and a day as its value."""
@@ -154,6 +151,7 @@ def test_dagster_deltalake_reads_one_day_of_a_range(tmp_path: Path) -> None:
     table = DagsterDeltalake(tmp_path, DATE)
     for one in DAYS:
         table.write(one)
+    assert table.read(SECOND) == FEED[SECOND]
     assert table.read(FIRST, THIRD) == FEED[FIRST]
 
 
@@ -178,9 +176,6 @@ def test_dagster_deltalake_keeps_old_rows_of_days_that_a_range_emptied(tmp_path:
     table.write(FIRST, THIRD)
     assert table.write(FIRST, THIRD, {FIRST: CORRECTED[FIRST], SECOND: [], THIRD: []}), "the run is green"
     assert table.table == of(CORRECTED, FIRST) | of(FEED, SECOND, THIRD), "of the range only the first day is replaced"
-
-
-# --- the same days through our I/O manager ---
 
 
 class Order(Contract):

@@ -9,8 +9,10 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 
+from lakehouse_assets.platform.compiled import KEY_RULE
 from lakehouse_assets.platform.delta import DayRows
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
+from lakehouse_assets.platform.rules import Action, Rule
 from lakehouse_assets.platform.table import Table, TableKey
 
 if TYPE_CHECKING:
@@ -158,17 +160,24 @@ def _rules_table(day: DayOutcome) -> dg.MetadataValue:
     )
 
 
+def listing(table: TableKey, rule: Rule, day: DayOutcome) -> str:
+    """The query that lists the rows of a day that broke a rule, for `lakehouse sql`; "" where none was committed."""
+    if day.status is not Status.COMMITTED:
+        return ""
+    name = ".".join(table.parts)
+    if rule.action is Action.QUARANTINE:
+        source, condition = f"{name}__quarantine", f"AND list_contains(rules, '{rule.name}')"
+    else:
+        source, condition = name, f"QUALIFY {rule.sql}" if rule.name == KEY_RULE else f"AND ({rule.sql})"
+    return f"SELECT * FROM {source} WHERE feed_day = '{day.day}' {condition}"  # noqa: S608  (shown, not run)
+
+
 def _sql(table: TableKey, contract: "CompiledContract", day: DayOutcome) -> str:
-    """For each broken rule, the query that lists its rows: `lakehouse sql "…"` runs it."""
-    lines = []
-    actions = {rule.name: rule for rule in contract.rules}
-    for result in day.rules:
-        rule = actions.get(result.rule)
-        if not result.failed or rule is None:
-            continue
-        if result.action.value == "quarantine" and day.status is Status.COMMITTED:
-            source, condition = f"{'.'.join(table.parts)}__quarantine", f"list_contains(rules, '{rule.name}')"
-        else:
-            source, condition = ".".join(table.parts), rule.sql
-        lines.append(f"select * from {source} where feed_day = '{day.day}' and ({condition})")  # noqa: S608  (shown)
-    return "\n".join(f"```sql\n{line}\n```" for line in lines) or "No rule was broken."
+    """For each broken rule, the query that lists its rows."""
+    broken = {result.rule for result in day.rules if result.failed}
+    if not broken:
+        return "No rule was broken."
+    if day.status is not Status.COMMITTED:
+        return "Nothing of the day was committed: see the samples, and the day's rows in the table's inputs."
+    queries = [listing(table, rule, day) for rule in contract.rules if rule.name in broken]
+    return "\n".join(f"```sql\n{query}\n```" for query in queries)

@@ -23,7 +23,8 @@ from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
 from lakehouse_assets.platform.reader import read_input, read_inputs, read_table
-from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.table import DAY_COLUMN, Table, TableKey
+from lakehouse_assets.platform.writer import on_days
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import StepExecutionContext
@@ -47,6 +48,7 @@ class DeltaIOManager(dg.IOManager):
         self._spark = spark
         self._lake = lake
         self._plans: dict[tuple[str, TableKey], Plan] = {}
+        self._committed: dict[tuple[str, TableKey], tuple[date, ...]] = {}
 
     def plan(self, step: "StepExecutionContext", table: Table) -> Plan:
         """The plan of a step, made once."""
@@ -56,17 +58,23 @@ class DeltaIOManager(dg.IOManager):
         return found
 
     def load_input(self, context: dg.InputContext) -> "DataFrame":
-        """An input of a declared table as its plan pins it; for any other asset, the newest version of the table."""
+        """An input of a declared table as its plan pins it; for any other asset, its days of the newest version."""
         step = context.step_context
         declared = step.op_def.tags.get(TABLE_TAG)
         if declared is None:
-            return self.read_newest(_key(context.asset_key))
+            frame = self.read_newest(_key(context.asset_key))
+            if not context.has_asset_partitions or DAY_COLUMN not in frame.columns:
+                return frame
+            return frame.where(on_days(DAY_COLUMN, map(parse_day, context.asset_partition_keys)))
         plan = self.plan(step, self._catalog.table(TableKey.parse(declared)))
         return read_input(self._spark.spark_session, self._lake, plan, context.name, self._catalog)
 
     def inputs(self, step: "StepExecutionContext", companion: Table) -> "dict[str, DataFrame]":
-        """The inputs of a companion, pinned now: after the table it accompanies was committed."""
-        return read_inputs(self._spark.spark_session, self._lake, self.plan(step, companion), self._catalog)
+        """The inputs of a companion, pinned now, for the days that the table it accompanies has just committed."""
+        owner = TableKey.parse(step.op_def.tags[TABLE_TAG])
+        plan = make_plan(self._lake, companion, self._committed[step.step.key, owner])
+        self._plans[step.step.key, companion.key] = plan
+        return read_inputs(self._spark.spark_session, self._lake, plan, self._catalog)
 
     def read_newest(self, key: TableKey) -> "DataFrame":
         """The newest version of a declared table."""
@@ -81,6 +89,8 @@ class DeltaIOManager(dg.IOManager):
         plan = self.plan(step_context, table)
         step = Step(self._spark.spark_session, self._lake, self._catalog, step_context.run_id)
         outcome = materialize(step, plan, obj)
+        committed = tuple(day.day for day in outcome.with_status(Status.COMMITTED))
+        self._committed[step_context.step.key, table.key] = committed
         yield from self._events(step_context, table, outcome)
         self._report(step_context, outcome)
 

@@ -7,11 +7,12 @@ writing engine (delta-rs), a data table has one (Spark): Delta on S3 needs that,
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-from deltalake import QueryBuilder, write_deltalake
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from lakehouse_assets.platform.delta import commits, open_table
 
@@ -108,17 +109,34 @@ def failures(lake: Path, domain: str, name: str, table_path: Path) -> dict[date,
     audit = open_table(audit_path(lake, domain))
     if audit is None:
         return {}
-    # delta-rs's own engine: its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).
-    query = (
-        "SELECT \"table\", feed_day, base_version, input_versions FROM audit WHERE status = 'failed' ORDER BY finished"
-    )
-    found = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all())
     newest: dict[date, Failure] = {}
-    for row in found.to_pylist():
-        if row["table"] == name:
-            inputs = {of: pin["version"] for of, pin in json.loads(row["input_versions"]).items()}
-            newest[row["feed_day"]] = Failure(row["base_version"], inputs)
-    return _not_repaired(newest, table_path) if newest else {}
+    failed_at: dict[date, datetime] = {}
+    for row in _verdicts(audit, name, FAILED):
+        inputs = {of: pin["version"] for of, pin in json.loads(row["input_versions"]).items()}
+        newest[row["feed_day"]] = Failure(row["base_version"], inputs)
+        failed_at[row["feed_day"]] = row["finished"]
+    still = _not_repaired(newest, table_path) if newest else {}
+    if still:
+        # Versions begin anew where a table was deleted and made again: then the audit's later verdict decides.
+        for row in _verdicts(audit, name, COMMITTED):
+            if row["feed_day"] in still and row["finished"] > failed_at[row["feed_day"]]:
+                del still[row["feed_day"]]
+    return still
+
+
+def committed_days(lake: Path, domain: str, name: str) -> frozenset[date]:
+    """Days of a table that were ever committed, also before somebody deleted it."""
+    audit = open_table(audit_path(lake, domain))
+    return frozenset(row["feed_day"] for row in _verdicts(audit, name, COMMITTED)) if audit else frozenset()
+
+
+def _verdicts(audit: DeltaTable, name: str, status: str) -> list[dict[str, Any]]:
+    """A table's days of one status, oldest first."""
+    # delta-rs's own engine: its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).
+    columns = '"table", feed_day, base_version, input_versions, finished'
+    query = f"SELECT {columns} FROM audit WHERE status = '{status}' ORDER BY finished"  # noqa: S608  (a constant)
+    found = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all())
+    return [row for row in found.to_pylist() if row["table"] == name]
 
 
 def _not_repaired(failed: dict[date, Failure], table_path: Path) -> dict[date, Failure]:

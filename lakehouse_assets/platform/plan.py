@@ -9,10 +9,15 @@ from datetime import date
 from pathlib import Path
 
 from lakehouse_assets.platform.days import DayRange, write_days
-from lakehouse_assets.platform.delta import Pin, last_note, version_of
-from lakehouse_assets.platform.journal import failed_days
+from lakehouse_assets.platform.delta import Pin, commits, last_note, open_table, version_of
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.journal import committed_days, failed_days
 from lakehouse_assets.platform.landing import manifest_version
 from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Read, Span, Table, TableKey
+
+
+class LostInput(LakehouseError):
+    """An input, or days of it, that an earlier run read is gone: somebody deleted it."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,13 @@ class Plan:
 
 
 def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
-    """Pin every input now and set aside the days that a failed check upstream blocks."""
+    """Pin every input now and set aside the days that a failed check upstream blocks.
+
+    Raises LostInput: what is gone must not be taken for what never came, least of all by a table that only grows.
+    """
     days = tuple(sorted(requested))
     base = lake.version(table.key)
+    _refuse_lost_inputs(lake, table, base, days)
     published = _published(lake, table, base)
     blocked = _blocked(lake, table, days, published)
     ready = tuple(day for day in days if day not in blocked)
@@ -116,3 +125,34 @@ def _blocked(lake: Lake, table: Table, days: tuple[date, ...], published: date |
             if bad:
                 blocked[day] = f"{key} of {write_days(bad)} failed a blocking check"
     return blocked
+
+
+def _refuse_lost_inputs(lake: Lake, table: Table, base: int | None, days: tuple[date, ...]) -> None:
+    """Compare the inputs with what the table's newest commit read. Logs alone are read, as a rule two entries."""
+    note = last_note(lake.path(table.key), base) if base is not None and days else None
+    output = open_table(lake.path(table.key), base) if note else None
+    if note is None or output is None:
+        return
+    written = output.history(1)[0]["timestamp"]
+    for name, read in table.reads.items():
+        pin = note.inputs.get(name)
+        if pin is None or pin.version is None:
+            continue
+        if lake.version(read.table) is None:
+            raise LostInput(
+                f"{read.table} is gone: {table.key} was made from its version {pin.version}. Nothing was written. "
+                "Restore its folder, or make all its days again."
+            )
+        source = open_table(lake.path(read.table)) if read.table.layer != LANDING_LAYER else None
+        if source is None or (source.metadata().created_time or 0) <= written:
+            continue
+        # It was deleted and made anew since: it must hold again what it once held.
+        first, last = read.bounds(days[0], days[-1])
+        made = {day for commit in commits(lake.path(read.table)) if commit.note for day in commit.note.days}
+        once = committed_days(lake.tables, read.table.domain, str(read.table))
+        lost = [day for day in once - made if (first is None or day >= first) and day <= last]
+        if lost:
+            raise LostInput(
+                f"{read.table} was deleted and made anew, without {write_days(lost)}. {table.key} was not written. "
+                f"Materialize these days of {read.table} first."
+            )

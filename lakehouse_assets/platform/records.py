@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from lakehouse_assets.platform.checks import CONSERVATION, CONTRACT, FRESHNESS, freshness
+from lakehouse_assets.platform.checks import CONSERVATION, CONTRACT, FRESHNESS, freshness, listing
 from lakehouse_assets.platform.journal import AUDIT, CHECK_RESULTS, append, append_audit, check_results_path
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 
@@ -60,7 +60,7 @@ def _checks(contract: "CompiledContract", outcome: Outcome, day: DayOutcome) -> 
         "table_version": outcome.version,
         "evaluated_at": outcome.finished,
     }
-    sql = {rule.name: rule.sql for rule in contract.rules}
+    rules = {rule.name: rule for rule in contract.rules}
     for result in day.rules:
         yield base | {
             "check": CONTRACT,
@@ -70,7 +70,7 @@ def _checks(contract: "CompiledContract", outcome: Outcome, day: DayOutcome) -> 
             "failed": result.failed,
             "passed": result.passed,
             "blocking": True,
-            "sql": sql.get(result.rule, ""),
+            "sql": listing(outcome.table, rules[result.rule], day) if result.failed else "",
         }
     unaccounted = day.rows.rows_in - day.rows.kept - day.rows.quarantined - day.rows.duplicates
     yield base | {

@@ -22,7 +22,7 @@ class SparkConnectResource(PySparkResource):
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
         """Remember the run; the session opens when something reads it."""
-        self._run_id = context.run_id or "no run"
+        self._run_id = context.run.run_id if context.run else "no run"
 
     @property
     def spark_session(self) -> "SparkSession":

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 from deltalake import DeltaTable
 
+from lakehouse_assets.platform.check_sql import DUCKDB_PRELUDE
 from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import manifest_path
@@ -69,6 +70,7 @@ def query(
             raise QueryError(f"--version names {unused[0]}, which the query does not read.")
         for name in names:
             _open(connection, settings, name.replace('"', ""), asked.get(name.replace('"', "")))
+        connection.execute(DUCKDB_PRELUDE)
         _lock(connection, settings)
         try:
             cursor = connection.execute(sql, list(parameters))

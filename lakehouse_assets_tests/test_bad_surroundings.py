@@ -1,0 +1,194 @@
+"""What people and machines do to a lake: deleted tables and files, foreign tables, full disks, wrong arguments."""
+
+import os
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from random import Random
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lakehouse_assets.platform.delta import version_of
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.journal import failed_days
+from lakehouse_assets.platform.plan import LostInput
+from lakehouse_assets.platform.reader import MissingPart
+from lakehouse_assets.platform.server import stop_server
+from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.writer import ForeignTable, WriteError
+from lakehouse_assets.settings import Settings
+from lakehouse_assets_tests.dagster_lake import dagster_lake, marketplace_day
+from lakehouse_assets_tests.gmv_histories import write_csv
+from lakehouse_assets_tests.lake_driver import LakeDriver
+from lakehouse_assets_tests.test_gmv_in_the_lake import LEDGER
+
+ONE, TWO = date(2023, 2, 1), date(2023, 2, 2)
+BRONZE, SILVER, GOLD = "gmv/bronze/purchase", "gmv/silver/purchase", "gmv/gold/gmv"
+
+
+def deliver(driver: LakeDriver, *days: date, tables: tuple[str, ...] = ("purchase",), purchases: int = 3) -> None:
+    """Land these days and make bronze."""
+    for table in tables:
+        for day in days:
+            rows = marketplace_day(day, purchases)[table, day]
+            driver.land(f"gmv/{table}", write_csv(driver.lake.landing.parent / f"{table}-{day}.csv", table, rows))
+        driver.make(f"gmv/bronze/{table}", days)
+
+
+def failed(driver: LakeDriver) -> set[date]:
+    """Days of silver that block what reads them."""
+    return set(failed_days(driver.lake.tables, "gmv", SILVER, driver.lake.path(TableKey.parse(SILVER))))
+
+
+def test_a_deleted_table_is_rebuilt_and_is_not_taken_for_an_empty_one(spark: SparkSession, tmp_path: Path) -> None:
+    """Gold refuses to publish from what is gone, or only half there again: in a ledger a zero would stay for ever."""
+    driver = LakeDriver.at(spark, tmp_path)
+    deliver(driver, ONE, TWO, tables=("purchase", "product_item"))
+    for table in (SILVER, "gmv/silver/product_item"):
+        driver.make(table, [ONE, TWO])
+    driver.make(GOLD, [ONE, TWO])
+    ledger = driver.rows(GOLD, *LEDGER)
+    assert ledger
+
+    shutil.rmtree(driver.lake.path(TableKey.parse(SILVER)))
+    with pytest.raises(LostInput, match=r"gmv/silver/purchase is gone: gmv/gold/gmv was made from its version 0"):
+        driver.make(GOLD, [TWO])
+    driver.make(SILVER, [TWO])
+    with pytest.raises(
+        LostInput, match=r"made anew, without 2023-02-01\. .*Materialize these days of gmv/silver/purch"
+    ):
+        driver.make(GOLD, [TWO])
+    driver.make(SILVER, [ONE])
+    driver.make(GOLD, [TWO])
+    assert driver.rows(GOLD, *LEDGER) == ledger
+
+
+def test_a_day_that_failed_before_its_table_was_deleted_can_be_repaired(spark: SparkSession, tmp_path: Path) -> None:
+    """Versions begin anew with the table; what failed at version 2 is repaired at version 0."""
+    driver = LakeDriver.at(spark, tmp_path)
+    deliver(driver, ONE, TWO)
+    for _ in range(2):
+        driver.make(SILVER, [ONE])
+    rows = [row | {"release_date": "soon"} for row in marketplace_day(TWO, 120)["purchase", TWO]]
+    driver.land("gmv/purchase", write_csv(tmp_path / "bad.csv", "purchase", rows), day=TWO, replace=True)
+    driver.make(BRONZE, [TWO])
+    driver.make(SILVER, [TWO])
+    assert failed(driver) == {TWO}
+    shutil.rmtree(driver.lake.path(TableKey.parse(SILVER)))
+    assert failed(driver) == {TWO}, "deleting it repaired nothing"
+    good = marketplace_day(TWO, 120)["purchase", TWO]
+    driver.land("gmv/purchase", write_csv(tmp_path / "good.csv", "purchase", good), day=TWO, replace=True)
+    driver.make(BRONZE, [TWO])
+    driver.make(SILVER, [ONE, TWO])
+    assert failed(driver) == set()
+
+
+def test_a_foreign_table_in_the_place_of_ours_is_left_alone(spark: SparkSession, tmp_path: Path) -> None:
+    driver = LakeDriver.at(spark, tmp_path)
+    deliver(driver, ONE)
+    path = driver.lake.path(TableKey.parse(SILVER))
+    spark.sql("SELECT 1 AS purchase_id, 'theirs' AS owner").write.format("delta").save(str(path))
+    with pytest.raises(
+        ForeignTable, match=r"purchase_id is int, declared bigint; owner is string, not declared"
+    ) as why:
+        driver.make(SILVER, [ONE])
+    assert "Nothing was written" in str(why.value)
+    assert version_of(path) == 0
+    assert spark.read.format("delta").load(str(path)).collect()[0].owner == "theirs"
+
+
+def test_a_landed_file_that_is_gone_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    driver = LakeDriver.at(spark, tmp_path)
+    deliver(driver, ONE)
+    before = driver.rows(BRONZE, "purchase_id")
+    (part,) = driver.lake.landing.glob("gmv/purchase/*/*.parquet")
+    part.unlink()
+    with pytest.raises(MissingPart, match=rf"{part.name}.*\(purchase-2023-02-01\.csv, 2023-02-01\).*Land .* again"):
+        driver.make(BRONZE, [ONE])
+    assert driver.rows(BRONZE, "purchase_id") == before
+    driver.land("gmv/purchase", tmp_path / "purchase-2023-02-01.csv", day=ONE, replace=True)
+    driver.make(BRONZE, [ONE])
+    assert driver.rows(BRONZE, "purchase_id") == before
+
+
+# Starts a server that may write no file above 256 KiB (a disk that is full does the same to it).
+SMALL_FILES = """
+import resource
+from lakehouse_assets.platform.server import ensure_server
+from lakehouse_assets.settings import settings
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (256 * 1024, 256 * 1024))
+ensure_server(settings())
+"""
+
+WRITE = """
+import sys
+from datetime import date
+from pathlib import Path
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.session import close_session, open_session
+from lakehouse_assets.settings import settings
+from lakehouse_assets_tests.lake_driver import LakeDriver
+
+spark = open_session(settings(), "full disk")
+driver = LakeDriver.at(spark, Path(sys.argv[1]))
+driver.runs = 100
+try:
+    driver.make("gmv/bronze/purchase", [date.fromisoformat(sys.argv[2])])
+except LakehouseError as error:
+    print(f"{type(error).__name__}: {error}")
+close_session(spark)
+"""
+
+
+def test_on_a_full_disk_nothing_is_half_written(spark: SparkSession, tmp_path: Path) -> None:
+    driver = LakeDriver.at(spark, tmp_path)
+    deliver(driver, ONE)
+    before = driver.rows(BRONZE, "purchase_id", "feed_day")
+    rows = marketplace_day(TWO, 30_000)["purchase", TWO]
+    rows = [row | {"buyer_id": str(Random(n).getrandbits(60))} for n, row in enumerate(rows)]
+    driver.land("gmv/purchase", write_csv(tmp_path / "large.csv", "purchase", rows))
+    limited = Settings(home=tmp_path / "limited", spark_heap="512m", spark_cores="1")
+    environment = os.environ | {
+        "LAKEHOUSE_HOME": str(limited.home),
+        "LAKEHOUSE_SPARK_HEAP": limited.spark_heap,
+        "LAKEHOUSE_SPARK_CORES": limited.spark_cores,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    try:
+        subprocess.run([sys.executable, "-c", SMALL_FILES], env=environment, check=True, timeout=180)
+        command = [sys.executable, "-c", WRITE, str(tmp_path), str(TWO)]
+        said = subprocess.run(command, env=environment, check=True, timeout=180, capture_output=True, text=True).stdout
+    finally:
+        stop_server(limited)
+    assert said.startswith(f"{WriteError.__name__}: {BRONZE} was not written, its version is still 0"), said
+    assert version_of(driver.lake.path(TableKey.parse(BRONZE))) == 0
+    assert driver.rows(BRONZE, "purchase_id", "feed_day") == before
+    driver.make(BRONZE, [TWO])
+    assert driver.read(BRONZE).count() == len(before) + 30_000
+
+
+def test_wrong_arguments_end_in_one_message(spark_home: Settings, tmp_path: Path) -> None:
+    good = write_csv(tmp_path / "purchase.csv", "purchase", marketplace_day(ONE, 1)["purchase", ONE])
+    with dagster_lake(tmp_path) as lake:
+        for arguments, message in [
+            (("land", "gmv/purchase", str(good), "--day", "yesterday"), "'yesterday' is not a day"),
+            (("land", "gmv/purchase", str(good), "--day", "2999-01-01"), "in the future"),
+            (("land", "gmv/refunds", str(good)), "No files are landed as 'gmv/refunds'"),
+            (("land", "gmv/purchase", str(tmp_path / "missing.csv")), "no such file"),
+            (("sql", "select * from gmv.silver.purchase"), "There is no table gmv.silver.purchase"),
+            (("sql", "selec"), "not SQL"),
+            (("gmv", "--month", "January"), "is not a day"),
+            (("lineage", SILVER, "--day", "2023-02-01"), "never materialized"),
+            (("lineage", "purchase", "--day", "2023-02-01"), "is not a table"),
+            (("quarantine", "retry", SILVER), "nothing in quarantine"),
+        ]:
+            assert message in lake.cli(*arguments, fails=True).output
+        assert not list(lake.folder.glob("root/landing/**/*.parquet"))
+
+
+def test_every_error_of_this_page_is_meant_for_the_user() -> None:
+    assert all(issubclass(error, LakehouseError) for error in (LostInput, MissingPart, ForeignTable, WriteError))

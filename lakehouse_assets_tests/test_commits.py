@@ -1,0 +1,290 @@
+"""Commits that count once: races, killed clients, lost answers, doubled backfills. All on real Spark and Delta."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+from pyspark.sql.connect.readwriter import DataFrameWriter
+from pyspark.sql.types import DateType, LongType, StructField, StructType
+
+from lakehouse_assets.platform import writer
+from lakehouse_assets.platform.delta import Note, Pin, commits, version_of
+from lakehouse_assets.platform.materialize import Step, materialize
+from lakehouse_assets.platform.plan import make_plan
+from lakehouse_assets.platform.reader import read_inputs
+from lakehouse_assets.platform.session import fence_dead_sessions
+from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.settings import Settings
+from lakehouse_assets_tests.dagster_lake import marketplace_day
+from lakehouse_assets_tests.gmv_histories import TABLES, Feeds, write_csv
+from lakehouse_assets_tests.gmv_model import figures
+from lakehouse_assets_tests.lake_driver import LakeDriver
+from lakehouse_assets_tests.test_gmv_in_the_lake import LEDGER, as_of
+
+DAYS = [date(2023, 2, 1) + timedelta(days=n) for n in range(4)]
+ONE, TWO = DAYS[:2]
+NUMBERS = StructType([StructField("feed_day", DateType()), StructField("n", LongType())])
+GOLD = "gmv/gold/gmv"
+
+
+def note(attempt: str, *days: date) -> Note:
+    return Note("t", attempt, attempt, frozenset(days), "code", {"landed": Pin(3, "2023-02-01")})
+
+
+def deliver(driver: LakeDriver, days: Sequence[date], tables: Sequence[str], purchases: int = 3) -> Feeds:
+    """Land these days of these sources; returns what the judge is told."""
+    feeds = Feeds()
+    for day in days:
+        for (table, _), rows in marketplace_day(day, purchases).items():
+            if table in tables:
+                feeds.land({(table, day): rows}, replace=False)
+                driver.land(f"gmv/{table}", write_csv(driver.lake.landing.parent / f"{table}-{day}.csv", table, rows))
+    return feeds
+
+
+def to_silver(driver: LakeDriver, days: Sequence[date], tables: Sequence[str]) -> None:
+    for table in tables:
+        driver.make(f"gmv/bronze/{table}", days)
+        driver.make(f"gmv/silver/{table}", days)
+
+
+@pytest.fixture(scope="module")
+def silver(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[LakeDriver, Feeds]:
+    """Two days in silver, and what the judge is told of them."""
+    driver = LakeDriver.at(spark, tmp_path_factory.mktemp("silver"))
+    feeds = deliver(driver, DAYS[:2], TABLES)
+    to_silver(driver, DAYS[:2], TABLES)
+    return driver, feeds
+
+
+def unpublished(silver: LakeDriver, folder: Path) -> LakeDriver:
+    """A lake with the same silver and no gold."""
+    driver = LakeDriver.at(silver.spark, folder)
+    (driver.lake.tables / "gmv").mkdir(parents=True)
+    (driver.lake.tables / "gmv" / "silver").symlink_to(silver.lake.tables / "gmv" / "silver")
+    return driver
+
+
+def in_another_process(code: str, *arguments: object) -> "subprocess.Popen[str]":
+    """Run code in a process of its own, on the same server."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_of_two_writers_that_started_from_the_same_version_the_second_loses(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    target = writer.Target(tmp_path / "t", "t", NUMBERS)
+
+    def write(n: int, attempt: str, base: int | None) -> int:
+        frame = spark.createDataFrame([(ONE, n)], NUMBERS)
+        return writer.replace_days(frame, target, note(attempt, ONE), base, "feed_day", [ONE])
+
+    def numbers() -> list[int]:
+        return [row.n for row in spark.read.format("delta").load(str(target.path)).collect()]
+
+    assert write(1, "first", None) == 0
+    with pytest.raises(writer.LostRace, match="another run committed"):
+        write(2, "created it too", None)
+    assert write(3, "second", 0) == 1
+    with pytest.raises(writer.LostRace, match="after version 0"):
+        write(4, "late", 0)
+    assert numbers() == [3]
+    found = list(commits(target.path))
+    assert [commit.note and commit.note.run_id for commit in found] == ["second", "first"]
+    assert found[0].note == note("second", ONE), "what a commit says of itself can be read back"
+
+
+def test_an_answer_lost_after_the_commit_is_recognized(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks between the commit and its answer: the log says that it is ours."""
+    target = writer.Target(tmp_path / "t", "t", NUMBERS)
+    save = DataFrameWriter.save
+
+    def save_and_lose_the_answer(self: DataFrameWriter, *arguments: Any, **options: Any) -> None:
+        save(self, *arguments, **options)
+        raise PySparkException("connection reset by peer")
+
+    monkeypatch.setattr(DataFrameWriter, "save", save_and_lose_the_answer)
+    frame = spark.createDataFrame([(ONE, 1)], NUMBERS)
+    assert writer.append(frame, target, note("mine", ONE), None) == 0
+    assert version_of(target.path) == 0
+
+
+def test_what_was_computed_from_an_older_version_is_computed_again(
+    silver: tuple[LakeDriver, Feeds], tmp_path: Path
+) -> None:
+    """Two publications pinned the same ledger: the second sees what the first has appended."""
+    driver, feeds = unpublished(silver[0], tmp_path), silver[1]
+    gold = driver.catalog.table(TableKey.parse(GOLD))
+    stale = make_plan(driver.lake, gold, [ONE])
+    frame = gold(**read_inputs(driver.spark, driver.lake, stale, driver.catalog))
+    driver.make(GOLD, [ONE])
+    outcome = materialize(Step(driver.spark, driver.lake, driver.catalog, "stale"), stale, frame)
+    assert (stale.base, outcome.base, outcome.version) == (None, 0, 1)
+    ledger = driver.rows(GOLD, *LEDGER)
+    assert len(ledger) == len(figures(feeds.events(), ONE)), "nothing twice"
+    assert as_of(ledger, None) == figures(feeds.events(), ONE)
+
+
+def test_the_ledger_refuses_to_be_rewritten(silver: tuple[LakeDriver, Feeds], tmp_path: Path) -> None:
+    driver = unpublished(silver[0], tmp_path)
+    driver.make(GOLD, [ONE])
+    before = driver.rows(GOLD, *LEDGER)
+    path = driver.lake.path(TableKey.parse(GOLD))
+    for statement in ("DELETE FROM delta.`{}`", "UPDATE delta.`{}` SET gmv = 0"):
+        with pytest.raises(PySparkException, match="DELTA_CANNOT_MODIFY_APPEND_ONLY"):
+            driver.spark.sql(statement.format(path)).collect()
+    assert driver.rows(GOLD, *LEDGER) == before
+    (commit,) = commits(path)
+    assert commit.note is not None
+    assert commit.note.published == ONE
+    assert commit.note.inputs["purchase"] == Pin(0, f"..{ONE}"), "the commit says what it was made from"
+
+
+def test_predicates_are_built_from_days_only() -> None:
+    assert writer.days_predicate("feed_day", [DAYS[3], ONE, TWO]) == (
+        "(feed_day >= DATE'2023-02-01' AND feed_day <= DATE'2023-02-02')"
+        " OR (feed_day >= DATE'2023-02-04' AND feed_day <= DATE'2023-02-04')"
+    )
+    with pytest.raises((AttributeError, TypeError)):
+        writer.days_predicate("feed_day", ["2023-02-01' OR 1=1 --"])  # type: ignore[list-item]
+
+
+# Replaces a day by rows that take 0.1 s each, and says so when the server is at work.
+SLOW_WRITE = """
+import sys
+from datetime import date
+from pathlib import Path
+from lakehouse_assets.platform import writer
+from lakehouse_assets.platform.delta import Note, version_of
+from lakehouse_assets.platform.session import open_session
+from lakehouse_assets.settings import settings
+
+path, day = Path(sys.argv[1]), date.fromisoformat(sys.argv[2])
+spark = open_session(settings(), "killed")
+table = spark.read.format("delta").load(str(path))
+spark.registerProgressHandler(
+    lambda stages, inflight_tasks, operation_id, done: print("running", flush=True) if inflight_tasks else None
+)
+slow = spark.range(0, 600, 1, 1).where("reflect('java.lang.Thread', 'sleep', 100L) IS NOT NULL")
+wrong = slow.crossJoin(table.where(f"feed_day = DATE'{day}'").limit(1)).drop("id")
+target = writer.Target(path, "gmv/silver/purchase", table.schema)
+note = Note("gmv/silver/purchase", "killed", "killed#1", frozenset([day]), "code", {})
+writer.replace_days(wrong, target, note, version_of(path), "feed_day", [day])
+"""
+
+
+def test_the_write_of_a_killed_run_never_comes_after_its_rerun(
+    spark: SparkSession, spark_home: Settings, tmp_path: Path
+) -> None:
+    """Its client is gone, the server works on: the next writer ends it before it starts."""
+    driver = LakeDriver.at(spark, tmp_path)
+    deliver(driver, DAYS[:2], ("purchase",))
+    to_silver(driver, DAYS[:2], ("purchase",))
+    columns = [name for name in driver.read("gmv/silver/purchase").columns if name != "processed_date"]
+    undisturbed = driver.rows("gmv/silver/purchase", *columns)
+    path = driver.lake.path(TableKey.parse("gmv/silver/purchase"))
+    zombie = in_another_process(SLOW_WRITE, path, ONE)
+    assert zombie.stdout is not None
+    assert zombie.stdout.readline() == "running\n"
+    zombie.send_signal(signal.SIGKILL)
+    zombie.wait()
+    assert fence_dead_sessions(spark_home) == ["killed"]
+    driver.make("gmv/silver/purchase", [ONE])
+    assert driver.rows("gmv/silver/purchase", *columns) == undisturbed
+    assert "killed" not in {commit.note.run_id for commit in commits(path) if commit.note}
+    assert version_of(path) == 1
+
+
+# Publishes, and dies by force at the very moment at which Spark has answered that it has committed.
+DIES_AFTER_COMMIT = """
+import os, signal, sys
+from datetime import date
+from pathlib import Path
+from lakehouse_assets.platform import writer
+from lakehouse_assets.platform.session import open_session
+from lakehouse_assets.settings import settings
+from lakehouse_assets_tests.lake_driver import LakeDriver
+
+driver = LakeDriver.at(open_session(settings(), "killed"), Path(sys.argv[1]))
+driver.runs = 100
+writer._find = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+driver.make(sys.argv[2], [date.fromisoformat(day) for day in sys.argv[3:]])
+"""
+
+
+def test_a_run_killed_after_its_commit_is_run_again_and_appends_nothing(
+    silver: tuple[LakeDriver, Feeds], spark_home: Settings, tmp_path: Path
+) -> None:
+    """Nothing was recorded but the commit itself: neither audit nor event."""
+    driver, feeds = unpublished(silver[0], tmp_path), silver[1]
+    killed = in_another_process(DIES_AFTER_COMMIT, tmp_path, GOLD, ONE, TWO)
+    assert killed.wait(timeout=120) == -signal.SIGKILL
+    ledger = driver.rows(GOLD, *LEDGER, "run_id")
+    assert {row[-1] for row in ledger} == {"run-101"}
+    fence_dead_sessions(spark_home)
+    driver.make(GOLD, [ONE, TWO])
+    assert driver.rows(GOLD, *LEDGER, "run_id") == ledger
+    answers = {day: as_of([row[:-1] for row in ledger], day) for day in (ONE, TWO)}
+    assert answers == {day: figures(feeds.events(), day) for day in (ONE, TWO)}
+
+
+# Waits for a line, then makes bronze, silver and gold of its days.
+BACKFILL = """
+import sys
+from datetime import date
+from pathlib import Path
+from lakehouse_assets.platform.session import close_session, open_session
+from lakehouse_assets.settings import settings
+from lakehouse_assets_tests.lake_driver import LakeDriver
+
+spark = open_session(settings(), sys.argv[2])
+driver = LakeDriver.at(spark, Path(sys.argv[1]))
+driver.runs = int(sys.argv[2])
+days = [date.fromisoformat(day) for day in sys.argv[3:]]
+print("ready", flush=True)
+input()
+for table in ("bronze/purchase", "bronze/product_item", "silver/purchase", "silver/product_item", "gold/gmv"):
+    driver.make(f"gmv/{table}", days)
+close_session(spark)
+"""
+
+
+def test_two_overlapping_backfills_at_once_end_in_the_right_tables(spark: SparkSession, tmp_path: Path) -> None:
+    """From an empty lake: they race for the first commit of every table, and of the journals."""
+    driver = LakeDriver.at(spark, tmp_path)
+    tables = ("purchase", "product_item")
+    feeds = deliver(driver, DAYS, tables)
+    backfills = [
+        in_another_process(BACKFILL, tmp_path, 100, *DAYS[:3]),
+        in_another_process(BACKFILL, tmp_path, 200, *DAYS[1:]),
+    ]
+    for backfill in backfills:
+        assert backfill.stdout is not None
+        assert backfill.stdout.readline() == "ready\n"
+    for backfill in backfills:
+        assert backfill.stdin is not None
+        backfill.stdin.write("go\n")
+        backfill.stdin.flush()
+    assert [backfill.wait(timeout=300) for backfill in backfills] == [0, 0]
+    for layer in ("bronze", "silver"):
+        for table in tables:
+            days = [day for (day,) in driver.rows(f"gmv/{layer}/{table}", "feed_day")]
+            assert days == [day for day in DAYS for _ in range(3)]
+    driver.runs = 300
+    driver.make(GOLD, [DAYS[-1]])  # whichever published last may have begun before the other's silver was there
+    ledger = driver.rows(GOLD, *LEDGER)
+    assert as_of(ledger, None) == figures(feeds.events(), DAYS[-1])

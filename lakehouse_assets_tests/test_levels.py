@@ -1,0 +1,139 @@
+"""What is behind, from Delta logs alone: no Spark, the commits are made by delta-rs with notes as ours have."""
+
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import CommitProperties, write_deltalake
+
+from lakehouse_assets import defs as domains
+from lakehouse_assets.platform.catalog import Catalog, discover
+from lakehouse_assets.platform.delta import Note, Pin
+from lakehouse_assets.platform.landing import land
+from lakehouse_assets.platform.levels import Levels
+from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.table import LANDING_LAYER, TableKey
+from lakehouse_assets.platform.triggers import requests
+
+CATALOG: Catalog = discover(domains)
+BRONZE, SILVER, GOLD = (TableKey("gmv", layer, "purchase") for layer in ("bronze", "silver", "gold"))
+LEDGER = TableKey("gmv", "gold", "gmv")
+D1, D2, D3 = (date(2023, 1, n) for n in (1, 2, 3))
+TABLES = [table for table in CATALOG.tables if table.key.name != "gmv_current"]
+
+
+class Lakeside:
+    """A lake whose commits are made by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.lake = Lake(folder / "lake", folder / "landing")
+        self.folder = folder
+        self.levels = Levels(self.lake, CATALOG)
+
+    def land(self, table: str, *days: date, content: str = "1") -> None:
+        source = CATALOG.table(TableKey("gmv", "bronze", table)).source
+        assert source is not None
+        file = self.folder / f"{table}-{'-'.join(map(str, days))}.csv"
+        rows = [",".join([str(d) if c == "transaction_date" else content for c in source.columns]) for d in days]
+        file.write_text("\n".join([",".join(source.columns), *rows]) + "\n")
+        land(self.lake.landing, f"gmv/{table}", source, file, today=date(2026, 1, 1))
+
+    def build(self, key: TableKey, *days: date, notebook: bool = False) -> None:
+        """Commit days of a table as a run does: pinned to what its inputs are now; or as a notebook does, noteless."""
+        reads = CATALOG.table(key).reads
+        pins = {name: Pin(self.lake.version(read.table), "") for name, read in reads.items()}
+        note = Note(str(key), "run", f"run#{days}", frozenset(days), "code", pins)
+        write_deltalake(
+            str(self.lake.path(key)),
+            pa.table({"feed_day": pa.array(days, pa.date32())}),
+            mode="append",
+            commit_properties=None if notebook else CommitProperties(custom_metadata={"userMetadata": note.dump()}),
+        )
+
+    def behind(self, key: TableKey) -> set[date]:
+        self.levels.read_on()
+        return set(self.levels.behind(CATALOG.table(key)))
+
+    def asked(self) -> list[tuple[list[str], str]]:
+        self.levels.read_on()
+        behind = {table.key: self.levels.behind(table) for table in TABLES}
+        return [([str(key) for key in r.tables], str(r.days)) for r in requests(TABLES, behind)]
+
+
+@pytest.fixture
+def lakeside(tmp_path: Path) -> Lakeside:
+    return Lakeside(tmp_path)
+
+
+def test_a_landed_day_is_behind_until_it_is_built_and_again_when_it_is_landed_again(lakeside: Lakeside) -> None:
+    lakeside.land("purchase", D1, D3)
+    assert lakeside.behind(BRONZE) == {D1, D3}
+    lakeside.build(BRONZE, D1, D3)
+    assert lakeside.behind(BRONZE) == set()
+    assert lakeside.behind(SILVER) == {D1, D3}
+    lakeside.land("purchase", D1, content="2")
+    assert lakeside.behind(BRONZE) == {D1}
+
+
+def test_an_update_while_the_reader_runs_is_not_lost(lakeside: Lakeside) -> None:
+    lakeside.build(BRONZE, D1)
+    pinned = Lakeside(lakeside.folder)
+    pinned.build(SILVER, D1)
+    lakeside.build(BRONZE, D1)  # after silver pinned its input
+    assert lakeside.behind(SILVER) == {D1}
+
+
+def test_only_the_day_that_changed_is_behind(lakeside: Lakeside) -> None:
+    lakeside.build(BRONZE, D1, D2, D3)
+    lakeside.build(SILVER, D1, D2, D3)
+    lakeside.build(BRONZE, D2)
+    assert lakeside.behind(SILVER) == {D2}
+
+
+def test_a_commit_by_a_notebook_is_seen(lakeside: Lakeside) -> None:
+    lakeside.build(BRONZE, D1, D2)
+    lakeside.build(SILVER, D1, D2)
+    lakeside.build(BRONZE, D2, notebook=True)
+    assert lakeside.behind(SILVER) == {D2}
+
+
+def test_a_lost_cursor_changes_nothing(lakeside: Lakeside) -> None:
+    lakeside.build(BRONZE, D1, D2)
+    lakeside.build(SILVER, D1)
+    known = lakeside.behind(SILVER)
+    assert Lakeside(lakeside.folder).behind(SILVER) == known == {D2}
+
+
+def test_the_ledger_is_behind_when_one_of_three_inputs_changed(lakeside: Lakeside) -> None:
+    for name in ("purchase", "product_item", "purchase_extra_info"):
+        lakeside.build(TableKey("gmv", "silver", name), D1)
+    lakeside.build(LEDGER, D1)
+    assert lakeside.behind(LEDGER) == set()
+    lakeside.build(TableKey("gmv", "silver", "product_item"), D2)
+    assert lakeside.behind(LEDGER) == {D2}
+
+
+def test_a_landed_day_is_asked_for_with_everything_downstream_in_one_run(lakeside: Lakeside) -> None:
+    lakeside.land("purchase", D1, D2)
+    together = ["gmv/bronze/purchase", "gmv/silver/purchase", "gmv/gold/gmv", "gmv/gold/gmv_current"]
+    assert lakeside.asked() == [(together, "2023-01-01..2023-01-02")]
+
+
+def test_gold_waits_when_its_inputs_are_behind_on_different_days(lakeside: Lakeside) -> None:
+    lakeside.land("purchase", D1)
+    lakeside.land("product_item", D2)
+    assert lakeside.asked() == [
+        (["gmv/bronze/product_item", "gmv/silver/product_item"], "2023-01-02"),
+        (["gmv/bronze/purchase", "gmv/silver/purchase"], "2023-01-01"),
+    ]
+
+
+def test_days_apart_are_asked_for_as_ranges(lakeside: Lakeside) -> None:
+    lakeside.land("purchase", D1, D3)
+    assert [days for _, days in lakeside.asked()] == ["2023-01-01", "2023-01-03"]
+
+
+def test_landing_is_no_table_to_make(lakeside: Lakeside) -> None:
+    lakeside.land("purchase", D1)
+    assert all(LANDING_LAYER not in name for tables, _ in lakeside.asked() for name in tables)

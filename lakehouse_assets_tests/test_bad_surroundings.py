@@ -1,22 +1,23 @@
 """What people and machines do to a lake: deleted tables and files, foreign tables, full disks, wrong arguments."""
 
-import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from random import Random
 
+import psutil
 import pytest
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.platform.delta import version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import failed_days
+from lakehouse_assets.platform.landing import parts
 from lakehouse_assets.platform.plan import LostInput
 from lakehouse_assets.platform.reader import MissingPart
-from lakehouse_assets.platform.server import stop_server
+from lakehouse_assets.platform.server import ensure_server, server_status, stop_server
+from lakehouse_assets.platform.session import close_session, open_session
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.platform.writer import ForeignTable, WriteError
 from lakehouse_assets.settings import Settings
@@ -104,9 +105,9 @@ def test_a_landed_file_that_is_gone_is_named(spark: SparkSession, tmp_path: Path
     driver = LakeDriver.at(spark, tmp_path)
     deliver(driver, ONE)
     before = driver.rows(BRONZE, "purchase_id")
-    (part,) = driver.lake.landing.glob("gmv/purchase/*/*.parquet")
-    part.unlink()
-    with pytest.raises(MissingPart, match=rf"{part.name}.*\(purchase-2023-02-01\.csv, 2023-02-01\).*Land .* again"):
+    (part,) = parts(driver.lake.landing, "gmv/purchase")
+    part.path.unlink()
+    with pytest.raises(MissingPart, match=rf"{part.path.name} \({part.name}, 2023-02-01\)\. Land {part.name} again"):
         driver.make(BRONZE, [ONE])
     assert driver.rows(BRONZE, "purchase_id") == before
     driver.land("gmv/purchase", tmp_path / "purchase-2023-02-01.csv", day=ONE, replace=True)
@@ -114,61 +115,39 @@ def test_a_landed_file_that_is_gone_is_named(spark: SparkSession, tmp_path: Path
     assert driver.rows(BRONZE, "purchase_id") == before
 
 
-# Starts a server that may write no file above 256 KiB (a disk that is full does the same to it).
-SMALL_FILES = """
-import resource
-from lakehouse_assets.platform.server import ensure_server
-from lakehouse_assets.settings import settings
-
-resource.setrlimit(resource.RLIMIT_FSIZE, (256 * 1024, 256 * 1024))
-ensure_server(settings())
-"""
-
-WRITE = """
-import sys
-from datetime import date
-from pathlib import Path
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.session import close_session, open_session
-from lakehouse_assets.settings import settings
-from lakehouse_assets_tests.lake_driver import LakeDriver
-
-spark = open_session(settings(), "full disk")
-driver = LakeDriver.at(spark, Path(sys.argv[1]))
-driver.runs = 100
-try:
-    driver.make("gmv/bronze/purchase", [date.fromisoformat(sys.argv[2])])
-except LakehouseError as error:
-    print(f"{type(error).__name__}: {error}")
-close_session(spark)
-"""
+@pytest.fixture
+def own_server(spark: SparkSession, tmp_path: Path) -> Iterator[tuple[Settings, psutil.Process]]:
+    """A server of the test's own, which may do it harm."""
+    here = Settings(home=tmp_path / "own", spark_heap="512m", spark_cores="1")
+    ensure_server(here)
+    yield here, psutil.Process(server_status(here).pid)
+    stop_server(here)
 
 
-def test_on_a_full_disk_nothing_is_half_written(spark: SparkSession, tmp_path: Path) -> None:
-    driver = LakeDriver.at(spark, tmp_path)
+def test_on_a_full_disk_nothing_is_half_written(
+    own_server: tuple[Settings, psutil.Process], spark: SparkSession, tmp_path: Path
+) -> None:
+    """A server that may write no file above 64 KiB meets what it meets on a full disk."""
+    settings, process = own_server
+    session = open_session(settings, "full disk")
+    driver = LakeDriver.at(session, tmp_path)
     deliver(driver, ONE)
+    path = driver.lake.path(TableKey.parse(BRONZE))
     before = driver.rows(BRONZE, "purchase_id", "feed_day")
     rows = marketplace_day(TWO, 30_000)["purchase", TWO]
     rows = [row | {"buyer_id": str(Random(n).getrandbits(60))} for n, row in enumerate(rows)]
     driver.land("gmv/purchase", write_csv(tmp_path / "large.csv", "purchase", rows))
-    limited = Settings(home=tmp_path / "limited", spark_heap="512m", spark_cores="1")
-    environment = os.environ | {
-        "LAKEHOUSE_HOME": str(limited.home),
-        "LAKEHOUSE_SPARK_HEAP": limited.spark_heap,
-        "LAKEHOUSE_SPARK_CORES": limited.spark_cores,
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-    }
-    try:
-        subprocess.run([sys.executable, "-c", SMALL_FILES], env=environment, check=True, timeout=180)
-        command = [sys.executable, "-c", WRITE, str(tmp_path), str(TWO)]
-        said = subprocess.run(command, env=environment, check=True, timeout=180, capture_output=True, text=True).stdout
-    finally:
-        stop_server(limited)
-    assert said.startswith(f"{WriteError.__name__}: {BRONZE} was not written, its version is still 0"), said
-    assert version_of(driver.lake.path(TableKey.parse(BRONZE))) == 0
+    process.rlimit(psutil.RLIMIT_FSIZE, (64 * 1024, psutil.RLIM_INFINITY))
+    with pytest.raises(WriteError, match=rf"{BRONZE} was not written, its version is still 0: .*"):
+        driver.make(BRONZE, [TWO])
+    assert version_of(path) == 0
+    process.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
     assert driver.rows(BRONZE, "purchase_id", "feed_day") == before
-    driver.make(BRONZE, [TWO])
-    assert driver.read(BRONZE).count() == len(before) + 30_000
+    close_session(session)
+    healthy = LakeDriver.at(spark, tmp_path)
+    healthy.runs = driver.runs
+    healthy.make(BRONZE, [TWO])
+    assert healthy.read(BRONZE).count() == len(before) + 30_000
 
 
 def test_wrong_arguments_end_in_one_message(spark_home: Settings, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def materialize_by_command() -> None:
 
 def told(lake: DagsterLake, day: date) -> dict[Key, tuple[Decimal, int]]:
     """What `lakehouse gmv --as-of` says, vanished keys left out."""
-    output = lake.cli("gmv", "--as-of", str(day), "--by", "subsidiary,product", "--format", "json").output
+    output = lake.cli("gmv", "--as-of", str(day), "--by", "subsidiary,product", "--format", "json").stdout
     return {
         (date.fromisoformat(row["gmv_date"]), row["subsidiary"], row["product_id"]): (row["gmv"], row["purchases"])
         for row in json.loads(output, parse_float=Decimal)
@@ -72,7 +72,7 @@ def test_one_range_gives_the_answers_worked_out_by_hand(in_dagster: DagsterLake)
 
 
 def test_the_figures_by_subsidiary_are_json_rows_of_these_keys(in_dagster: DagsterLake) -> None:
-    january = in_dagster.cli("gmv", "--as-of", "2023-03-31", "--month", "2023-01", "--format", "json").output
+    january = in_dagster.cli("gmv", "--as-of", "2023-03-31", "--month", "2023-01", "--format", "json").stdout
     assert json.loads(january) == [
         {
             "gmv_date": "2023-01-20",
@@ -91,7 +91,7 @@ def test_the_figures_by_subsidiary_are_json_rows_of_these_keys(in_dagster: Dagst
             "version": 2,
         },
     ]
-    assert json.loads(in_dagster.cli("gmv", "--as-of", "2023-01-19", "--format", "json").output) == []
+    assert json.loads(in_dagster.cli("gmv", "--as-of", "2023-01-19", "--format", "json").stdout) == []
 
 
 def test_everything_twice_changes_nothing(in_dagster: DagsterLake) -> None:

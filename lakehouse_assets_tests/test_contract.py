@@ -83,7 +83,8 @@ def define(annotation: Any = T.LongType, **checks: Any) -> type[Contract]:
 
 def test_the_schema_carries_types_nullability_and_comments() -> None:
     assert COMPILED.spark_schema.simpleString() == (
-        "struct<feed_day:date,version:int,record_hash:string,purchase_id:bigint,at:timestamp_ntz,value:decimal(18,2),buyer:string>"
+        "struct<purchase_id:bigint,at:timestamp_ntz,value:decimal(18,2),buyer:string,"
+        "feed_day:date,version:int,record_hash:string>"
     )
     assert {f.name for f in COMPILED.spark_schema if f.nullable} == {"at", "value", "buyer"}
     assert COMPILED.spark_schema["value"].metadata == {"comment": "total in BRL"}

@@ -41,7 +41,7 @@ def lake(spark_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def listed(lake: DagsterLake, *options: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(lake.cli("quarantine", "list", *options, "--format", "json").output)
+    rows: list[dict[str, Any]] = json.loads(lake.cli("quarantine", "list", *options, "--format", "json").stdout)
     return rows
 
 
@@ -74,7 +74,7 @@ def test_hostile_text_harms_no_table(lake: DagsterLake) -> None:
     assert len(lake.rows("gmv.silver.product_item")) == 4
     (found,) = [row for row in lake.rows("gmv.gold.gmv", "subsidiary", "purchases") if "DROP" in row[0]]
     assert found == (HOSTILE_NAME, 1), "a name is a name, whatever it says"
-    assert HOSTILE_NAME in [row["subsidiary"] for row in json.loads(lake.cli("gmv", "--format", "json").output)]
+    assert HOSTILE_NAME in [row["subsidiary"] for row in json.loads(lake.cli("gmv", "--format", "json").stdout)]
 
 
 def test_every_row_that_came_in_is_somewhere(lake: DagsterLake) -> None:
@@ -101,11 +101,11 @@ class MendedProductItem(contracts.ProductItem):
 def test_what_passes_a_mended_contract_is_moved_by_a_retry(lake: DagsterLake, monkeypatch: pytest.MonkeyPatch) -> None:
     from lakehouse_assets.definitions import catalog
 
-    (unchanged,) = json.loads(lake.cli("quarantine", "retry", ITEMS, "--format", "json").output)
+    (unchanged,) = json.loads(lake.cli("quarantine", "retry", ITEMS, "--format", "json").stdout)
     assert (unchanged["rows_before"], unchanged["rows_still"], unchanged["rows_moved"]) == (2, 2, 0)
     table = catalog.table(TableKey.parse(ITEMS))
     monkeypatch.setitem(table.__dict__, "contract", MendedProductItem)
-    (moved,) = json.loads(lake.cli("quarantine", "retry", ITEMS, "--day", str(DAY), "--format", "json").output)
+    (moved,) = json.loads(lake.cli("quarantine", "retry", ITEMS, "--day", str(DAY), "--format", "json").stdout)
     assert (moved["feed_days"], moved["rows_before"], moved["rows_still"], moved["rows_moved"]) == (str(DAY), 2, 1, 1)
     assert len(lake.rows("gmv.silver.product_item")) == 5
     (left,) = listed(lake, ITEMS, "--rows")

@@ -21,7 +21,7 @@ from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.settings import settings
 
 DAYS = DayRange(date(2023, 1, 1), date(2023, 2, 14))
-AS_OF = date(2023, 1, 31)
+AS_OF = date(2023, 1, 10)
 MONTH = date(2023, 1, 1)
 TABLES = ("product_item", "purchase", "purchase_extra_info")
 STEP = re.compile(r"- (STEP_SUCCESS|STEP_FAILURE) -")
@@ -125,10 +125,10 @@ def _tell() -> None:
     show(Rows(("table", "rule broken", "rows"), quarantined), "table", "In quarantine, whole, with the reason")
     tree = trace(Lake(here.lake, here.landing), discover(domains), TableKey("gmv", "gold", "gmv"), AS_OF)
     console.print("What the figures of that day were made of", style="italic")
-    console.print(tree.as_tree(), soft_wrap=True)
+    click.echo("\n".join(tree.lines()))
     console.print("\nOpen the UI: [bold]make dev[/bold], then http://127.0.0.1:3000")
     console.print(
-        "Ask: [bold].venv/bin/lakehouse gmv --as-of 2023-01-31 --month 2023-01[/bold] · [bold]lakehouse --help[/bold]"
+        "Ask: [bold].venv/bin/lakehouse gmv --as-of 2023-01-10 --month 2023-01[/bold] · [bold]lakehouse --help[/bold]"
     )
 
 

@@ -13,8 +13,6 @@ def lineage(table: str, day: str, output: str) -> None:
     """Print what TABLE's DAY was made of: versions of its inputs, theirs, and the landed files with their hashes."""
     import json
 
-    from rich.console import Console
-
     from lakehouse_assets import defs as domains
     from lakehouse_assets.platform.catalog import discover
     from lakehouse_assets.platform.days import parse_day
@@ -27,4 +25,4 @@ def lineage(table: str, day: str, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(node.as_json(), indent=1))
     else:
-        Console(soft_wrap=True).print(node.as_tree())
+        click.echo("\n".join(node.lines()))

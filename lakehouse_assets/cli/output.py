@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 FORMATS = ("table", "json", "csv")
+WIDE = 400
+"""Columns of the output where it is no terminal: nothing is folded in a file or a pipe."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,10 @@ def _table(result: Rows, title: str | None) -> None:
         numeric = any(
             isinstance(row[number], int | float) or hasattr(row[number], "as_tuple") for row in result.rows[:1]
         )
-        table.add_column(column, justify="right" if numeric else "left")
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in result.rows:
         table.add_row(*["" if value is None else str(value) for value in row])
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def _text(value: Any) -> str:

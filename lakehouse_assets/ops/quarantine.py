@@ -29,7 +29,7 @@ def counts(settings: Settings, table: str | None, day: date | None) -> Rows:
             SELECT feed_day, rule, count(*) FROM (SELECT feed_day, unnest(rules) AS rule FROM {name})
             WHERE coalesce(feed_day = ?, true) GROUP BY ALL ORDER BY ALL
         """  # noqa: S608  (the name is one of the lake's folders)
-        result += [(name.removesuffix(SUFFIX), *row) for row in query(settings, statement, [day], tables=[name]).rows]
+        result += [(name.removesuffix(SUFFIX), *row) for row in query(settings, statement, [day]).rows]
     return Rows(("table", "feed_day", "rule", "rows"), result)
 
 
@@ -41,7 +41,7 @@ def rows(settings: Settings, table: str | None, day: date | None) -> Rows:
             SELECT feed_day, array_to_string(rules, ', '), source_file, row_number, row FROM {name}
             WHERE coalesce(feed_day = ?, true) ORDER BY feed_day, source_file, row_number
         """  # noqa: S608
-        result += [(name.removesuffix(SUFFIX), *row) for row in query(settings, statement, [day], tables=[name]).rows]
+        result += [(name.removesuffix(SUFFIX), *row) for row in query(settings, statement, [day]).rows]
     return Rows(("table", "feed_day", "rules", "source_file", "row_number", "row"), result)
 
 
@@ -66,5 +66,5 @@ def _per_day(settings: Settings, key: TableKey, day: date | None) -> list[tuple[
     found: dict[date, int] = {}
     for name in _tables(settings, str(key)):
         statement = f"SELECT feed_day, count(*) FROM {name} WHERE coalesce(feed_day = ?, true) GROUP BY 1"  # noqa: S608
-        found |= dict(query(settings, statement, [day], tables=[name]).rows)
+        found |= dict(query(settings, statement, [day]).rows)
     return [(str(key), feed_day, "", rows) for feed_day, rows in sorted(found.items())]

@@ -112,9 +112,11 @@ class CompiledContract:
 @cache
 def compile_contract(contract: "type[Contract]") -> CompiledContract:
     """Compile a model. Raises ContractError for a check without SQL and for facts that name no column."""
-    columns = contract.to_schema().columns
+    declared = contract.to_schema().columns
     types = _types(contract)
-    facts = {name: _facts(contract, name, column) for name, column in columns.items()}
+    facts = {name: _facts(contract, name, column) for name, column in declared.items()}
+    # The source's columns first, as people expect them, though those of a base class are declared before.
+    columns = {name: declared[name] for name in sorted(declared, key=lambda name: not facts[name].source)}
     table = ((contract.__config__ and contract.__config__.metadata) or {}).get(FACTS, TableFacts())
     schema = T.StructType(
         [

@@ -166,7 +166,7 @@ def _read(source: EventFiles, file: Path, day: date | None, today: date) -> _Del
 def _land(table: str, folder: Path, manifest: Manifest, delivery: _Delivery, replace: bool) -> Landed:
     entries = manifest.entries(delivery.days)
     days = {day: rows.num_rows for day, rows in delivery.days.items()}
-    if manifest.version is not None and _holds(entries, delivery, replace):
+    if manifest.version is not None and _holds(folder, entries, delivery, replace):
         return Landed(table, delivery.name, days, True, manifest.version)
     landings = {day: 1 + max((e.landing for e in entries if e.feed_day == day), default=0) for day in days}
     written: list[Entry] = []
@@ -184,13 +184,15 @@ def _land(table: str, folder: Path, manifest: Manifest, delivery: _Delivery, rep
     return Landed(table, delivery.name, days, False, version)
 
 
-def _holds(entries: list[Entry], delivery: _Delivery, replace: bool) -> bool:
+def _holds(folder: Path, entries: list[Entry], delivery: _Delivery, replace: bool) -> bool:
     """Whether each of the delivery's days holds these very rows already; with `replace`, whether it holds no others.
 
-    The same source and the same number of rows of a day mean the same rows of that day.
+    The same source and the same number of rows of a day mean the same rows of that day. A part whose file somebody
+    deleted holds nothing.
     """
     found = current(entries)
-    same = {entry.feed_day: entry.rows for entry in found if entry.source_sha256 == delivery.sha256}
+    there = [entry for entry in found if entry.source_sha256 == delivery.sha256 and (folder / entry.part).exists()]
+    same = {entry.feed_day: entry.rows for entry in there}
     alone = len(found) == len(delivery.days)
     return all(same.get(day) == rows.num_rows for day, rows in delivery.days.items()) and (alone or not replace)
 

@@ -1,8 +1,9 @@
 """From a figure to its files: the commits that made a day, read back from the notes in the Delta logs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.delta import Commit, Note, commits
@@ -10,9 +11,6 @@ from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import parts
 from lakehouse_assets.platform.plan import Lake, landed_name
 from lakehouse_assets.platform.table import LANDING_LAYER, Span, TableKey
-
-if TYPE_CHECKING:
-    from rich.tree import Tree
 
 MOST_FILES = 50
 
@@ -33,15 +31,14 @@ class Node:
         """The tree as nested dictionaries."""
         return {"name": self.name, "detail": self.detail, "inputs": [node.as_json() for node in self.inputs]}
 
-    def as_tree(self) -> "Tree":
-        """The tree for a terminal."""
-        from rich.text import Text
-        from rich.tree import Tree
-
-        tree = Tree(Text.assemble((self.name, "bold"), "  ", self.detail))
+    def lines(self) -> Iterator[str]:
+        """The tree as lines of text, however wide."""
+        yield f"{self.name}  {self.detail}"
         for node in self.inputs:
-            tree.add(node.as_tree())
-        return tree
+            last = node is self.inputs[-1]
+            first, *rest = node.lines()
+            yield f"{'└── ' if last else '├── '}{first}"
+            yield from (f"{'    ' if last else '│   '}{line}" for line in rest)
 
 
 def made_by(lake: Lake, key: TableKey, day: date, until: int | None = None) -> tuple[Commit, Note]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -91,6 +92,10 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
         try:
             days = _judge(step, plan, marked)
             version, days = _commit(step, plan, marked, note, days)
+        except PySparkException as error:
+            raise writer.WriteError(
+                f"{table.key} could not be computed, its version is still {plan.base}: {writer.first_line(error)}"
+            ) from error
         finally:
             marked.unpersist()
     nothing = DayRows(0, 0, 0, 0, "")

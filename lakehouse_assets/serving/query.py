@@ -4,7 +4,8 @@ Tables are called by their three words (`gmv.silver.purchase`); also `gmv.audit`
 `gmv.silver.purchase__quarantine` and, for what was landed, `gmv.landing.purchase`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,25 +52,17 @@ def query(
     sql: str,
     parameters: Sequence[Any] = (),
     *,
-    tables: Collection[str] | None = None,
     versions: Mapping[str, int] | None = None,
 ) -> Result:
-    """Run one SQL query. Raises QueryError.
-
-    `tables` names the tables it reads, which a query with parameters must; unset, they are found in the SQL.
-    `versions` reads a table (by its SQL name) as of a Delta version.
-    """
+    """Run one SELECT. `versions` reads a table (by its SQL name) as of a Delta version. Raises QueryError."""
     asked = {name.replace("/", "."): version for name, version in (versions or {}).items()}
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
-        try:
-            names = tables or connection.get_table_names(sql, qualified=True)
-        except duckdb.Error as error:
-            raise QueryError(f"That is not SQL: {error}") from error
-        unused = sorted(set(asked) - {name.replace('"', "") for name in names})
+        names = sorted(set(_tables(_syntax_tree(connection, sql))))
+        unused = sorted(set(asked) - set(names))
         if unused:
             raise QueryError(f"--version names {unused[0]}, which the query does not read.")
         for name in names:
-            _open(connection, settings, name.replace('"', ""), asked.get(name.replace('"', "")))
+            _open(connection, settings, name, asked.get(name))
         connection.execute(DUCKDB_PRELUDE)
         _lock(connection, settings)
         try:
@@ -77,6 +70,27 @@ def query(
             return Result([column[0] for column in cursor.description or []], cursor.fetchall())
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
+
+
+def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
+    """The parsed query. Raises QueryError for what is no SELECT."""
+    (text,) = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0]
+    tree = json.loads(text)
+    if tree.get("error"):
+        raise QueryError(f"That is no query: {tree['error_message']}")
+    return tree
+
+
+def _tables(node: Any) -> Iterator[str]:
+    """SQL names of the tables of a syntax tree; a name of one word is a common table expression."""
+    if isinstance(node, dict):
+        if node.get("type") == "BASE_TABLE" and (node["catalog_name"] or node["schema_name"]):
+            yield ".".join(part for part in (node["catalog_name"], node["schema_name"], node["table_name"]) if part)
+        for child in node.values():
+            yield from _tables(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _tables(child)
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:

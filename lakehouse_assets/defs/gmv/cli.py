@@ -46,5 +46,5 @@ def figures(as_of: date | None, month: date | None, by: tuple[str, ...]) -> Rows
         WHERE coalesce(date_trunc('month', gmv_date) = ?, true)
         GROUP BY {dimensions} ORDER BY {dimensions}
     """  # noqa: S608  (column names come from COLUMNS)
-    result = query(settings(), statement, [as_of, month], tables=["gmv.gold.gmv"])
+    result = query(settings(), statement, [as_of, month])
     return Rows(result.columns, result.rows)

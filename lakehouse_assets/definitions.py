@@ -10,6 +10,7 @@ from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.io import delta_io_manager
 from lakehouse_assets.platform.spark import SparkConnectResource
+from lakehouse_assets.platform.triggers import level_sensor, yesterday_schedule
 
 catalog: Catalog = discover(domains)
 
@@ -20,8 +21,12 @@ def first_days(tables: Catalog) -> dict[str, date]:
     return {name: import_module(f"{domains.__name__}.{name}").FIRST_DAY for name in names}
 
 
+days = first_days(catalog)
+
 definitions = dg.Definitions(
-    assets=build_assets(catalog, first_days(catalog)),
+    assets=build_assets(catalog, days),
+    sensors=[level_sensor(domain, catalog) for domain in days],
+    schedules=[yesterday_schedule(domain, catalog) for domain in days],
     resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog)},
     executor=dg.in_process_executor,
 )

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -21,7 +21,6 @@ from lakehouse_assets_tests.lake_driver import LakeDriver
 from lakehouse_assets_tests.test_gmv_in_the_lake import LEDGER, as_of
 
 FIRST, LAST = date(2023, 1, 20), date(2023, 7, 16)
-SPAN = [FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1)]
 PUBLISHED = (date(2023, 3, 31), LAST)  # days without a file on which somebody asks for figures
 ORIGINALS = Path(__file__).parents[2] / "shared" / "data" / "gmv"
 
@@ -116,8 +115,6 @@ def test_day_by_day_in_order_gives_the_same(spark: SparkSession, tmp_path: Path)
         driver.make("gmv/gold/gmv", [day])
     ledger = driver.rows("gmv/gold/gmv", *LEDGER)
     assert {day: as_of(ledger, day) for day in CHALLENGE_AS_OF} == CHALLENGE_AS_OF
-    driver.make("gmv/gold/gmv", SPAN)
-    assert driver.rows("gmv/gold/gmv", *LEDGER) == ledger
 
 
 def test_gold_in_random_order_gives_the_same_once_silver_is_complete(
@@ -127,9 +124,8 @@ def test_gold_in_random_order_gives_the_same_once_silver_is_complete(
     (driver.lake.tables / "gmv").mkdir(parents=True)
     silver = in_dagster.folder / "root" / "lake" / "gmv" / "silver"
     (driver.lake.tables / "gmv" / "silver").symlink_to(silver)
-    days = [*CHALLENGE_AS_OF, LAST]
-    for day in Random(1).sample(days, len(days)):
-        if day >= FIRST:
-            driver.make("gmv/gold/gmv", [day])
+    days = [day for day in CHALLENGE_AS_OF if day >= FIRST]
+    for day in Random(1).sample([*Random(1).sample(days, 4), LAST], 5):
+        driver.make("gmv/gold/gmv", [day])
     ledger = driver.rows("gmv/gold/gmv", *LEDGER)
     assert {day: as_of(ledger, day) for day in CHALLENGE_AS_OF} == CHALLENGE_AS_OF

@@ -14,8 +14,6 @@ from lakehouse_assets.platform.io import EVENTS_ARE_OURS, TABLE_TAG
 from lakehouse_assets.platform.table import LANDING_LAYER, Read, Span, Table, TableKey
 
 IO_MANAGER_KEY = "delta"
-WHOLE_PAST = -36_500
-"""Offset, in days, by which a read `through` a day is mapped to partitions: further back than any first day."""
 
 
 def asset_key(key: TableKey) -> dg.AssetKey:
@@ -29,15 +27,14 @@ def partitions(first_day: date) -> dg.DailyPartitionsDefinition:
 
 
 def partition_mapping(read: Read) -> dg.PartitionMapping:
-    """Which days of an input a day depends on."""
-    match read.span:
-        case Span.DAY:
-            return dg.IdentityPartitionMapping()
-        case Span.LAST:
-            offset = 1 - read.days
-        case Span.THROUGH | Span.WHOLE:
-            offset = WHOLE_PAST
-    return dg.TimeWindowPartitionMapping(start_offset=offset, allow_nonexistent_upstream_partitions=True)
+    """The days of an input that are made together with a day; what a day reads, the reader knows from the declaration.
+
+    A read `through` the day is the same day here: Dagster adds to a backfill every day downstream of the days asked
+    for, so that a backfill of a past week would publish a ledger through today.
+    """
+    if read.span is Span.LAST:
+        return dg.TimeWindowPartitionMapping(start_offset=1 - read.days, allow_nonexistent_upstream_partitions=True)
+    return dg.IdentityPartitionMapping()
 
 
 def asset_spec(table: Table, days: dg.PartitionsDefinition) -> dg.AssetSpec:

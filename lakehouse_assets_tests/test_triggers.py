@@ -1,0 +1,110 @@
+"""What fires what: the level sensor's ticks on a real instance, its requests run as Dagster would run them."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from lakehouse_assets.definitions import definitions
+from lakehouse_assets.platform.triggers import TRIES
+from lakehouse_assets.settings import Settings
+from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake, marketplace_day
+from lakehouse_assets_tests.gmv_histories import Row
+
+D1, D2 = date(2023, 1, 1), date(2023, 1, 2)
+
+
+@pytest.fixture
+def lake(spark_home: Settings, tmp_path: Path) -> Iterator[DagsterLake]:
+    with dagster_lake(tmp_path) as found:
+        yield found
+
+
+def tick(lake: DagsterLake) -> list[dg.RunRequest]:
+    """One evaluation of the sensor."""
+    sensor = definitions.get_repository_def().get_sensor_def("gmv_levels")
+    found = sensor(dg.build_sensor_context(instance=lake.instance))
+    return list(found.run_requests or ()) if isinstance(found, dg.SensorResult) else []
+
+
+def settle(lake: DagsterLake) -> int:
+    """Tick and run what is asked for until nothing is; how many runs that took."""
+    runs = 0
+    while asked := tick(lake):
+        for request in asked:
+            lake.run(
+                ["/".join(key.path) for key in request.asset_selection or ()],
+                date.fromisoformat(request.tags["dagster/asset_partition_range_start"]),
+                date.fromisoformat(request.tags["dagster/asset_partition_range_end"]),
+            )
+            runs += 1
+        assert runs < 10, "the sensor never comes to rest"
+    return runs
+
+
+def total(lake: DagsterLake) -> object:
+    newest = lake.sql("select arg_max(gmv, version) from gmv.gold.gmv group by gmv_date, subsidiary, product_id")
+    return sum(gmv for (gmv,) in newest)
+
+
+def test_landed_files_become_gold_in_one_run_and_later_corrections_follow(lake: DagsterLake) -> None:
+    lake.land({**marketplace_day(D1, 4), **marketplace_day(D2, 4)})
+    assert settle(lake) == 1
+    first = total(lake)
+    assert tick(lake) == [], "nothing changed, nothing is asked for"
+
+    # only one of three inputs changes, on a day that is closed: the others are carried forward
+    corrected: Row = marketplace_day(D1, 4)["product_item", D1][0] | {
+        "purchase_value": "100,00",
+        "transaction_datetime": f"{D1} 23:00:00",
+    }
+    lake.land({("product_item", D1): [corrected]}, "--replace")
+    (request,) = tick(lake)
+    assert [key.path[1:] for key in request.asset_selection or ()] == [
+        ["bronze", "product_item"],
+        ["silver", "product_item"],
+        ["gold", "gmv"],
+        ["gold", "gmv_current"],
+    ]
+    assert settle(lake) == 1
+    assert total(lake) != first
+    assert tick(lake) == []
+
+
+def test_an_update_is_not_lost_when_gold_was_left_out_of_the_run(lake: DagsterLake) -> None:
+    lake.land(marketplace_day(D1, 2))
+    tables = [f"gmv/{layer}/{t}" for layer in ("bronze", "silver") for t in ("product_item", "purchase")]
+    lake.run(tables, D1)
+    settle(lake)
+    assert lake.sql("select count(*) from gmv.gold.gmv")[0][0] > 0
+    assert tick(lake) == []
+
+
+def test_the_same_level_is_not_tried_for_ever(lake: DagsterLake) -> None:
+    lake.land(marketplace_day(D1, 1))
+    for _ in range(TRIES):
+        for request in tick(lake):
+            run = dg.DagsterRun("__ASSET_JOB", tags=dict(request.tags), status=dg.DagsterRunStatus.FAILURE)
+            lake.instance.add_run(run)
+    assert tick(lake) == []
+
+
+def test_a_tick_waits_for_a_run_under_way(lake: DagsterLake) -> None:
+    lake.land(marketplace_day(D1, 1))
+    (request,) = tick(lake)
+    lake.instance.add_run(
+        dg.DagsterRun(
+            "__ASSET_JOB",
+            status=dg.DagsterRunStatus.STARTED,
+            asset_selection=frozenset(request.asset_selection or ()),
+        )
+    )
+    assert tick(lake) == []
+
+
+def test_sensor_and_schedule_are_on_by_default() -> None:
+    repository = definitions.get_repository_def()
+    assert repository.get_sensor_def("gmv_levels").default_status is dg.DefaultSensorStatus.RUNNING
+    assert repository.get_schedule_def("gmv_yesterday").default_status is dg.DefaultScheduleStatus.RUNNING

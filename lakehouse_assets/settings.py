@@ -2,7 +2,6 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,7 +19,6 @@ class Settings(BaseSettings):
     spark_heap: str = Field("2g", pattern=r"^\d+[mg]$", description="heap of the embedded server's JVM")
     spark_cores: str = Field("*", pattern=r"^(\*|\d+)$", description="cores of the embedded server")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property
     def lake(self) -> Path:

@@ -11,14 +11,15 @@ RANGE_END = "dagster/asset_partition_range_end"
 
 
 def materialize_range(key: TableKey, days: DayRange) -> str:
-    """Materialize these days of one table. Returns the run id. Raises LakehouseError when the run failed."""
-    from lakehouse_assets.definitions import definitions
+    """Materialize these days of one table and its companions. Returns the run id. Raises LakehouseError when the run failed."""
+    from lakehouse_assets.definitions import catalog, definitions
 
+    made = (key, *(companion.key for companion in catalog.table(key).companions))
     job = definitions.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,
-            asset_selection=[dg.AssetKey(key.parts)],
+            asset_selection=[dg.AssetKey(one.parts) for one in made],
             tags={RANGE_START: str(days.first), RANGE_END: str(days.last)},
             raise_on_error=False,
         )

@@ -26,6 +26,8 @@ from lakehouse_assets_tests.gmv_histories import write_csv
 from lakehouse_assets_tests.lake_driver import LakeDriver
 from lakehouse_assets_tests.test_gmv_in_the_lake import LEDGER
 
+pytestmark = pytest.mark.slow
+
 ONE, TWO = date(2023, 2, 1), date(2023, 2, 2)
 BRONZE, SILVER, GOLD = "gmv/bronze/purchase", "gmv/silver/purchase", "gmv/gold/gmv"
 
@@ -159,7 +161,7 @@ def test_wrong_arguments_end_in_one_message(spark_home: Settings, tmp_path: Path
             (("land", "gmv/refunds", str(good)), "No files are landed as 'gmv/refunds'"),
             (("land", "gmv/purchase", str(tmp_path / "missing.csv")), "no such file"),
             (("sql", "select * from gmv.silver.purchase"), "There is no table gmv.silver.purchase"),
-            (("sql", "selec"), "not SQL"),
+            (("sql", "selec"), "That is no query"),
             (("gmv", "--month", "January"), "is not a day"),
             (("lineage", SILVER, "--day", "2023-02-01"), "never materialized"),
             (("lineage", "purchase", "--day", "2023-02-01"), "is not a table"),

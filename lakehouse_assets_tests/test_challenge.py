@@ -103,6 +103,7 @@ def test_everything_twice_changes_nothing(in_dagster: DagsterLake) -> None:
     assert again == ledger, "nothing was appended, and nothing written anew"
 
 
+@pytest.mark.slow
 def test_day_by_day_in_order_gives_the_same(spark: SparkSession, tmp_path: Path) -> None:
     """Only days on which something is delivered or asked for: the days between are carried forward."""
     driver = LakeDriver.at(spark, tmp_path)

@@ -29,6 +29,8 @@ from lakehouse_assets_tests.gmv_model import figures
 from lakehouse_assets_tests.lake_driver import LakeDriver
 from lakehouse_assets_tests.test_gmv_in_the_lake import LEDGER, as_of
 
+pytestmark = pytest.mark.slow
+
 DAYS = [date(2023, 2, 1) + timedelta(days=n) for n in range(4)]
 ONE, TWO = DAYS[:2]
 NUMBERS = StructType([StructField("feed_day", DateType()), StructField("n", LongType())])

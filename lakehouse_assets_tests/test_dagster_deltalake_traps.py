@@ -28,6 +28,8 @@ from lakehouse_assets.platform.spark import SparkConnectResource
 from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey, day, landed_table
 from lakehouse_assets.settings import Settings, settings
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND, THIRD, FOURTH = DAYS = tuple(date(2023, 1, n) for n in (1, 2, 3, 4))
 
 Feed = Mapping[date, list[int]]

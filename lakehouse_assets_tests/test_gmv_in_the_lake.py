@@ -86,9 +86,10 @@ class Lakeside:
         assert as_of(current, None) == self.model.current()
 
 
-MORE = [pytest.mark.slow, pytest.mark.random_histories]
+MORE = pytest.mark.random_histories
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [1, *[pytest.param(seed, marks=MORE) for seed in (2, 3, 4)]])
 def test_random_histories_agree_with_the_model_after_every_operation(
@@ -114,6 +115,7 @@ def test_random_histories_agree_with_the_model_after_every_operation(
             closed[first + timedelta(days=n)] = as_of(rows, first + timedelta(days=n))  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_publishing_order_does_not_matter_once_silver_is_complete(spark: SparkSession, tmp_path: Path) -> None:
     """Order independence and idempotence: any order of days, one range, everything twice: the same as-of answers."""
     source = LakeDriver.at(spark, tmp_path)

@@ -26,6 +26,8 @@ from lakehouse_assets.platform.server import ensure_server, find_server, server_
 from lakehouse_assets.platform.session import close_session, fence_dead_sessions, open_session
 from lakehouse_assets.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:

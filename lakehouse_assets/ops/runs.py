@@ -11,7 +11,7 @@ RANGE_END = "dagster/asset_partition_range_end"
 
 
 def materialize_range(key: TableKey, days: DayRange) -> str:
-    """Materialize these days of one table and its companions. Returns the run id. Raises LakehouseError when the run failed."""
+    """Materialize days of a table and its companions. Returns the run id. Raises LakehouseError when it failed."""
     from lakehouse_assets.definitions import catalog, definitions
 
     made = (key, *(companion.key for companion in catalog.table(key).companions))

@@ -1,0 +1,167 @@
+"""GMV in Dagster's UI: the graph, a backfill launched there, a day with its versions, its checks day by day."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from lakehouse_assets.settings import Settings
+from lakehouse_assets_tests.browser import (
+    Browser,
+    Product,
+    chromium_on,
+    require_chromium,
+    running_product,
+)
+from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
+from lakehouse_assets_tests.gmv_histories import TABLES
+
+pytestmark = pytest.mark.browser
+
+FIRST, LAST, DAY = "2023-01-01", "2023-01-12", "2023-01-05"
+DAYS = 12
+MADE = [f"gmv/{layer}/{table}" for layer in ("bronze", "silver") for table in TABLES] + [
+    "gmv/gold/gmv",
+    "gmv/gold/gmv_current",
+]
+FINISH_SECONDS = 300
+SENSORS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { sensors { sensorState { id } } } } } }"
+STOP_SENSOR = "mutation($id: String!) { stopSensor(id: $id) { __typename } }"
+STALE = """query($asset: AssetKeyInput!, $day: String!) { assetNodeOrError(assetKey: $asset) { ... on AssetNode {
+    staleStatus(partition: $day) staleCauses(partition: $day) { reason } } } }"""
+BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {
+    status runs(limit: 10) { status } assetBackfillData { assetBackfillStatuses { ... on AssetPartitionsStatusCounts {
+        assetKey { path } numPartitionsTargeted numPartitionsMaterialized numPartitionsFailed } } } } } }"""
+
+
+@pytest.fixture(scope="module")
+def lake(spark_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterLake]:
+    require_chromium()
+    with dagster_lake(tmp_path_factory.mktemp("browser")) as lake:
+        yield lake
+
+
+@pytest.fixture(scope="module")
+def product(lake: DagsterLake) -> Iterator[Product]:
+    with running_product(lake.folder / "dev.log") as product:
+        for repository in product.graphql(SENSORS)["repositoriesOrError"]["nodes"]:
+            for sensor in repository["sensors"]:  # which would make the landed days before a person asks for them
+                stopped = product.graphql(STOP_SENSOR, id=sensor["sensorState"]["id"])["stopSensor"]
+                assert stopped["__typename"] == "StopSensorMutationResult", stopped
+        land_feeds(lake)
+        yield product
+
+
+@pytest.fixture(scope="module")
+def browser(product: Product, lake: DagsterLake) -> Iterator[Browser]:
+    with chromium_on(product, lake.folder / "screenshots") as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def backfill(browser: Browser) -> dict[str, Any]:
+    """The state of a backfill of the whole group, launched in the UI, when it has ended."""
+    return finished(browser.product, launch_backfill(browser))
+
+
+def land_feeds(lake: DagsterLake) -> None:
+    feeds = lake.folder / "feeds"
+    asked = ("--days", f"{FIRST}..{LAST}", "--purchases", "40", "--seed", "7", "--defects", "0.02")
+    lake.cli("generate", "gmv", *asked, "--out", str(feeds))
+    for table in TABLES:
+        lake.cli("land", f"gmv/{table}", *map(str, sorted((feeds / table).glob("*.csv"))))
+
+
+def launch_backfill(browser: Browser) -> str:
+    """Materialize all, choose the days, look at the preview, launch: as a person does. Its id."""
+    page = browser.open("locations/lakehouse/asset-groups/gmv")
+    page.get_by_role("button", name="Materialize all").click()
+    page.get_by_role("button", name="Show all partitions").click()
+    days = page.get_by_placeholder("ex: 2020-01-01").locator("visible=true")
+    days.fill(f"[{FIRST}...{LAST}]")
+    days.press("Enter")
+    expect(browser.seen(f"{DAYS} partitions")).to_be_visible()
+    page.get_by_role("button", name="Preview").click()
+    expect(browser.seen("Backfills all partitions in a single run")).to_have_count(len(MADE))
+    expect(browser.seen(f"{FIRST}...{LAST}"), "no table is made for other days").to_have_count(len(MADE))
+    browser.screenshot("backfill-preview")
+    page.get_by_role("button", name="OK").click()
+    page.get_by_role("button", name="Launch backfill").click()
+    said = page.get_by_text(re.compile(r"Created backfill"))
+    return str(said.first.locator("span").inner_text())
+
+
+def finished(product: Product, backfill: str) -> dict[str, Any]:
+    def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = product.graphql(BACKFILL, id=backfill)["partitionBackfillOrError"]
+        return found | {"id": backfill} if found["status"] not in ("REQUESTED", "COMPLETING") else None
+
+    return product.until(ended, FINISH_SECONDS, "the end of the backfill")
+
+
+def test_the_graph_shows_every_table_of_the_group(browser: Browser) -> None:
+    browser.open("locations/lakehouse/asset-groups/gmv")
+    for table in TABLES:
+        expect(browser.seen(table), "landing, bronze, silver").to_have_count(3)
+    expect(browser.seen("gmv_current")).to_be_visible()
+    expect(browser.seen("Silver")).to_have_count(len(TABLES))
+    browser.screenshot("graph")
+
+
+def test_a_range_launched_in_the_ui_is_one_run_that_makes_every_day(browser: Browser, backfill: dict[str, Any]) -> None:
+    assert backfill["status"] == "COMPLETED_SUCCESS", browser.product.last_lines()
+    assert [run["status"] for run in backfill["runs"]] == ["SUCCESS"], "BackfillPolicy.single_run, upstream and all"
+    counts = {"/".join(s.pop("assetKey")["path"]): s for s in backfill["assetBackfillData"]["assetBackfillStatuses"]}
+    everything = {"numPartitionsTargeted": DAYS, "numPartitionsMaterialized": DAYS, "numPartitionsFailed": 0}
+    assert counts == dict.fromkeys(MADE, everything)
+    browser.open(f"runs/b/{backfill['id']}")
+    expect(browser.seen("100% completed")).to_have_count(len(MADE))
+    expect(browser.seen("Succeeded").first).to_be_visible()
+    browser.screenshot("backfill")
+
+
+@pytest.mark.usefixtures("backfill")
+def test_after_the_run_the_graph_says_passed(browser: Browser) -> None:
+    browser.open("locations/lakehouse/asset-groups/gmv")
+    expect(browser.seen("3 / 3 Passed")).to_have_count(len(MADE))
+    browser.screenshot("graph-after")
+
+
+@pytest.mark.usefixtures("backfill")
+@pytest.mark.parametrize(
+    ("table", "inputs"), [("gmv/silver/purchase", ["landed"]), ("gmv/gold/gmv", list(TABLES)), (MADE[-1], ["gmv"])]
+)
+def test_a_day_shows_which_versions_it_was_made_from(browser: Browser, table: str, inputs: list[str]) -> None:
+    page = browser.open(f"assets/{table}?view=partitions&partition={DAY}")
+    expect(browser.seen(f"Materialized ({DAYS})")).to_be_visible()
+    metadata = page.get_by_role("table").filter(has_text="input_versions")
+    row = metadata.get_by_role("row")
+    expect(row.filter(has_text="delta_version")).to_contain_text(re.compile(r"delta_version\s*\d+"))
+    for name in inputs:
+        expect(row.filter(has_text="input_versions")).to_contain_text(re.compile(rf'"{name}": {{[^}}]*"version": \d+'))
+    browser.screenshot(f"day-{table.replace('/', '-')}")
+    node = browser.product.graphql(STALE, asset={"path": table.split("/")}, day=DAY)["assetNodeOrError"]
+    assert node == {"staleStatus": "FRESH", "staleCauses": []}, "shown as Unsynced, though nothing has changed since"
+
+
+@pytest.mark.usefixtures("backfill")
+@pytest.mark.parametrize(
+    ("check", "said", "metadata"),
+    [
+        ("contract", r"^\d+ of \d+ rows in quarantine$", "purchase_id:not_null"),
+        ("conservation", r"^\d+ in = \d+ kept \+ \d+ quarantined \+ \d+ duplicates$", "quarantined"),
+        ("freshness", r"^The newest record is .* older than the end of the day\.$", "newest"),
+    ],
+)
+def test_the_checks_tab_has_a_result_for_every_day(browser: Browser, check: str, said: str, metadata: str) -> None:
+    page = browser.open(f"assets/gmv/silver/purchase?view=checks&checkDetail={check}")
+    page.locator("button#partitions").click()
+    expect(browser.seen(f"Passed ({DAYS})")).to_be_visible()
+    page.get_by_placeholder("Filter by partition").fill(DAY)
+    expect(browser.seen("1 Partitions Selected")).to_be_visible()
+    browser.seen(DAY).last.click()
+    expect(page.get_by_text(re.compile(said)).first).to_be_visible()
+    expect(page.get_by_text(metadata, exact=True).first).to_be_visible()
+    browser.screenshot(f"check-{check}")

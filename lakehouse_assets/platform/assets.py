@@ -11,7 +11,7 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.checks import check_specs
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.io import EVENTS_ARE_OURS, TABLE_TAG
-from lakehouse_assets.platform.table import LANDING_LAYER, Read, Span, Table, TableKey
+from lakehouse_assets.platform.table import Read, Span, Table, TableKey
 
 IO_MANAGER_KEY = "delta"
 
@@ -136,6 +136,3 @@ def _build_assets(
         if landing is not None:
             built.append(landing)
     return built
-
-
-__all__ = ["LANDING_LAYER", "asset_key", "build_assets", "partitions"]

@@ -5,9 +5,7 @@ import dagster as dg
 from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.table import TableKey
-
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
+from lakehouse_assets.platform.triggers import RANGE_END, RANGE_START
 
 
 def materialize_range(key: TableKey, days: DayRange) -> str:

@@ -7,7 +7,7 @@ asked, never the answer.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,8 +158,3 @@ def _schema_json(table: object) -> dict[str, object]:
 def first_line(error: BaseException) -> str:
     """A Spark error without its JVM stack trace."""
     return str(error).split("\n\nJVM stacktrace", 1)[0].split("\n", 1)[0][:500]
-
-
-def with_attempt(note: Note, number: int) -> Note:
-    """The note of another attempt of the same run."""
-    return replace(note, attempt=f"{note.attempt.rsplit('#', 1)[0]}#{number}")

@@ -110,7 +110,9 @@ def test_every_variable_of_compose_and_every_setting_is_in_the_example() -> None
     assert documented <= interpolated | settings, "the example names a variable that nothing reads"
 
 
-def test_the_example_is_a_valid_env_file(tmp_path: Path) -> None:
+def test_the_example_is_a_valid_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("LAKEHOUSE_")]:
+        monkeypatch.delenv(name)  # the environment wins over the file
     env = tmp_path / ".env"
     env.write_text(re.sub(r"^#([A-Z_]+=.+)$", r"\1", EXAMPLE, flags=re.MULTILINE))
 

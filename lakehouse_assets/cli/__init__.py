@@ -14,6 +14,7 @@ COMMANDS = {
     "generate": "lakehouse_assets.cli.generate:generate",
     "sql": "lakehouse_assets.cli.sql:sql",
     "shell": "lakehouse_assets.cli.sql:shell",
+    "quality": "lakehouse_assets.cli.quality:quality",
     "lineage": "lakehouse_assets.cli.lineage:lineage",
     "replay": "lakehouse_assets.cli.replay:replay",
     "quarantine": "lakehouse_assets.cli.quarantine:quarantine",

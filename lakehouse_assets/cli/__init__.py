@@ -16,6 +16,7 @@ COMMANDS = {
     "shell": "lakehouse_assets.cli.sql:shell",
     "lineage": "lakehouse_assets.cli.lineage:lineage",
     "quarantine": "lakehouse_assets.cli.quarantine:quarantine",
+    "maintain": "lakehouse_assets.cli.maintain:maintain",
     "spark": "lakehouse_assets.cli.spark_commands:spark",
     "jars": "lakehouse_assets.cli.spark_commands:jars",
     "doctor": "lakehouse_assets.cli.spark_commands:doctor",

@@ -18,6 +18,7 @@ COMMANDS = {
     "lineage": "lakehouse_assets.cli.lineage:lineage",
     "replay": "lakehouse_assets.cli.replay:replay",
     "quarantine": "lakehouse_assets.cli.quarantine:quarantine",
+    "maintain": "lakehouse_assets.cli.maintain:maintain",
     "spark": "lakehouse_assets.cli.spark_commands:spark",
     "jars": "lakehouse_assets.cli.spark_commands:jars",
     "doctor": "lakehouse_assets.cli.spark_commands:doctor",

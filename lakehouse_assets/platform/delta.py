@@ -131,6 +131,7 @@ class Commit:
     version: int
     operation: str
     note: Note | None
+    timestamp: int = 0  # milliseconds since 1970
 
 
 def open_table(path: Path, version: int | None = None) -> DeltaTable | None:
@@ -158,16 +159,23 @@ def commits(path: Path, *, after: int = -1, until: int | None = None) -> Iterato
     while limit > seen:
         page = found.history(limit)
         for entry in page[seen:]:
-            yield Commit(entry["version"], entry.get("operation", ""), Note.load(entry.get("userMetadata")))
+            note = Note.load(entry.get("userMetadata"))
+            yield Commit(entry["version"], entry.get("operation", ""), note, entry.get("timestamp", 0))
         if len(page) < limit:
             return
         seen, limit = limit, min(limit * 4, newest - after)
 
 
+def last_commit(path: Path, version: int | None = None) -> Commit | None:
+    """The newest commit of a step at or before `version`: neither maintenance nor a notebook's, adopted or not."""
+    of_steps = (commit for commit in commits(path, until=version) if commit.note and commit.note.kind is Kind.STEP)
+    return next(of_steps, None)
+
+
 def last_note(path: Path, version: int | None = None) -> Note | None:
     """The note of the newest step at or before `version`."""
-    notes = (commit.note for commit in commits(path, until=version))
-    return next((note for note in notes if note and note.kind is Kind.STEP), None)
+    last = last_commit(path, version)
+    return last.note if last else None
 
 
 def may_hold(path: Path, column: str, days: Collection[date]) -> bool:

@@ -6,25 +6,31 @@ delta-rs loads a whole table to answer that. An entry of ours is known by its fi
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 
+from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.delta import Note, version_of
 from lakehouse_assets.platform.table import DAY_COLUMN
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One commit: our note, or the feed days that somebody else's commit touched (maintenance touches none)."""
+    """One commit: our note, or the feed days that somebody else's commit touched (maintenance touches none).
+
+    Not `complete`: a file that it changed is gone, and nothing says which days it held.
+    """
 
     version: int
     at: datetime
     operation: str
     note: Note | None
     touched: frozenset[date]
+    complete: bool = True
 
 
 def log_file(path: Path, version: int) -> Path:
@@ -55,38 +61,39 @@ def read_entry(path: Path, version: int) -> Entry | None:
         actions += [json.loads(line) for line in rest.splitlines() if line]
     info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
     note = note or Note.load(info.get("userMetadata"))
+    held = [] if note else [_days_of(path, change) for change in _changes(actions)]
     return Entry(
         version=version,
         at=datetime.fromtimestamp(info.get("timestamp", 0) / 1000, UTC),
         operation=info.get("operation", "unknown"),
         note=note,
-        touched=frozenset() if note else frozenset(_touched(path, actions)),
+        touched=frozenset().union(*[days for days in held if days is not None]),
+        complete=None not in held,
     )
 
 
-def _touched(path: Path, actions: list[dict[str, dict[str, Any]]]) -> Iterator[date]:
-    """Feed days of the rows that were added, and of the files that were removed."""
+def _changes(actions: list[dict[str, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Files that were added or removed with their rows."""
     for action in actions:
         change = action.get("add") or action.get("remove")
-        if not change or not change.get("dataChange", True):
-            continue
-        bounds = list(_by_statistics(change))
-        file = path / change["path"]
-        if len(bounds) != 1 and file.exists():
-            schema = pq.read_schema(file)
-            if DAY_COLUMN in schema.names:
-                yield from pq.read_table(file, columns=[DAY_COLUMN])[DAY_COLUMN].unique().to_pylist()
-        else:
-            yield from bounds
+        if change and change.get("dataChange", True):
+            yield change
 
 
-def _by_statistics(change: dict[str, Any]) -> Iterator[date]:
-    """Days that the file may hold, as Delta's statistics say: the first to the last."""
+def _days_of(path: Path, change: dict[str, Any]) -> frozenset[date] | None:
+    """Feed days of a file: by its statistics if they name one day, else by its rows; None where nothing says."""
     bounds = json.loads(change.get("stats") or "{}")
     first, last = (bounds.get(side, {}).get(DAY_COLUMN) for side in ("minValues", "maxValues"))
-    if first and last:
-        days = (date.fromisoformat(last) - date.fromisoformat(first)).days
-        yield from (date.fromisoformat(first) + timedelta(days=n) for n in range(days + 1))
+    if first and first == last:
+        return frozenset({date.fromisoformat(first)})
+    file = path / unquote(change["path"])
+    if file.exists():
+        if DAY_COLUMN not in pq.read_schema(file).names:
+            return frozenset()
+        return frozenset(
+            day for day in pq.read_table(file, columns=[DAY_COLUMN])[DAY_COLUMN].unique().to_pylist() if day
+        )
+    return frozenset(DayRange(date.fromisoformat(first), date.fromisoformat(last))) if first and last else None
 
 
 def unjudged(path: Path, seen: int = 0) -> dict[date, int]:

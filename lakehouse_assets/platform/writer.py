@@ -1,9 +1,9 @@
 """Commits that cannot be lost, doubled or overtaken: Spark writes, Delta compares and swaps, delta-rs reads back.
 
-Every commit carries `txnAppId` = the table and `txnVersion` = the version it started from + 1. Delta refuses the
-second of two commits that started from the same version, and skips one that comes late (a zombie whose client was
+Every commit carries `txnAppId` = the table and `txnVersion` = the one of the commit it started from + 1. Delta refuses
+the second of two commits that started from the same one, and skips one that comes late (a zombie whose client was
 killed). Skipped or refused, the log does not show our attempt; committed with the answer lost, it does. So the log is
-asked, never the answer.
+asked, never the answer. Maintenance has no such number: whether it came in between changes nothing for two writers.
 """
 
 from collections.abc import Collection, Iterable
@@ -94,7 +94,7 @@ def _commit(
     else:
         options = options | _evolution(target)
     start = -1 if base is None else base
-    options |= {"txnAppId": target.name, "txnVersion": str(start + 1), "userMetadata": note.dump()}
+    options |= {"txnAppId": target.name, "txnVersion": str(_turn(target, base) + 1), "userMetadata": note.dump()}
     failure: PySparkException | None = None
     reach(Failpoint.BEFORE_SWAP, target.name)
     try:
@@ -109,6 +109,13 @@ def _commit(
     if failure is None or version_of(target.path) != base:
         raise LostRace(f"{target.name}: another run committed after version {start}") from failure
     raise WriteError(f"{target.name} was not written, its version is still {start}: {first_line(failure)}") from failure
+
+
+def _turn(target: Target, base: int | None) -> int:
+    """The `txnVersion` of the newest of our commits at or before `base`; none: -1."""
+    table = open_table(target.path, base) if base is not None else None
+    found = table.transaction_version(target.name) if table is not None else None
+    return -1 if found is None else found
 
 
 def _find(path: Path, note: Note, start: int) -> int | None:

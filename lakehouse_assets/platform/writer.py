@@ -50,6 +50,7 @@ class Target:
     name: str
     schema: "StructType"
     append_only: bool = False
+    partition_by: tuple[str, ...] = ()
 
 
 def days_predicate(column: str, days: Collection[date]) -> str:
@@ -75,6 +76,14 @@ def replace_days(
     return _commit(frame, target, note, base, "overwrite", {"replaceWhere": days_predicate(column, days)})
 
 
+def replace_parts(
+    frame: "DataFrame", target: Target, note: Note, base: int | None, column: str, numbers: Collection[int]
+) -> int:
+    """Replace exactly the rows whose `column` is one of these numbers. Returns and raises as `replace_days`."""
+    listed = ", ".join(str(int(number)) for number in sorted(numbers))
+    return _commit(frame, target, note, base, "overwrite", {"replaceWhere": f"{column} IN ({listed})"})
+
+
 def overwrite(frame: "DataFrame", target: Target, note: Note, base: int | None) -> int:
     """Replace the whole table. Returns the version. Raises as `replace_days`."""
     return _commit(frame, target, note, base, "overwrite", {})
@@ -96,7 +105,8 @@ def _commit(
     options |= {"txnAppId": target.name, "txnVersion": str(start + 1), "userMetadata": note.dump()}
     failure: PySparkException | None = None
     try:
-        _described(frame, target.schema).write.format("delta").mode(mode).options(**options).save(str(target.path))
+        rows = _described(frame, target.schema).write.format("delta").mode(mode).options(**options)
+        rows.partitionBy(*target.partition_by).save(str(target.path))
     except PySparkException as error:
         failure = error
     committed = _find(target.path, note, start)

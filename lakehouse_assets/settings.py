@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     spark_cores: str = Field("*", pattern=r"^(\*|\d+)$", description="cores of the embedded server")
     pseudonym_key: SecretStr | None = Field(None, description="key of pseudonyms (HMAC-SHA256), 32 characters or more")
     pseudonym_key_id: str = Field("1", description="name of that key; it is stored beside every pseudonym")
+    quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
 
     @property

@@ -108,6 +108,4 @@ def _write(folder: Path, entry: Entry, rows: pa.Table, landing: int) -> Entry:
     part = f"{entry.feed_day.isoformat()}/{landing:06d}-{digest[:16]}.parquet"
     (folder / part).write_bytes(data)
     source = ERASED + entry.source_sha256.removeprefix(ERASED)
-    return Entry(
-        entry.feed_day, landing, entry.name, part, entry.format, data.size, digest, source, rows.num_rows, ADD
-    )
+    return Entry(entry.feed_day, landing, entry.name, part, entry.format, data.size, digest, source, rows.num_rows, ADD)

@@ -100,6 +100,23 @@ class StateTable:
         version = writer.replace_days(laid_out, self.log, replace(note, days=changed), base, DAY_COLUMN, changed)
         return self._fold(plan, note, version)
 
+    def judged(self, plan: Plan, day: date) -> "DataFrame":
+        """The changes of a day (of snapshots: what it held) as they were when the plan's commit was made."""
+        log = self._read(self.log.path, plan.pins[self._pin].version)
+        if not self.spec.snapshots:
+            return log.where(F.col(DAY_COLUMN) == F.lit(day))
+        contents = snapshots.contents_as_of(log, self.spec, day, self.columns)
+        return contents.where(~F.col(snapshots.UNKNOWN)).select(*self.columns)
+
+    def as_judged(self, kept: "DataFrame") -> "DataFrame":
+        """The rows of a step as `judged` gives them: of a snapshot, the hash is of what a row says, not of its text."""
+        if not self.spec.snapshots:
+            return kept
+        said = F.to_json(F.struct(*self.spec.keys, *values(self.spec, self.columns)), {"ignoreNullFields": "false"})
+        return kept.select(
+            *[(F.sha2(said, 256) if name == "record_hash" else F.col(name)).alias(name) for name in self.columns]
+        )
+
     def _laid_out(self, rows: "DataFrame", number: int) -> "DataFrame":
         files = max(1, -(-number // ROWS_PER_FILE))
         placed = rows.coalesce(1) if files == 1 else rows.repartitionByRange(files, DAY_COLUMN)
@@ -112,12 +129,14 @@ class StateTable:
     ) -> "tuple[frozenset[date], DataFrame]":
         """The days whose changes are new (those made, and the next snapshots after them), and these changes."""
         spec, columns = self.spec, self.columns
-        said = F.to_json(F.struct(*spec.keys, *values(spec, columns)), {"ignoreNullFields": "false"})
-        hashed = kept.select(*[(F.sha2(said, 256) if c == "record_hash" else F.col(c)).alias(c) for c in columns])
         unknown = withheld.join(kept.select(DAY_COLUMN, *spec.keys), [DAY_COLUMN, *spec.keys], "left_anti").distinct()
-        contents = hashed.select("*", F.lit(False).alias(snapshots.UNKNOWN)).unionByName(
-            unknown.select("*", F.lit(True).alias(snapshots.UNKNOWN), F.lit(False).alias("is_deleted")),
-            allowMissingColumns=True,
+        contents = (
+            self.as_judged(kept)
+            .select("*", F.lit(False).alias(snapshots.UNKNOWN))
+            .unionByName(
+                unknown.select("*", F.lit(True).alias(snapshots.UNKNOWN), F.lit(False).alias("is_deleted")),
+                allowMissingColumns=True,
+            )
         )
         old = _snapshot_days(self.log.path, base)
         new = {day for day, rows in note.rows.items() if rows.kept or rows.quarantined}

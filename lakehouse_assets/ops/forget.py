@@ -10,10 +10,12 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakehouse_assets.platform import erasure
+from lakehouse_assets.platform import erasure, writer
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.delta import open_table
+from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.delta import Kind, Note, open_table
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.history import target_of
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.plan import Lake, landed_name, make_plan
@@ -65,6 +67,7 @@ def forget(spark: "SparkSession", lake: Lake, catalog: Catalog, name: str, subje
         if asked and lake.version(table.key) is not None:
             plan = make_plan(lake, table, asked)
             materialize(step, plan, table(**read_inputs(spark, lake, plan, catalog)))
+            _say_erased(step, table, asked)
         done.append(Forgotten(str(table.key), len(asked), removed.get(table.key, 0), _remove_old(lake, table)))
     return done
 
@@ -84,6 +87,14 @@ def _downstream(catalog: Catalog, sources: list[Table]) -> Iterator[Table]:
         yield from ready
         reached |= {table.key for table in ready}
         left = [table for table in left if table.key not in reached]
+
+
+def _say_erased(step: Step, table: Table, days: set[date]) -> None:
+    """A commit of no rows whose note says so: a replay of these days then answers that they were erased."""
+    target, base = target_of(step.lake, table), step.lake.version(table.key)
+    attempt = f"{step.run_id}/{table.key}@{base}"
+    note = Note(str(table.key), step.run_id, attempt, frozenset(days), code_version(table), {}, kind=Kind.ERASURE)
+    writer.append(step.spark.createDataFrame([], target.schema), target, note, base)
 
 
 def _remove_old(lake: Lake, table: Table) -> int:

@@ -176,13 +176,13 @@ def _now(step: Step, plan: Plan) -> "DataFrame":
     )
     kept = evaluate.kept(marked, plan.table.compiled)
     spec = plan.table.write
-    return StateTable(step.spark, step.lake, plan.table, spec).as_judged(kept) if isinstance(spec, State) else kept
+    return StateTable(step.spark, step.lake, plan.table, spec).log.as_judged(kept) if isinstance(spec, State) else kept
 
 
 def _then(step: Step, table: Table, plan: Plan, version: int) -> "DataFrame":
     """What the commit wrote: its day, the rows it appended, the changes it was made of, or the whole state."""
     if isinstance(table.write, State):
-        return StateTable(step.spark, step.lake, table, table.write).judged(plan, plan.days[0])
+        return StateTable(step.spark, step.lake, table, table.write).judged_then(plan, plan.days[0])
     stored = read_table(step.spark, step.lake, table, version)
     match table.write:
         case ReplaceDays():

@@ -15,6 +15,8 @@ COMMANDS = {
     "sql": "lakehouse_assets.cli.sql:sql",
     "shell": "lakehouse_assets.cli.sql:shell",
     "quality": "lakehouse_assets.cli.quality:quality",
+    "forget": "lakehouse_assets.cli.forget:forget",
+    "history": "lakehouse_assets.cli.history:history",
     "lineage": "lakehouse_assets.cli.lineage:lineage",
     "replay": "lakehouse_assets.cli.replay:replay",
     "quarantine": "lakehouse_assets.cli.quarantine:quarantine",

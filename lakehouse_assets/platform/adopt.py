@@ -16,6 +16,7 @@ from lakehouse_assets.platform import evaluate, writer
 from lakehouse_assets.platform.conform import ContractMismatch
 from lakehouse_assets.platform.delta import DayRows, Kind, Note
 from lakehouse_assets.platform.delta_log import Entry, read_entry, unjudged
+from lakehouse_assets.platform.history import target_of
 from lakehouse_assets.platform.journal import audited
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
@@ -94,8 +95,8 @@ def judge(step: Step, table: Table) -> Outcome | None:
     )
     # The verdict first: a failed day is blocked from here on, and only then no longer unjudged.
     write_records(step.lake.tables, table.compiled, outcome)
-    nothing = step.spark.createDataFrame([], table.compiled.spark_schema)
-    target = writer.Target(path, str(table.key), table.compiled.spark_schema)
+    target = target_of(step.lake, table)
+    nothing = step.spark.createDataFrame([], target.schema)
     return replace(outcome, version=writer.append(nothing, target, note, version))
 
 

@@ -19,6 +19,12 @@ class Settings(BaseSettings):
     spark_heap: str = Field("2g", pattern=r"^\d+[mg]$", description="heap of the embedded server's JVM")
     spark_cores: str = Field("*", pattern=r"^(\*|\d+)$", description="cores of the embedded server")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
+    kafka_bootstrap: str | None = Field(None, description="Kafka's brokers, host:port,…; unset: this home's broker")
+    kafka_security_protocol: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+    kafka_sasl_mechanism: str | None = Field(None, description="PLAIN or SCRAM-SHA-512, where Kafka asks for a login")
+    kafka_username: str | None = Field(None, description="user of Kafka")
+    kafka_password: SecretStr | None = Field(None, description="password of that user")
+    kafka_ca: Path | None = Field(None, description="PEM file of the authority that signed Kafka's certificate")
 
     @property
     def lake(self) -> Path:

@@ -5,7 +5,7 @@ import collections
 import csv
 import io
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landed_json import BrokenLine, json_columns, nested_json
+from lakehouse_assets.platform.landed_json import BrokenLine, json_columns, json_keys, nested_json
 
 TEXT = pa.large_string()  # 64-bit offsets: a column of one file may pass 2 GiB
 LONGEST_LINE = 16 * 1024 * 1024  # bytes; also pyarrow's block, which no row may exceed
@@ -34,15 +34,46 @@ def format_of(file: Path) -> str:
         raise LandingError(f"{file}: unknown kind of file {file.suffix!r}. Known extensions: {known}.") from None
 
 
-def read_rows(name: str, kind: str, data: bytes, columns: Sequence[str]) -> pa.Table:
+def read_rows(
+    name: str, kind: str, data: bytes, columns: Sequence[str], other_names: Sequence[Mapping[str, str]] = ()
+) -> pa.Table:
     """Rows of a source file, in file order, every column as text.
 
     `data` holds the file's bytes, `kind` is what `format_of` said; the result has exactly `columns`, of type
-    large_string. Text stays as it came; JSON null and a missing JSON key are null. Raises LandingError.
+    large_string. A file may have the columns under one of `other_names` (name in the file -> column).
+    Text stays as it came; JSON null and a missing JSON key are null. Raises LandingError.
     """
     if not data:
         raise LandingError(f"{name}: the file is empty (0 bytes). A day without events still needs a header line.")
-    return _READERS[kind](name, data, tuple(columns)).combine_chunks()
+    names = _names_used(name, kind, data, other_names) if other_names else None
+    if names is None:
+        return _READERS[kind](name, data, tuple(columns)).combine_chunks()
+    rows = _READERS[kind](name, data, tuple(names)).combine_chunks()
+    return rows.rename_columns([names[found] for found in rows.column_names]).select(list(columns))
+
+
+def whole_text(name: str, data: bytes) -> str:
+    """A file that is one record, as text, byte for byte. Raises LandingError for what is empty or not UTF-8."""
+    if not data:
+        raise LandingError(f"{name}: the file is empty (0 bytes).")
+    _check_utf8(name, data)
+    return data.decode("utf-8")
+
+
+def _names_used(
+    name: str, kind: str, data: bytes, other_names: Sequence[Mapping[str, str]]
+) -> Mapping[str, str] | None:
+    """The set of names whose every name the file has; None: it has the table's own, or none, which its reader says."""
+    match kind:
+        case "csv":
+            _check_utf8(name, data)
+            found = set(_csv_header(name, data))
+        case "json":
+            first = next((line for line in data.removeprefix(UTF8_BOM).splitlines() if line.strip()), b"{}")
+            found = json_keys(first)
+        case _:
+            found = set(pq.ParquetFile(pa.BufferReader(data)).schema_arrow.names) if data[:4] == b"PAR1" else set()
+    return next((names for names in other_names if set(names) <= found), None)
 
 
 def _read_csv(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:

@@ -35,6 +35,14 @@ def json_columns(lines: Iterable[bytes], columns: Sequence[str]) -> list[list[st
     return values
 
 
+def json_keys(line: bytes) -> set[str]:
+    """The keys of a JSON object; none where the line is none."""
+    try:
+        return set(_parse(1, line))
+    except BrokenLine:
+        return set()
+
+
 def nested_json(value: object) -> str | None:
     """Compact JSON of a list or an object, non-ASCII as it is; None stays None. Raises TypeError for unknown types."""
     if value is None:

@@ -4,10 +4,10 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from lakehouse_assets.platform.landed_files import TEXT, LandingError, format_of, read_rows
+from lakehouse_assets.platform.landed_files import TEXT, LandingError, format_of, read_rows, whole_text
 from lakehouse_assets.platform.landing_days import split_by_day
 from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
 
@@ -29,11 +29,19 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class EventFiles:
-    """What a source delivers: its columns in order, the column a file is split by, the earliest day accepted."""
+    """What a source delivers: its columns in order, the column a file is split by, the earliest day accepted.
+
+    `other_names`: further sets of names under which files have these columns, as name in the file -> column.
+    `day_formats`: how the day column writes its days, besides ISO, in strptime's letters.
+    `whole`: a file is one record, its text the only column; its day is that of its last change.
+    """
 
     columns: tuple[str, ...]
     day_column: str | None = None
     first_day: date = date(2000, 1, 1)
+    other_names: tuple[Mapping[str, str], ...] = ()
+    day_formats: tuple[str, ...] = ()
+    whole: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for a declaration that cannot be landed."""
@@ -42,6 +50,10 @@ class EventFiles:
             raise ValueError(f"source columns must be distinct and none of {', '.join(PART_COLUMNS)}: {self.columns}")
         if self.day_column is not None and self.day_column not in self.columns:
             raise ValueError(f"the day column {self.day_column!r} is none of {self.columns}")
+        if any(sorted(names.values()) != sorted(self.columns) for names in self.other_names):
+            raise ValueError(f"other names must name each of {self.columns} once")
+        if self.whole and len(self.columns) != 1:
+            raise ValueError(f"a file that is one record has one column, not {self.columns}")
 
 
 @dataclass(frozen=True)
@@ -157,9 +169,13 @@ def _read(source: EventFiles, file: Path, day: date | None, today: date) -> _Del
         data = file.read_bytes()
     except OSError as error:
         raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
-    rows = read_rows(str(file), kind, data, source.columns)
+    if source.whole:
+        rows = pa.table({source.columns[0]: pa.array([whole_text(str(file), data)], TEXT)})
+        day = day or datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
+    else:
+        rows = read_rows(str(file), kind, data, source.columns, source.other_names)
     rows = rows.append_column("row_number", pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)))
-    days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today)
+    days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today, source.day_formats)
     return _Delivery(file.name, kind, hashlib.sha256(data).hexdigest(), days)
 
 

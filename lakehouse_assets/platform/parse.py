@@ -13,6 +13,7 @@ A text that is anything else than its column's type says is malformed: the colum
 | BOOLEAN | `true`, `false`, `1`, `0`, in any case |
 """
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -36,23 +37,26 @@ _PATTERNS = {
 }
 
 
-def parse(landed: "DataFrame", contract: "type[Contract]") -> "DataFrame":
+def parse(landed: "DataFrame", contract: "type[Contract]", carry: Sequence[str] = ()) -> "DataFrame":
     """The landed rows (see `landed_contract`), typed.
 
     Columns: the contract's source columns; feed_day; `version`, the number of the landing; `record_hash`, SHA-256 of
     `_row`; `source_file`; `row_number`; `_row`, the source columns as they came as Python's JSON with sorted keys;
     `_malformed`, the source columns whose text does not parse. Never fails at run time because of a value.
+    Where `landed` has a `_row` of its own, the record as it came before it was taken apart, that one is kept. Columns
+    to `carry` pass through.
     """
     from pyspark.sql import functions as F
 
     compiled = compile_contract(contract)
     types = {name: compiled.spark_schema[name].dataType for name in compiled.source_columns}
-    carried = ["feed_day", "source_file", "row_number"]
+    carried = ["feed_day", "source_file", "row_number", *carry]
     text = {name: f"_text_{name}" for name in types}
     texts = landed.select(
         *carried,
         F.col("landing").cast("int").alias("version"),
-        python_json(sorted(types)).alias(ROW),
+        python_json(sorted(types)).alias("_hashed"),
+        *([F.col(ROW)] if ROW in landed.columns else []),
         *[_meant(F.col(name)).alias(text[name]) for name in types],
     )
     typed = texts.select(
@@ -62,8 +66,8 @@ def parse(landed: "DataFrame", contract: "type[Contract]") -> "DataFrame":
         ],
         *carried,
         "version",
-        F.sha2(ROW, 256).alias("record_hash"),
-        ROW,
+        F.sha2("_hashed", 256).alias("record_hash"),
+        F.col(ROW if ROW in landed.columns else "_hashed").alias(ROW),
         *text.values(),
     )
     bad = {name: F.col(text[name]).isNotNull() & F.col(name).isNull() for name in types}

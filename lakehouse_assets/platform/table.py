@@ -95,9 +95,13 @@ class Read:
 
 @dataclass(frozen=True)
 class ReplaceDays:
-    """Materializing a day replaces exactly that day; `rows_per_file` bounds the files of one write."""
+    """Materializing a day replaces exactly that day; `rows_per_file` bounds the files of one write.
+
+    `door`: of that day only the rows with this value in the column `door`; what came by another, a stream, stays.
+    """
 
     rows_per_file: int = 500_000
+    door: str | None = None
 
 
 @dataclass(frozen=True)
@@ -211,19 +215,27 @@ def table(
     return declare
 
 
-def landed_table(module: str, name: str, contract: "type[Contract]", source: EventFiles) -> Table:
-    """The bronze table of landed files: `name` in `module`, its rows as they came."""
+def _as_they_came(landed: "DataFrame") -> "DataFrame":
+    return landed
 
-    def rows(landed: "DataFrame") -> "DataFrame":
-        return landed
 
+def landed_table(
+    module: str,
+    name: str,
+    contract: "type[Contract]",
+    source: EventFiles,
+    *,
+    rows: "Callable[[DataFrame], DataFrame]" = _as_they_came,
+    write: Write | None = None,
+) -> Table:
+    """The bronze table of landed files: `name` in `module`, its rows as they came, or as `rows` lays them out."""
     key = TableKey.here(module, name)
     return Table(
         key=key,
         contract=contract,
         function=rows,
         reads=MappingProxyType({"landed": day(TableKey(key.domain, LANDING_LAYER, name))}),
-        write=ReplaceDays(),
+        write=write or ReplaceDays(),
         conserves="landed",
         source=source,
     )

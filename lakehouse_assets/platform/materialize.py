@@ -19,6 +19,7 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import DayRows, Note, may_hold, version_of
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.ledger import Steps, rows_to_append
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
@@ -81,9 +82,13 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
         days=frozenset(plan.days),
         code_version=code_version(table),
         inputs=plan.pins,
+        base=plan.base,
+        requested=frozenset(plan.requested),
+        unjudged=plan.unjudged,
     )
     days: tuple[DayOutcome, ...] = ()
     version = plan.base
+    reach(Failpoint.BEFORE_WRITE, table.key)
     if plan.days:
         marked = evaluate.mark(
             _candidate(step, plan, frame, started), table.compiled, duplicates_of=_duplicates_of(plan)
@@ -203,13 +208,14 @@ def _day(
         quarantined=counts.quarantined,
         duplicates=counts.duplicates,
         digest=counts.digest,
+        newest=counts.newest,
+        broken={rule: rows for rule, rows in counts.broken.items() if rows},
     )
     outcome = DayOutcome(
         day=day,
         status=Status.FAILED if verdict.failed else Status.COMMITTED,
         rows=rows,
         rules=verdict.rules,
-        newest=counts.newest,
         reasons=verdict.reasons,
         samples={rule: found for (of, rule), found in samples.items() if of == day},
     )

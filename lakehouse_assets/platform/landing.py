@@ -19,7 +19,7 @@ from lakehouse_assets.platform.landed_files import TEXT, LandingError, format_of
 from lakehouse_assets.platform.landing_days import split_by_day
 from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
 
-__all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "verify"]
+__all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "rows_by_day", "verify"]
 
 PART_COLUMNS = ("source_file", "row_number", "feed_day", "landing")
 _STAGING = "_staging"
@@ -117,6 +117,14 @@ def land(
             except ManifestMoved:  # a lander on another machine, where the lock does not reach
                 continue
     raise LandingError(f"{table}: other landings came first {_ATTEMPTS} times. Land {file} again later.")
+
+
+def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa.Table]:
+    """The rows of a file as they would be landed: per feed day the source's columns as text, and `row_number`.
+
+    Raises LandingError.
+    """
+    return _read(source, file, None, today).days
 
 
 def manifest_version(root: Path, table: str) -> int | None:

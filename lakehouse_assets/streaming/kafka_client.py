@@ -42,9 +42,9 @@ def require_bootstrap(settings: Settings) -> str:
     return found
 
 
-def client_options(settings: Settings) -> dict[str, str]:
+def client_options(settings: Settings) -> dict[str, str | int | float | bool]:
     """Options of confluent-kafka's clients. Holds the password: never log it."""
-    options = {
+    options: dict[str, str | int | float | bool] = {
         "bootstrap.servers": require_bootstrap(settings),
         "security.protocol": settings.kafka_security_protocol,
         "socket.timeout.ms": str(int(SECONDS * 1000)),
@@ -115,7 +115,8 @@ def ensure_topic(settings: Settings, topic: str, partitions: int) -> None:
     """Make a topic whose records are kept for ever, unless it is there. Raises KafkaError."""
     from confluent_kafka import KafkaError as Code
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.cimpl import NewTopic
 
     wanted = NewTopic(topic, num_partitions=partitions, config={"retention.ms": "-1", "retention.bytes": "-1"})
     try:

@@ -4,9 +4,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.orders import FIRST_DAY, contracts
-from lakehouse_assets.defs.orders.event import DAY_FORMATS, FIELDS, OTHER_NAMES
+from lakehouse_assets.defs.orders.event import DAY_FORMATS, FIELDS, OTHER_NAMES, TOPIC
 from lakehouse_assets.platform.landing import EventFiles
 from lakehouse_assets.platform.table import ReplaceDays, landed_table
+from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 
 
 def _as_events(landed: DataFrame) -> DataFrame:
@@ -40,4 +41,5 @@ order_events = landed_table(
     ),
     rows=_as_events,
     write=ReplaceDays(door="file"),
+    stream=KafkaTopic(TOPIC, FIRST_DAY),
 )

@@ -3,8 +3,9 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from lakehouse_assets.defs.orders import contracts, silver
-from lakehouse_assets.platform.table import day, table
+from lakehouse_assets.defs.orders import bronze, contracts, silver
+from lakehouse_assets.defs.orders.lines import kept_lines_of
+from lakehouse_assets.platform.table import ReplaceDays, day, table
 
 
 def _of(line_type: str) -> Column:
@@ -63,8 +64,9 @@ def cancellation_rate(lines: DataFrame) -> DataFrame:
     return figures.select("*", rate.alias("rate"))
 
 
-@table(contracts.RevenueLive, lines=day(silver.order_lines))
-def revenue_live(lines: DataFrame) -> DataFrame:
-    """Revenue by minute."""
+@table(contracts.RevenueLive, write=ReplaceDays(live=True), events=day(bronze.order_events))
+def revenue_live(events: DataFrame) -> DataFrame:
+    """Revenue by minute, from the events themselves: it does not wait for silver."""
+    lines = kept_lines_of(events)
     by_minute = lines.select("*", F.date_trunc("minute", "invoice_date").cast("timestamp_ntz").alias("minute"))
     return _figures(by_minute, ("minute",), newest_event=F.max("invoice_date"))

@@ -5,6 +5,7 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.orders import contracts
 from lakehouse_assets.defs.orders.event import FIELDS
+from lakehouse_assets.platform import evaluate
 from lakehouse_assets.platform.parse import parse
 
 LEFT = "_fields"
@@ -38,6 +39,13 @@ def order_lines_of(events: DataFrame) -> DataFrame:
         line_type.alias("line_type"),
         (F.col("quantity") * F.col("unit_price")).cast("decimal(23,4)").alias("amount"),
     )
+
+
+def kept_lines_of(events: DataFrame) -> DataFrame:
+    """The lines that silver keeps of these events: by the same rules, without its duplicates."""
+    contract = contracts.OrderLine.compiled()
+    lines = order_lines_of(events).select("*", F.col("feed_day").alias("processed_date"))
+    return evaluate.kept(evaluate.mark(lines, contract, duplicates_of=("feed_day", "record_hash")), contract)
 
 
 def _text(name: str) -> Column:

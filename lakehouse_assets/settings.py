@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     spark_heap: str = Field("2g", pattern=r"^\d+[mg]$", description="heap of the embedded server's JVM")
     spark_cores: str = Field("*", pattern=r"^(\*|\d+)$", description="cores of the embedded server")
     quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
+    pseudonym_key: SecretStr | None = Field(None, description="key of pseudonyms (HMAC-SHA256), 32 characters or more")
+    pseudonym_key_id: str = Field("1", description="name of that key; it is stored beside every pseudonym")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
     kafka_bootstrap: str | None = Field(None, description="Kafka's brokers, host:port,…; unset: this home's broker")
     kafka_security_protocol: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")

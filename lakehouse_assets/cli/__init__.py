@@ -14,6 +14,7 @@ COMMANDS = {
     "generate": "lakehouse_assets.cli.generate:generate",
     "sql": "lakehouse_assets.cli.sql:sql",
     "shell": "lakehouse_assets.cli.sql:shell",
+    "history": "lakehouse_assets.cli.history:history",
     "lineage": "lakehouse_assets.cli.lineage:lineage",
     "quarantine": "lakehouse_assets.cli.quarantine:quarantine",
     "spark": "lakehouse_assets.cli.spark_commands:spark",

@@ -191,9 +191,9 @@ def last_note(path: Path, version: int | None = None) -> Note | None:
     return next((note for note in notes if note and note.kind is Kind.STEP), None)
 
 
-def may_hold(path: Path, column: str, days: Collection[date]) -> bool:
-    """Whether, by the statistics of its files, the table may have rows of one of these days."""
-    table = open_table(path)
+def may_hold(path: Path, column: str, days: Collection[date], version: int | None = None) -> bool:
+    """Whether, by the statistics of its files, the table (default: its newest version) may have rows of these days."""
+    table = open_table(path, version)
     if table is None or not days:
         return False
     files = pa.table(table.get_add_actions(flatten=True))

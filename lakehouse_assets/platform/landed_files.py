@@ -5,7 +5,7 @@ import collections
 import csv
 import io
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,22 +34,17 @@ def format_of(file: Path) -> str:
         raise LandingError(f"{file}: unknown kind of file {file.suffix!r}. Known extensions: {known}.") from None
 
 
-def read_rows(
-    name: str, kind: str, data: bytes, columns: Sequence[str], other_names: Sequence[Mapping[str, str]] = ()
-) -> pa.Table:
-    """Rows of a source file, in file order, every column as text.
+def read_rows(name: str, kind: str, data: bytes, columns: Sequence[str], delimiter: str = ",") -> pa.Table:
+    """Rows of a source file, in file order, every column as text. `delimiter`: of CSV.
 
     `data` holds the file's bytes, `kind` is what `format_of` said; the result has exactly `columns`, of type
-    large_string. A file may have the columns under one of `other_names` (name in the file -> column).
-    Text stays as it came; JSON null and a missing JSON key are null. Raises LandingError.
+    large_string. Text stays as it came; JSON null and a missing JSON key are null. Raises LandingError.
     """
     if not data:
         raise LandingError(f"{name}: the file is empty (0 bytes). A day without events still needs a header line.")
-    names = _names_used(name, kind, data, other_names) if other_names else None
-    if names is None:
-        return _READERS[kind](name, data, tuple(columns)).combine_chunks()
-    rows = _READERS[kind](name, data, tuple(names)).combine_chunks()
-    return rows.rename_columns([names[found] for found in rows.column_names]).select(list(columns))
+    if kind == "csv":
+        return _read_csv(name, data, tuple(columns), delimiter).combine_chunks()
+    return _READERS[kind](name, data, tuple(columns)).combine_chunks()
 
 
 def whole_text(name: str, data: bytes) -> str:
@@ -60,27 +55,25 @@ def whole_text(name: str, data: bytes) -> str:
     return data.decode("utf-8")
 
 
-def _names_used(
-    name: str, kind: str, data: bytes, other_names: Sequence[Mapping[str, str]]
-) -> Mapping[str, str] | None:
-    """The set of names whose every name the file has; None: it has the table's own, or none, which its reader says."""
+def header_of(name: str, kind: str, data: bytes, delimiter: str = ",") -> list[str]:
+    """The names that a source file gives its columns, as they are in it. Raises LandingError."""
     match kind:
         case "csv":
-            _check_utf8(name, data)
-            found = set(_csv_header(name, data))
-        case "json":
-            first = next((line for line in data.removeprefix(UTF8_BOM).splitlines() if line.strip()), b"{}")
-            found = json_keys(first)
-        case _:
-            found = set(pq.ParquetFile(pa.BufferReader(data)).schema_arrow.names) if data[:4] == b"PAR1" else set()
-    return next((names for names in other_names if set(names) <= found), None)
-
-
-def _read_csv(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
+            return csv_header(name, data, delimiter)
+        case "parquet":
+            return list(_parquet(name, data).schema.names)
     _check_utf8(name, data)
-    _check_columns(name, _csv_header(name, data), columns)
+    try:
+        return json_keys(io.BytesIO(data.removeprefix(UTF8_BOM)))
+    except BrokenLine as error:
+        raise _broken_line(name, error) from error
+
+
+def _read_csv(name: str, data: bytes, columns: tuple[str, ...], delimiter: str) -> pa.Table:
+    _check_utf8(name, data)
+    _check_columns(name, csv_header(name, data, delimiter), columns)
     if b'"' in data:  # pyarrow takes an unclosed quote, and text after a closing one, for one long value
-        _check_quotes(name, data)
+        _check_quotes(name, data, delimiter)
     if not data.endswith((b"\n", b"\r")):  # pyarrow does not take a header without a line end for a file of no rows
         data += b"\n"
     refused: list[pa_csv.InvalidRow] = []
@@ -94,7 +87,7 @@ def _read_csv(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
             pa.BufferReader(data),
             # One thread: rows keep their numbers in errors, and quoted line ends forbid splitting blocks anyway.
             read_options=pa_csv.ReadOptions(use_threads=False, block_size=LONGEST_LINE),
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(columns, TEXT), strings_can_be_null=False, include_columns=list(columns)
             ),
@@ -111,33 +104,36 @@ def _read_csv(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
         raise LandingError(f"{name}: cannot be read as CSV: {error}") from error
 
 
-def _csv_header(name: str, data: bytes) -> list[str]:
+def csv_header(name: str, data: bytes, delimiter: str) -> list[str]:
+    """The first line that is not blank. Raises LandingError."""
     lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
     try:
-        return next((row for row in csv.reader(lines) if row), [])
-    except csv.Error as error:
+        return next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
+    except (csv.Error, UnicodeDecodeError) as error:
         raise LandingError(f"{name}: the header line cannot be read: {error}.") from error
 
 
-def _check_quotes(name: str, data: bytes) -> None:
+def _check_quotes(name: str, data: bytes, delimiter: str) -> None:
     text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
-    reader = csv.reader(text, strict=True)
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     limit = csv.field_size_limit(LONGEST_LINE)
     try:
         collections.deque(reader, maxlen=0)
     except csv.Error as error:
         if "field limit" in str(error):
             raise _line_too_long(name) from error
+        begin = _begin_of_broken_record(data, delimiter)
         raise LandingError(
-            f"{name}: line {reader.line_num}: {error}; the record begins in line {_begin_of_broken_record(data)}. "
+            f"{name}: line {reader.line_num}: {error}; the record begins in line {begin}. "
             'A quoted value must end in a quote, and a quote inside it is written twice ("").'
         ) from error
     finally:
         csv.field_size_limit(limit)
 
 
-def _begin_of_broken_record(data: bytes) -> int:
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), strict=True)
+def _begin_of_broken_record(data: bytes, delimiter: str) -> int:
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     begin = 1
     try:
         for _ in reader:
@@ -162,20 +158,27 @@ def _read_json(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
     try:
         values = json_columns(lines, columns)
     except BrokenLine as error:
-        raise LandingError(
-            f"{name}: line {error.line}: {error.reason}. JSON lines hold one whole object per line "
-            "(jq -c . writes them)."
-        ) from error
+        raise _broken_line(name, error) from error
     return pa.table([pa.array(column, TEXT) for column in values], names=list(columns))
 
 
-def _read_parquet(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
+def _broken_line(name: str, error: BrokenLine) -> LandingError:
+    return LandingError(
+        f"{name}: line {error.line}: {error.reason}. JSON lines hold one whole object per line (jq -c . writes them)."
+    )
+
+
+def _parquet(name: str, data: bytes) -> pa.Table:
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        return pq.ParquetFile(pa.BufferReader(data)).read()
     except (pa.ArrowException, OSError) as error:
         raise LandingError(
             f"{name}: not a whole Parquet file ({str(error).splitlines()[0]}). Is it complete? Fetch it again."
         ) from error
+
+
+def _read_parquet(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
+    table = _parquet(name, data)
     _check_columns(name, table.schema.names, columns)
     return pa.table([_column_text(name, column, table[column]) for column in columns], names=list(columns))
 
@@ -248,7 +251,6 @@ def _line_too_long(name: str) -> LandingError:
 
 _EXTENSIONS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json", ".parquet": "parquet"}
 _READERS: dict[str, Callable[[str, bytes, tuple[str, ...]], pa.Table]] = {
-    "csv": _read_csv,
     "json": _read_json,
     "parquet": _read_parquet,
 }

@@ -35,12 +35,13 @@ def json_columns(lines: Iterable[bytes], columns: Sequence[str]) -> list[list[st
     return values
 
 
-def json_keys(line: bytes) -> set[str]:
-    """The keys of a JSON object; none where the line is none."""
-    try:
-        return set(_parse(1, line))
-    except BrokenLine:
-        return set()
+def json_keys(lines: Iterable[bytes]) -> list[str]:
+    """Every key that a line has, in the order of their appearance. Raises BrokenLine."""
+    found: dict[str, None] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.isspace():
+            found |= dict.fromkeys(_parse(number, line))
+    return list(found)
 
 
 def nested_json(value: object) -> str | None:

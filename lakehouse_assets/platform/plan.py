@@ -36,6 +36,10 @@ class Lake:
         """Folder of a table's quarantine."""
         return self.tables.joinpath(key.domain, key.layer, f"{key.name}__quarantine")
 
+    def changes(self, key: TableKey) -> Path:
+        """Folder of the changes that a table with a state is folded from."""
+        return self.tables.joinpath(key.domain, key.layer, f"{key.name}__changes")
+
     def version(self, key: TableKey) -> int | None:
         """Newest version of a table, or of the manifest of landed files."""
         if key.layer == LANDING_LAYER:

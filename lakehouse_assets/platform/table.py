@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import EventFiles
+from lakehouse_assets.platform.state import State
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -126,7 +127,7 @@ class Ledger:
     count: str
 
 
-Write = ReplaceDays | Overwrite | Ledger
+Write = ReplaceDays | Overwrite | Ledger | State
 
 
 @dataclass(frozen=True, eq=False)

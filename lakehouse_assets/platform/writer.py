@@ -54,6 +54,7 @@ class Target:
     name: str
     schema: "StructType"
     append_only: bool = False
+    partition_by: tuple[str, ...] = ()
 
 
 def days_predicate(column: str, days: Collection[date]) -> str:
@@ -93,6 +94,14 @@ def replace_days(
     return _commit(frame, target, note, base, "overwrite", {"replaceWhere": where}, door)
 
 
+def replace_parts(
+    frame: "DataFrame", target: Target, note: Note, base: int | None, column: str, numbers: Collection[int]
+) -> int:
+    """Replace exactly the rows whose `column` is one of these numbers. Returns and raises as `replace_days`."""
+    listed = ", ".join(str(int(number)) for number in sorted(numbers))
+    return _commit(frame, target, note, base, "overwrite", {"replaceWhere": f"{column} IN ({listed})"})
+
+
 def overwrite(frame: "DataFrame", target: Target, note: Note, base: int | None) -> int:
     """Replace the whole table. Returns the version. Raises as `replace_days`."""
     return _commit(frame, target, note, base, "overwrite", {})
@@ -125,7 +134,8 @@ def _commit(
     failure: PySparkException | None = None
     reach(Failpoint.BEFORE_SWAP, target.name)
     try:
-        _described(frame, target.schema).write.format("delta").mode(mode).options(**options).save(str(target.path))
+        rows = _described(frame, target.schema).write.format("delta").mode(mode).options(**options)
+        rows.partitionBy(*target.partition_by).save(str(target.path))
     except PySparkException as error:
         failure = error
     reach(Failpoint.AFTER_SWAP, target.name)

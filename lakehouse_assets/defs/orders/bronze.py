@@ -4,7 +4,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.orders import FIRST_DAY, contracts
-from lakehouse_assets.defs.orders.event import DAY_FORMATS, FIELDS, OTHER_NAMES, TOPIC
+from lakehouse_assets.defs.orders.event import DAY_FORMATS, FIELDS, NAMES, TOPIC
 from lakehouse_assets.platform.landing import EventFiles
 from lakehouse_assets.platform.table import ReplaceDays, landed_table
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
@@ -36,7 +36,7 @@ order_events = landed_table(
         FIELDS,
         day_column="invoice_date",
         first_day=FIRST_DAY,
-        other_names=OTHER_NAMES,
+        drift=NAMES,
         day_formats=DAY_FORMATS,
     ),
     rows=_as_events,

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from datetime import date, datetime, time
 
+from lakehouse_assets.platform.drift import Drift
+
 TOPIC = "orders"
 SCHEMA_VERSION = "1"
 
@@ -41,7 +43,7 @@ SALES_TRANSACTION: Mapping[str, str] = {
     "CustomerNo": "customer_id",
     "Country": "country",
 }
-OTHER_NAMES = (ONLINE_RETAIL, SALES_TRANSACTION)
+NAMES = Drift(aliases=(*ONLINE_RETAIL.items(), *SALES_TRANSACTION.items()))
 DAY_FORMATS = ("%m/%d/%Y",)
 
 JSON_SCHEMA = {

@@ -24,7 +24,7 @@ def order_lines_of(events: DataFrame) -> DataFrame:
     )
     landed = read.select("*", *[_text(name).alias(name) for name in FIELDS], _version().alias("schema_version"),
                          _unknown().alias("unknown_fields"))  # fmt: skip
-    typed = parse(landed, contracts.OrderLine, carry=("schema_version", "unknown_fields"))
+    typed = parse(landed, contracts.OrderLine, carried=("schema_version", "unknown_fields"))
     replaced = {
         "stock_code": F.upper("stock_code"),
         "customer_id": F.regexp_replace("customer_id", r"\.0$", ""),

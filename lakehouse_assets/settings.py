@@ -22,6 +22,12 @@ class Settings(BaseSettings):
     pseudonym_key: SecretStr | None = Field(None, description="key of pseudonyms (HMAC-SHA256), 32 characters or more")
     pseudonym_key_id: str = Field("1", description="name of that key; it is stored beside every pseudonym")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
+    documents: str | None = Field(
+        None, description="where the marketplace's documents arrive: s3://bucket/input/ or a folder"
+    )
+    s3_endpoint: str | None = Field(
+        None, description="S3 endpoint, http://host:port; unset: this home's server, else AWS"
+    )
     kafka_bootstrap: str | None = Field(None, description="Kafka's brokers, host:port,…; unset: this home's broker")
     kafka_security_protocol: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
     kafka_sasl_mechanism: str | None = Field(None, description="PLAIN or SCRAM-SHA-512, where Kafka asks for a login")

@@ -19,6 +19,8 @@ COMMANDS = {
     "quarantine": "lakehouse_assets.cli.quarantine:quarantine",
     "spark": "lakehouse_assets.cli.spark_commands:spark",
     "jars": "lakehouse_assets.cli.spark_commands:jars",
+    "bucket": "lakehouse_assets.cli.bucket:bucket",
+    "s3": "lakehouse_assets.cli.servers:s3",
     "kafka": "lakehouse_assets.cli.servers:kafka",
     "produce": "lakehouse_assets.cli.produce:produce",
     "stream": "lakehouse_assets.cli.stream:stream",

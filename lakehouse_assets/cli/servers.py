@@ -1,4 +1,4 @@
-"""`lakehouse kafka start|stop|status`: the broker of this home, for development."""
+"""`lakehouse kafka|s3 start|stop|status`: the servers of this home, for development."""
 
 import json
 
@@ -7,6 +7,7 @@ import click
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.java_server import JavaServer
 from lakehouse_assets.streaming.kafka_server import SERVER as KAFKA
+from lakehouse_assets.streaming.s3_server import SERVER as S3
 
 FORMAT = click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
@@ -51,3 +52,4 @@ def _say(output: str, data: dict[str, object], text: str) -> None:
 
 
 kafka = commands_of(KAFKA, "The Kafka broker of this home: one node, loopback, for development.")
+s3 = commands_of(S3, "The S3 server of this home, over a folder, loopback, for development.")

@@ -90,7 +90,7 @@ def commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         seen, asked, landed = dict(cursor), list[dg.RunRequest](), list[dg.AssetMaterialization]()
         for table in tables:
             versions = _read_on(context.instance, lake, table, seen)
-            foreign = unjudged(lake.path(table.key)) if lake.path(table.key).exists() else {}
+            foreign = unjudged(lake.path(table.key), max(seen.get(str(table.key), 0), 0))
             if versions or foreign:
                 asked += _request(context.instance, table.key, versions, foreign)
             if table.landing:

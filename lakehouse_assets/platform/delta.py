@@ -70,7 +70,7 @@ class Kind(Enum):
 class Note:
     """What a commit says of itself (Delta's `userMetadata`): who wrote which days, of which versions, by which code.
 
-    `base` is the version it was computed from (None: there was no table), `requested` the days that were asked for;
+    `base` is the version it was computed from (None: there was no table), `requested` the days that were to be made;
     `unjudged` days that commits made outside Dagster had touched before and that nobody has judged yet; `position`
     how far a stream has read its source.
     """

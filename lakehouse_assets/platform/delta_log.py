@@ -37,13 +37,16 @@ def read_entry(path: Path, version: int) -> Entry | None:
     """One commit, or None when the log no longer has it."""
     log = log_file(path, version)
     try:
-        lines = log.read_text(encoding="utf-8").splitlines()
+        text = log.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    first = json.loads(lines[0])
-    actions = [first] if _is_ours(first) else [json.loads(line) for line in lines if line]
+    first, _, rest = text.partition("\n")
+    actions = [json.loads(first)]
+    note = Note.load(actions[0].get("commitInfo", {}).get("userMetadata"))
+    if note is None:
+        actions += [json.loads(line) for line in rest.splitlines() if line]
     info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
-    note = Note.load(info.get("userMetadata"))
+    note = note or Note.load(info.get("userMetadata"))
     if note and note.kind is Kind.STREAM:  # which days a stream brought is seen in what it brought
         note = replace(note, days=stream_days(path, version))
     return Entry(
@@ -55,17 +58,13 @@ def read_entry(path: Path, version: int) -> Entry | None:
     )
 
 
-def _is_ours(first: dict[str, Any]) -> bool:
-    return Note.load(first.get("commitInfo", {}).get("userMetadata")) is not None
-
-
-def unjudged(path: Path) -> dict[date, int]:
+def unjudged(path: Path, seen: int = 0) -> dict[date, int]:
     """Days that commits made outside Dagster touched and nobody has judged since, with the newest such version.
 
-    Read back to the newest note, which carries what was outstanding before it.
+    Read back to the newest note, which carries what was outstanding before it. `seen`: a version known to exist.
     """
     foreign: list[Entry] = []
-    version = version_of(path)
+    version = newest_version(path, seen)
     while version is not None and version >= 0:
         entry = read_entry(path, version)
         if entry is None:

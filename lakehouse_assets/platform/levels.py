@@ -10,7 +10,9 @@ day's commit pinned. Maintenance (`dataChange=false`) is no change.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.delta import Kind, Note
@@ -43,8 +45,11 @@ class TableLevels:
     newest: Note | None = None
     _identity: tuple[int, int] | None = None
 
-    def read_on(self) -> None:
-        """Read the commits that came since. A table that was made anew is read from its beginning."""
+    def read_on(self, deadline: float = inf) -> bool:
+        """Read the commits that came since; whether that was all of them before `deadline` (of `monotonic`).
+
+        A table that was made anew is read from its beginning.
+        """
         if self.seen >= 0 and self._identity != _identity(self.path, self.seen):
             self.seen, self.newest = -1, None
             for known in (self.changed, self.built, self.unjudged):
@@ -55,7 +60,10 @@ class TableLevels:
             if entry is not None:
                 self._take(entry)
             self.seen = version
+            if monotonic() > deadline:
+                break
         self._identity = _identity(self.path, self.seen)
+        return self.seen == (-1 if now is None else now)
 
     def _take(self, entry: Entry) -> None:
         note = entry.note
@@ -98,11 +106,10 @@ class Levels:
             self._tables[key] = TableLevels(path, landed)
         return self._tables[key]
 
-    def read_on(self) -> None:
-        """Read every log on."""
-        for table in self._catalog.tables:
-            for key in (table.key, *(read.table for read in table.reads.values())):
-                self.of(key).read_on()
+    def read_on(self, deadline: float = inf) -> bool:
+        """Read every log on; whether all was read before `deadline` (of `monotonic`). Go on where not."""
+        keys = {key for table in self._catalog.tables for key in (table.key, *(r.table for r in table.reads.values()))}
+        return all(self.of(key).read_on(deadline) for key in sorted(keys))
 
     def behind(self, table: Table) -> dict[date, datetime]:
         """Days of a table to build again, and since when: not those that an input blocks or that failed at this level.

@@ -85,16 +85,14 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
         code_version=code_version(table),
         inputs=plan.pins,
         base=plan.base,
-        requested=frozenset(plan.requested),
+        requested=frozenset(plan.days),
         unjudged=plan.unjudged,
     )
     days: tuple[DayOutcome, ...] = ()
     version = plan.base
     reach(Failpoint.BEFORE_WRITE, table.key)
     if plan.days:
-        marked = evaluate.mark(
-            _candidate(step, plan, frame, started), table.compiled, duplicates_of=_duplicates_of(plan)
-        )
+        marked = evaluate.mark(candidate(step, plan, frame, started), table.compiled, duplicates_of=duplicates_of(plan))
         marked.persist()
         try:
             days = _judge(step, plan, marked)
@@ -128,13 +126,13 @@ def _steps(plan: Plan) -> Steps:
     return Steps(plan.published, requested[0], requested[-1])
 
 
-def _duplicates_of(plan: Plan) -> tuple[str, ...] | None:
+def duplicates_of(plan: Plan) -> tuple[str, ...] | None:
     """Exact duplicates are rows of one feed day with the same hash of all source columns."""
     columns = plan.table.compiled.spark_schema.names
     return (DAY_COLUMN, RECORD_HASH) if RECORD_HASH in columns else None
 
 
-def _candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> "DataFrame":
+def candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> "DataFrame":
     """The rows to judge: what the function returned, published if it is a ledger, stamped with the run."""
     if isinstance(plan.table.write, Ledger):
         ledger = read_table(step.spark, step.lake, plan.table, plan.base)

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from time import monotonic
 
 import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
@@ -21,6 +22,7 @@ from lakehouse_assets.platform.table import LANDING_LAYER, Span, Table, TableKey
 
 TICK_SECONDS = 5
 TRIES = 3
+READING_SECONDS = 0.8
 PATIENCE = timedelta(seconds=30)
 LEVEL_TAG = "lakehouse/level"
 RANGE_START = "dagster/asset_partition_range_start"
@@ -95,7 +97,8 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         here = settings()
         lake = Lake(here.lake, here.landing)
         known = levels.setdefault(lake, Levels(lake, catalog))
-        known.read_on()
+        if not known.read_on(monotonic() + READING_SECONDS):
+            return dg.SkipReason("Reading the Delta logs for the first time; going on with the next tick.")
         busy = _busy(context.instance)
         waiting = {table.key: known.behind(table) for table in own if not _concerned(table, busy)}
         if _still_changing(waiting, datetime.now(UTC), timedelta(seconds=here.quiet_seconds)):

@@ -12,6 +12,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.defs.orders.event import FIELDS, ONLINE_RETAIL, SALES_TRANSACTION
+from lakehouse_assets.defs.orders.generate import generate
+from lakehouse_assets.defs.orders.producer import events_of
 from lakehouse_assets.platform.outcome import Status
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
@@ -192,3 +194,19 @@ def test_the_figures_of_the_shops_real_days(spark: SparkSession, tmp_path: Path,
     assert sum(sales for *_, sales in driver.rows("orders/gold/revenue_live", "minute", "sales")) == sum(
         expected.values()
     )
+
+
+def test_generated_days_are_the_same_for_the_same_seed_and_can_be_read(tmp_path: Path) -> None:
+    """Also in pieces; under either set of names; and every defect occurs."""
+    days = (date(2024, 1, 1), date(2024, 1, 3))
+    whole = generate(tmp_path / "whole", *days, lines=400, defects=0.02)
+    generate(tmp_path / "piece", days[1], days[1], lines=400, defects=0.02)
+    other = generate(tmp_path / "other", *days, lines=400, defects=0.02, names="sales-transaction")
+    file = f"{days[1]}.csv"
+    assert (tmp_path / "whole" / file).read_text() == (tmp_path / "piece" / file).read_text()
+    assert len(whole.defects) == 8
+    assert (whole.files, whole.rows) == (other.files, other.rows)
+    for folder in ("whole", "other"):
+        events = list(events_of(tmp_path / folder / file))
+        assert {event.time.date() for event in events} == {days[1]}
+        assert all(set(json.loads(event.value)) == set(FIELDS) for event in events)

@@ -1,5 +1,6 @@
 """Kafka as its clients see it: where the brokers are, how to log in, what a topic holds."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.kafka_server import SERVER
 
 SECONDS = 20.0
+PAUSE = 0.3
 
 
 class KafkaError(LakehouseError):
@@ -82,33 +84,41 @@ def spark_options(settings: Settings) -> dict[str, str]:
 
 
 def topic_state(settings: Settings, topic: str) -> TopicState:
-    """What a topic holds now. Raises KafkaError."""
-    from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+    """What a topic holds now; a broker that is still finding its feet is asked again for a while. Raises KafkaError."""
+    from confluent_kafka import KafkaException
+
+    options = client_options(settings)
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            return _topic_state(options, topic)
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() > deadline:
+                raise KafkaError(
+                    f"Kafka at {options['bootstrap.servers']}: topic {topic}: {error.args[0].str()}. Does the broker "
+                    "run (lakehouse kafka status), is the topic there (lakehouse produce makes it)?"
+                ) from error
+            time.sleep(PAUSE)
+
+
+def _topic_state(options: dict[str, Any], topic: str) -> TopicState:
+    from confluent_kafka import Consumer, TopicCollection, TopicPartition
     from confluent_kafka.admin import AdminClient
 
-    options: dict[str, Any] = client_options(settings)
+    admin = AdminClient(options)  # kept: a client that is let go of answers nothing
+    described = admin.describe_topics(TopicCollection([topic]), request_timeout=SECONDS)[topic].result()
+    consumer = Consumer(options | {"group.id": "lakehouse", "enable.auto.commit": False})
     try:
-        admin = AdminClient(options)  # kept: a client that is let go of answers nothing
-        described = admin.describe_topics(TopicCollection([topic]), request_timeout=SECONDS)[topic].result()
-        consumer = Consumer(options | {"group.id": "lakehouse", "enable.auto.commit": False})
-        try:
-            bounds = {
-                partition.id: consumer.get_watermark_offsets(TopicPartition(topic, partition.id), timeout=SECONDS)
-                for partition in described.partitions
-            }
-        finally:
-            consumer.close()
-    except KafkaException as error:
-        raise KafkaError(
-            f"Kafka at {options['bootstrap.servers']}: topic {topic}: {error.args[0].str()}. Does the broker run "
-            "(lakehouse kafka status), is the topic there (lakehouse produce makes it)?"
-        ) from error
+        bounds = {
+            partition.id: consumer.get_watermark_offsets(TopicPartition(topic, partition.id), timeout=SECONDS)
+            for partition in described.partitions
+        }
+    finally:
+        consumer.close()
     missing = [partition for partition, found in bounds.items() if found is None]
     if missing:
         raise KafkaError(f"Kafka at {options['bootstrap.servers']} did not answer for {topic}, partitions {missing}.")
-    return TopicState(
-        topic, str(described.topic_id), {partition: (low, high) for partition, (low, high) in bounds.items()}
-    )
+    return TopicState(topic, str(described.topic_id), {p: (low, high) for p, (low, high) in bounds.items()})
 
 
 def ensure_topic(settings: Settings, topic: str, partitions: int) -> None:

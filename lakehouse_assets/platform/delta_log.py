@@ -4,18 +4,13 @@ delta-rs loads a whole table to answer that. An entry of ours is known by its fi
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
-import pyarrow.parquet as pq
-
-from lakehouse_assets.platform.days import DayRange
-from lakehouse_assets.platform.delta import Note, version_of
-from lakehouse_assets.platform.table import DAY_COLUMN
+from lakehouse_assets.platform.delta import Kind, Note, stream_days, version_of
+from lakehouse_assets.platform.touched import log_file, touched_days
 
 
 @dataclass(frozen=True)
@@ -31,11 +26,6 @@ class Entry:
     note: Note | None
     touched: frozenset[date]
     complete: bool = True
-
-
-def log_file(path: Path, version: int) -> Path:
-    """Where a table's log keeps a version."""
-    return path / "_delta_log" / f"{version:020d}.json"
 
 
 def newest_version(path: Path, seen: int) -> int | None:
@@ -61,39 +51,17 @@ def read_entry(path: Path, version: int) -> Entry | None:
         actions += [json.loads(line) for line in rest.splitlines() if line]
     info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
     note = note or Note.load(info.get("userMetadata"))
-    held = [] if note else [_days_of(path, change) for change in _changes(actions)]
+    if note and note.kind is Kind.STREAM:  # which days a stream brought is seen in what it brought
+        note = replace(note, days=stream_days(path, version))
+    touched, complete = (frozenset[date](), True) if note else touched_days(path, actions)
     return Entry(
         version=version,
         at=datetime.fromtimestamp(info.get("timestamp", 0) / 1000, UTC),
         operation=info.get("operation", "unknown"),
         note=note,
-        touched=frozenset().union(*[days for days in held if days is not None]),
-        complete=None not in held,
+        touched=touched,
+        complete=complete,
     )
-
-
-def _changes(actions: list[dict[str, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """Files that were added or removed with their rows."""
-    for action in actions:
-        change = action.get("add") or action.get("remove")
-        if change and change.get("dataChange", True):
-            yield change
-
-
-def _days_of(path: Path, change: dict[str, Any]) -> frozenset[date] | None:
-    """Feed days of a file: by its statistics if they name one day, else by its rows; None where nothing says."""
-    bounds = json.loads(change.get("stats") or "{}")
-    first, last = (bounds.get(side, {}).get(DAY_COLUMN) for side in ("minValues", "maxValues"))
-    if first and first == last:
-        return frozenset({date.fromisoformat(first)})
-    file = path / unquote(change["path"])
-    if file.exists():
-        if DAY_COLUMN not in pq.read_schema(file).names:
-            return frozenset()
-        return frozenset(
-            day for day in pq.read_table(file, columns=[DAY_COLUMN])[DAY_COLUMN].unique().to_pylist() if day
-        )
-    return frozenset(DayRange(date.fromisoformat(first), date.fromisoformat(last))) if first and last else None
 
 
 def unjudged(path: Path, seen: int = 0) -> dict[date, int]:

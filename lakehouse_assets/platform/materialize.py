@@ -241,14 +241,14 @@ def _commit(
     target = writer.Target(step.lake.path(table.key), str(table.key), contract.spark_schema)
     kept = evaluate.kept(marked, contract)
     match table.write:
-        case ReplaceDays(rows_per_file):
+        case ReplaceDays(rows_per_file, door):
             _quarantine(step, plan, marked, note, good)
             rows = sum(day.rows.kept for day in good)
             frame = kept if len(good) == len(days) else kept.where(writer.on_days(DAY_COLUMN, note.days))
             files = max(1, -(-rows // rows_per_file))
             laid_out = frame.coalesce(1) if files == 1 else frame.repartitionByRange(files, DAY_COLUMN)
             ordered = laid_out.sortWithinPartitions(DAY_COLUMN)
-            return writer.replace_days(ordered, target, note, plan.base, DAY_COLUMN, note.days), days
+            return writer.replace_days(ordered, target, note, plan.base, DAY_COLUMN, note.days, door), days
         case State() as spec:
             _quarantine(step, plan, marked, note, good)
             withheld = evaluate.withheld(marked, spec.keys)

@@ -23,6 +23,7 @@ from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.outcome import Outcome
 from lakehouse_assets.platform.plan import Lake, landed_name
 from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.touched import rows_per_day
 from lakehouse_assets.platform.triggers import LEVEL_TAG, TRIES, UNFINISHED
 
 TICK_SECONDS = 5
@@ -87,12 +88,15 @@ def commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         here = settings()
         lake = Lake(here.lake, here.landing)
         cursor: dict[str, int] = json.loads(context.cursor or "{}")
-        seen, asked, landed = dict(cursor), list[dg.RunRequest](), list[dg.AssetMaterialization]()
+        seen, asked = dict(cursor), list[dg.RunRequest]()
+        landed: list[dg.AssetMaterialization | dg.AssetObservation] = []
         for table in tables:
             versions = _read_on(context.instance, lake, table, seen)
             foreign = unjudged(lake.path(table.key), max(seen.get(str(table.key), 0), 0))
             if versions or foreign:
                 asked += _request(context.instance, table.key, versions, foreign)
+            if table.stream is not None:
+                landed += _streamed(lake, table, cursor.get(str(table.key), -1), seen.get(str(table.key), -1))
             if table.landing:
                 landed += _landed(lake, table.landing, seen)
         said = None if asked or landed else "Every commit is known."
@@ -162,6 +166,27 @@ def _request(
     tried = instance.get_runs(dg.RunsFilter(job_name=ADOPT, tags={LEVEL_TAG: level}), limit=TRIES)
     if len(tried) < TRIES and not any(run.status in UNFINISHED for run in tried):
         yield dg.RunRequest(run_config=dg.RunConfig({"adopt": config}), tags={LEVEL_TAG: level})
+
+
+def _streamed(lake: Lake, table: Table, after: int, until: int) -> Iterator[dg.AssetObservation]:
+    """An observation per feed day of each append of a stream: it needs no run, and was exactly once by itself."""
+    path = lake.path(table.key)
+    for version in range(after + 1, until + 1):
+        entry = read_entry(path, version)
+        if entry is None or entry.note is None or entry.note.kind is not Kind.STREAM:
+            continue
+        for day, rows in rows_per_day(path, version).items():
+            yield dg.AssetObservation(
+                asset_key=dg.AssetKey(table.key.parts),
+                partition=str(day),
+                metadata={
+                    "delta_version": version,
+                    "records": rows,
+                    "position": dg.MetadataValue.json(dict(entry.note.position or {})),
+                    "committed": dg.MetadataValue.timestamp(entry.at),
+                },
+                tags={DATA_VERSION_TAG: str(version), DATA_VERSION_IS_USER_PROVIDED_TAG: "true"},
+            )
 
 
 def _landed(lake: Lake, key: TableKey, seen: dict[str, int]) -> Iterator[dg.AssetMaterialization]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from lakehouse_assets.platform.days import read_days, write_days
+from lakehouse_assets.platform.touched import actions_of, touched_days
 
 HISTORY_PAGE = 50
 
@@ -56,11 +57,13 @@ class DayRows:
 
 
 class Kind(Enum):
-    """A step's own commit; one that adopts days written outside Dagster; one that erased rows on request."""
+    """A step's own commit; one that adopts days written outside Dagster; one that erased rows on request; an append of
+    a stream."""
 
     STEP = "step"
     ADOPTION = "adoption"
     ERASURE = "erasure"
+    STREAM = "stream"
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ class Note:
     """What a commit says of itself (Delta's `userMetadata`): who wrote which days, of which versions, by which code.
 
     `base` is the version it was computed from (None: there was no table), `requested` the days that were to be made;
-    `unjudged` days that commits made outside Dagster had touched before and that nobody has judged yet.
+    `unjudged` days that commits made outside Dagster had touched before and that nobody has judged yet; `position`
+    how far a stream has read its source.
     """
 
     table: str
@@ -83,6 +87,7 @@ class Note:
     requested: frozenset[date] = frozenset()
     unjudged: frozenset[date] = frozenset()
     kind: Kind = Kind.STEP
+    position: Mapping[str, Any] | None = None
 
     def dump(self) -> str:
         """One line of JSON with sorted keys."""
@@ -99,6 +104,7 @@ class Note:
             "requested": write_days(self.requested),
             "unjudged": write_days(self.unjudged),
             "kind": self.kind.value,
+            "position": self.position,
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
@@ -121,6 +127,7 @@ class Note:
             requested=read_days(content["requested"]),
             unjudged=read_days(content["unjudged"]),
             kind=Kind(content["kind"]),
+            position=content.get("position"),
         )
 
 
@@ -131,6 +138,7 @@ class Commit:
     version: int
     operation: str
     note: Note | None
+    timestamp: int = 0  # milliseconds since 1970
 
 
 def open_table(path: Path, version: int | None = None) -> DeltaTable | None:
@@ -158,16 +166,36 @@ def commits(path: Path, *, after: int = -1, until: int | None = None) -> Iterato
     while limit > seen:
         page = found.history(limit)
         for entry in page[seen:]:
-            yield Commit(entry["version"], entry.get("operation", ""), Note.load(entry.get("userMetadata")))
+            note = Note.load(entry.get("userMetadata"))
+            if note and note.kind is Kind.STREAM:
+                note = replace(note, days=stream_days(path, entry["version"]))
+            yield Commit(entry["version"], entry.get("operation", ""), note, entry.get("timestamp", 0))
         if len(page) < limit:
             return
         seen, limit = limit, min(limit * 4, newest - after)
 
 
+def last_commit(path: Path, version: int | None = None) -> Commit | None:
+    """The newest commit of a step at or before `version`: neither maintenance nor a notebook's, adopted or not."""
+    of_steps = (commit for commit in commits(path, until=version) if commit.note and commit.note.kind is Kind.STEP)
+    return next(of_steps, None)
+
+
+def stream_days(path: Path, version: int) -> frozenset[date]:
+    """Feed days of an append of a stream: known only when it is written, so its note does not have them."""
+    return touched_days(path, actions_of(path, version))[0]
+
+
+def last_position(path: Path, version: int | None = None) -> Mapping[str, Any] | None:
+    """How far a table's stream has read its source, as of a version; None: it has not begun."""
+    positions = (commit.note.position for commit in commits(path, until=version) if commit.note)
+    return next((position for position in positions if position is not None), None)
+
+
 def last_note(path: Path, version: int | None = None) -> Note | None:
     """The note of the newest step at or before `version`."""
-    notes = (commit.note for commit in commits(path, until=version))
-    return next((note for note in notes if note and note.kind is Kind.STEP), None)
+    last = last_commit(path, version)
+    return last.note if last else None
 
 
 def may_hold(path: Path, column: str, days: Collection[date], version: int | None = None) -> bool:

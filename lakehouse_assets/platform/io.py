@@ -20,6 +20,7 @@ from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
 from lakehouse_assets.platform.reader import read_input, read_inputs, read_table
+from lakehouse_assets.platform.stream import drain_available
 from lakehouse_assets.platform.table import DAY_COLUMN, Table, TableKey
 from lakehouse_assets.platform.writer import on_days
 
@@ -85,6 +86,9 @@ class DeltaIOManager(dg.IOManager):
         table = self._catalog.table(_key(context.asset_key))
         plan = self.plan(step_context, table)
         step = Step(self._spark.spark_session, self._lake, self._catalog, step_context.run_id)
+        if table.stream is not None:
+            for batch in drain_available(step, table, table.stream):
+                step_context.log.info(f"{table.key}: {batch.records} records drained in version {batch.version}")
         outcome = materialize(step, plan, obj)
         committed = tuple(day.day for day in outcome.with_status(Status.COMMITTED))
         self._committed[step_context.step.key, table.key] = committed

@@ -47,6 +47,14 @@ def read_rows(name: str, kind: str, data: bytes, columns: Sequence[str], delimit
     return _READERS[kind](name, data, tuple(columns)).combine_chunks()
 
 
+def whole_text(name: str, data: bytes) -> str:
+    """A file that is one record, as text, byte for byte. Raises LandingError for what is empty or not UTF-8."""
+    if not data:
+        raise LandingError(f"{name}: the file is empty (0 bytes).")
+    _check_utf8(name, data)
+    return data.decode("utf-8")
+
+
 def header_of(name: str, kind: str, data: bytes, delimiter: str = ",") -> list[str]:
     """The names that a source file gives its columns, as they are in it. Raises LandingError."""
     match kind:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from lakehouse_assets.platform.drift import Drift, day_in_name, read_drifting
-from lakehouse_assets.platform.landed_files import TEXT, LandingError, format_of, read_rows
+from lakehouse_assets.platform.landed_files import TEXT, LandingError, format_of, read_rows, whole_text
 from lakehouse_assets.platform.landing_days import split_by_day
 from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
 
-__all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "verify"]
+__all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "rows_by_day", "verify"]
 
 PART_COLUMNS = ("source_file", "row_number", "feed_day", "landing")
 _STAGING = "_staging"
@@ -35,6 +35,8 @@ class EventFiles:
     `day_in_name`: a file's name, else its folder's, says the day. `drift`: how files may differ. `most_missing`: the
     files are full snapshots, of which one that has fewer rows than the one before, by more than this share, is refused.
     `subject`: the column that says whose a row is, by which it can be erased on request.
+    `day_formats`: how the day column writes its days, besides ISO, in strptime's letters.
+    `whole`: a file is one record, its text the only column; its day is that of its last change.
     """
 
     columns: tuple[str, ...]
@@ -44,6 +46,8 @@ class EventFiles:
     drift: Drift | None = None
     most_missing: float | None = None
     subject: str | None = None
+    day_formats: tuple[str, ...] = ()
+    whole: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for a declaration that cannot be landed."""
@@ -52,6 +56,8 @@ class EventFiles:
             raise ValueError(f"source columns must be distinct and none of {', '.join(PART_COLUMNS)}: {self.columns}")
         if self.day_column is not None and self.day_column not in self.columns:
             raise ValueError(f"the day column {self.day_column!r} is none of {self.columns}")
+        if self.whole and len(self.columns) != 1:
+            raise ValueError(f"a file that is one record has one column, not {self.columns}")
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,14 @@ def land(
     raise LandingError(f"{table}: other landings came first {_ATTEMPTS} times. Land {file} again later.")
 
 
+def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa.Table]:
+    """The rows of a file as they would be landed: per feed day the source's columns as text, and `row_number`.
+
+    Raises LandingError.
+    """
+    return _read(source, file, None, today, lambda rows: rows).days
+
+
 def manifest_version(root: Path, table: str) -> int | None:
     """Delta version of the table's manifest; None when nothing was ever landed."""
     return Manifest(_folder(root, table)).version
@@ -182,7 +196,10 @@ def _read(
         data = file.read_bytes()
     except OSError as error:
         raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
-    if source.drift:
+    if source.whole:
+        rows = pa.table({source.columns[0]: pa.array([whole_text(str(file), data)], TEXT)})
+        day = day or datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
+    elif source.drift:
         rows = read_drifting(str(file), kind, data, source.columns, source.drift)
     else:
         rows = read_rows(str(file), kind, data, source.columns)
@@ -192,7 +209,7 @@ def _read(
         day = day_in_name((file.name, file.absolute().parent.name))
     rows = rows.append_column("row_number", pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)))
     rows = keep(rows)
-    days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today)
+    days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today, source.day_formats)
     return _Delivery(file.name, kind, hashlib.sha256(data).hexdigest(), days)
 
 

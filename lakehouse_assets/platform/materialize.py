@@ -14,16 +14,17 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from lakehouse_assets.platform import evaluate, writer
+from lakehouse_assets.platform import evaluate, publication, writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import DayRows, Note, may_hold, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.history import StateTable, change_columns
-from lakehouse_assets.platform.ledger import Steps, rows_to_append
+from lakehouse_assets.platform.ledger import rows_to_append
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
+from lakehouse_assets.platform.publication import steps_of
 from lakehouse_assets.platform.reader import landed_parts, read_inputs, read_table
 from lakehouse_assets.platform.records import write_records
 from lakehouse_assets.platform.state import State
@@ -115,15 +116,10 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
         days=tuple(sorted(days + blocked, key=lambda outcome: outcome.day)),
         started=started,
         finished=datetime.now(UTC),
-        restates=isinstance(table.write, Ledger) and _steps(plan).restates,
+        restates=isinstance(table.write, Ledger) and steps_of(plan).restates,
     )
     write_records(step.lake.tables, table.compiled, outcome)
     return outcome
-
-
-def _steps(plan: Plan) -> Steps:
-    requested = plan.days or plan.requested
-    return Steps(plan.published, requested[0], requested[-1])
 
 
 def duplicates_of(plan: Plan) -> tuple[str, ...] | None:
@@ -136,7 +132,8 @@ def candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> 
     """The rows to judge: what the function returned, published if it is a ledger, stamped with the run."""
     if isinstance(plan.table.write, Ledger):
         ledger = read_table(step.spark, step.lake, plan.table, plan.base)
-        frame = rows_to_append(frame, ledger, plan.table.write, _steps(plan))
+        news = publication.news(step.spark, step.lake, step.catalog, plan, frame)
+        frame = rows_to_append(news, ledger, plan.table.write, steps_of(plan))
     columns = set(frame.columns)
     stamps = {
         "processed_at": F.lit(started).cast("timestamp"),
@@ -175,7 +172,7 @@ def _days_of(plan: Plan, counted: Mapping[date, evaluate.DayCounts]) -> list[dat
     """Days a commit stands for. A ledger's also covers the days it carries forward, from the first that has figures."""
     if not isinstance(plan.table.write, Ledger):
         return list(plan.days)
-    steps = _steps(plan)
+    steps = steps_of(plan)
     first = min([*counted, *plan.days]) if plan.published is None else plan.published + timedelta(days=1)
     carried = (date.fromordinal(n) for n in range(first.toordinal(), steps.top.toordinal() + 1))
     return sorted({*carried, *plan.days})
@@ -244,14 +241,14 @@ def _commit(
     target = writer.Target(step.lake.path(table.key), str(table.key), contract.spark_schema)
     kept = evaluate.kept(marked, contract)
     match table.write:
-        case ReplaceDays(rows_per_file):
+        case ReplaceDays(rows_per_file, door):
             _quarantine(step, plan, marked, note, good)
             rows = sum(day.rows.kept for day in good)
             frame = kept if len(good) == len(days) else kept.where(writer.on_days(DAY_COLUMN, note.days))
             files = max(1, -(-rows // rows_per_file))
             laid_out = frame.coalesce(1) if files == 1 else frame.repartitionByRange(files, DAY_COLUMN)
             ordered = laid_out.sortWithinPartitions(DAY_COLUMN)
-            return writer.replace_days(ordered, target, note, plan.base, DAY_COLUMN, note.days), days
+            return writer.replace_days(ordered, target, note, plan.base, DAY_COLUMN, note.days, door), days
         case State() as spec:
             _quarantine(step, plan, marked, note, good)
             withheld = evaluate.withheld(marked, spec.keys)
@@ -259,7 +256,7 @@ def _commit(
             state = StateTable(step.spark, step.lake, table, spec)
             return state.commit(plan, kept.where(on_good), withheld.where(on_good), note), days
         case Ledger():
-            note = replace(note, published=_steps(plan).top)
+            note = replace(note, published=steps_of(plan).top)
             return writer.append(kept.coalesce(1), replace(target, append_only=True), note, plan.base), days
         case Overwrite():
             return writer.overwrite(kept.coalesce(1), target, note, plan.base), days

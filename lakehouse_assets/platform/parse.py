@@ -52,6 +52,7 @@ def parse(
     Columns: the contract's source columns; feed_day; `version`, the number of the landing; `record_hash`, SHA-256 of
     `_row`; `source_file`; `row_number`; `_row`, the source columns as they came as Python's JSON with sorted keys;
     `_malformed`, the source columns whose text does not parse. Never fails at run time because of a value.
+    Where `landed` has a `_row` of its own, the record as it came before it was taken apart, that one is kept..
     """
     from pyspark.sql import functions as F
 
@@ -62,7 +63,8 @@ def parse(
     texts = landed.select(
         *carried,
         F.col("landing").cast("int").alias("version"),
-        python_json(sorted(types)).alias(ROW),
+        python_json(sorted(types)).alias("_hashed"),
+        *([F.col(ROW)] if ROW in landed.columns else []),
         *[meant(_respelt(F.col(name), (spellings or {}).get(name, ()))).alias(text[name]) for name in types],
     )
     typed = texts.select(
@@ -72,8 +74,8 @@ def parse(
         ],
         *carried,
         "version",
-        F.sha2(ROW, 256).alias("record_hash"),
-        ROW,
+        F.sha2("_hashed", 256).alias("record_hash"),
+        F.col(ROW if ROW in landed.columns else "_hashed").alias(ROW),
         *text.values(),
     )
     bad = {name: F.col(text[name]).isNotNull() & F.col(name).isNull() for name in types}

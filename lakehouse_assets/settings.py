@@ -18,6 +18,7 @@ class Settings(BaseSettings):
     spark_token: SecretStr | None = Field(None, description="token of that cluster's Spark Connect server")
     spark_heap: str = Field("2g", pattern=r"^\d+[mg]$", description="heap of the embedded server's JVM")
     spark_cores: str = Field("*", pattern=r"^(\*|\d+)$", description="cores of the embedded server")
+    quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
 
     @property

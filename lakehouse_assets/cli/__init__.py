@@ -15,6 +15,7 @@ COMMANDS = {
     "sql": "lakehouse_assets.cli.sql:sql",
     "shell": "lakehouse_assets.cli.sql:shell",
     "lineage": "lakehouse_assets.cli.lineage:lineage",
+    "replay": "lakehouse_assets.cli.replay:replay",
     "quarantine": "lakehouse_assets.cli.quarantine:quarantine",
     "maintain": "lakehouse_assets.cli.maintain:maintain",
     "spark": "lakehouse_assets.cli.spark_commands:spark",

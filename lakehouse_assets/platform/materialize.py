@@ -19,6 +19,7 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import DayRows, Note, may_hold, rows_within, version_of
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.ledger import rows_to_append
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
@@ -83,12 +84,16 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
         days=frozenset(plan.days),
         code_version=code_version(table),
         inputs=plan.pins,
+        base=plan.base,
+        requested=frozenset(plan.days),
+        unjudged=plan.unjudged,
     )
     days: tuple[DayOutcome, ...] = ()
     version = plan.base
+    reach(Failpoint.BEFORE_WRITE, table.key)
     if plan.days:
-        candidate = _candidate(step, plan, frame, started)
-        rows = evaluate.Marked.of(candidate, table.compiled, _duplicates_of(plan), hold=_is_held(step, plan))
+        judged = candidate(step, plan, frame, started)
+        rows = evaluate.Marked.of(judged, table.compiled, duplicates_of(plan), hold=_is_held(step, plan))
         try:
             days = _judge(step, plan, rows)
             version, days = _commit(step, plan, rows, note, days)
@@ -135,17 +140,20 @@ def _rows_read(step: Step, plan: Plan, name: str) -> int:
     return rows_within(step.lake.path(key), version, DAY_COLUMN, first, last)
 
 
-def _duplicates_of(plan: Plan) -> tuple[str, ...] | None:
+def duplicates_of(plan: Plan) -> tuple[str, ...] | None:
     """Exact duplicates are rows of one feed day with the same hash of all source columns."""
     columns = plan.table.compiled.spark_schema.names
     return (DAY_COLUMN, RECORD_HASH) if RECORD_HASH in columns else None
 
 
-def _candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> "DataFrame":
-    """The rows to judge: what the function returned, published if it is a ledger, stamped with the run."""
+def candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime, *, whole: bool = False) -> "DataFrame":
+    """The rows to judge: what the function returned, published if it is a ledger, stamped with the run.
+
+    `whole`: a ledger's figures are computed from all contributions, even where some are enough.
+    """
     if isinstance(plan.table.write, Ledger):
         ledger = read_table(step.spark, step.lake, plan.table, plan.base)
-        news = publication.news(step.spark, step.lake, step.catalog, plan, frame)
+        news = publication.news(step.spark, step.lake, step.catalog, plan, frame, whole=whole)
         frame = rows_to_append(news, ledger, plan.table.write, steps_of(plan))
     columns = set(frame.columns)
     stamps = {
@@ -218,13 +226,14 @@ def _day(
         quarantined=counts.quarantined,
         duplicates=counts.duplicates,
         digest=counts.digest,
+        newest=counts.newest,
+        broken={rule: rows for rule, rows in counts.broken.items() if rows},
     )
     outcome = DayOutcome(
         day=day,
         status=Status.FAILED if verdict.failed else Status.COMMITTED,
         rows=rows,
         rules=verdict.rules,
-        newest=counts.newest,
         reasons=verdict.reasons,
         samples={rule: found for (of, rule), found in samples.items() if of == day},
     )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 6
 RECORD_HASH = "record_hash"
-HELD_CELLS = 10_000_000  # rows times columns
+HELD_CELLS = 5_000_000  # rows times columns
 
 QUARANTINE = T.StructType(
     [

@@ -203,12 +203,27 @@ def last_note(path: Path, version: int | None = None) -> Note | None:
 
 def may_hold(path: Path, column: str, days: Collection[date], version: int | None = None) -> bool:
     """Whether, by the statistics of its files, the table (default: its newest version) may have rows of these days."""
-    table = open_table(path, version)
-    if table is None or not days:
+    if not days:
         return False
-    files = pa.table(table.get_add_actions(flatten=True))
-    first, last = min(days), max(days)
-    if f"min.{column}" not in files.column_names:
-        return files.num_rows > 0
-    bounds = zip(files[f"min.{column}"].to_pylist(), files[f"max.{column}"].to_pylist(), strict=True)
-    return any(low is None or high is None or (low <= last and high >= first) for low, high in bounds)
+    return any(rows is None or rows for rows in _rows_of_files(path, version, column, min(days), max(days)))
+
+
+def rows_within(path: Path, version: int | None, column: str, first: date | None, last: date) -> int:
+    """At most so many rows of days `first`..`last` a version has, by the statistics of its files; None: no table."""
+    return sum(rows or 0 for rows in _rows_of_files(path, version, column, first, last)) if version is not None else 0
+
+
+def _rows_of_files(
+    path: Path, version: int | None, column: str, first: date | None, last: date
+) -> Iterator[int | None]:
+    """Rows of each file that may hold a day of `first`..`last`; None where its statistics do not tell."""
+    table = open_table(path, version)
+    if table is None:
+        return
+    files = pa.table(table.get_add_actions(flatten=True)).to_pydict()
+    unknown = [None] * len(files["path"])
+    counts = files.get("num_records", unknown)
+    lows, highs = (files.get(f"{bound}.{column}", unknown) for bound in ("min", "max"))
+    for count, low, high in zip(counts, lows, highs, strict=True):
+        if low is None or high is None or (low <= last and (first is None or high >= first)):
+            yield count

@@ -18,6 +18,9 @@ class Settings(BaseSettings):
     spark_token: SecretStr | None = Field(None, description="token of that cluster's Spark Connect server")
     spark_heap: str = Field("2g", pattern=r"^\d+[mg]$", description="heap of the embedded server's JVM")
     spark_cores: str = Field("*", pattern=r"^(\*|\d+)$", description="cores of the embedded server")
+    warehouse_url: SecretStr | None = Field(
+        None, description="URL of a PostgreSQL to publish to; unset: an embedded one"
+    )
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
 
     @property

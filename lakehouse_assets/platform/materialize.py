@@ -24,7 +24,7 @@ from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
 from lakehouse_assets.platform.reader import landed_parts, read_inputs, read_table
 from lakehouse_assets.platform.records import write_records
-from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays
+from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays, Span
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -132,6 +132,9 @@ def _candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime) ->
     if isinstance(plan.table.write, Ledger):
         ledger = read_table(step.spark, step.lake, plan.table, plan.base)
         frame = rows_to_append(frame, ledger, plan.table.write, _steps(plan))
+    elif isinstance(plan.table.write, ReplaceDays) and any(r.span is not Span.DAY for r in plan.table.reads.values()):
+        # What reads more days than it makes knows a row of each: only those asked for are made.
+        frame = frame.where(writer.on_days(DAY_COLUMN, plan.days))
     columns = set(frame.columns)
     stamps = {
         "processed_at": F.lit(started).cast("timestamp"),

@@ -6,6 +6,7 @@ Tables are called by their three words (`gmv.silver.purchase`); also `gmv.audit`
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,20 +57,28 @@ def query(
 ) -> Result:
     """Run one SELECT. `versions` reads a table (by its SQL name) as of a Delta version. Raises QueryError."""
     asked = {name.replace("/", "."): version for name, version in (versions or {}).items()}
-    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
-        names = sorted(set(_tables(_syntax_tree(connection, sql))))
-        unused = sorted(set(asked) - set(names))
-        if unused:
-            raise QueryError(f"--version names {unused[0]}, which the query does not read.")
-        for name in names:
-            _open(connection, settings, name, asked.get(name))
-        connection.execute(DUCKDB_PRELUDE)
-        _lock(connection, settings)
+    with duckdb.connect(":memory:") as parser:
+        names = sorted(set(_tables(_syntax_tree(parser, sql))))
+    unused = sorted(set(asked) - set(names))
+    if unused:
+        raise QueryError(f"--version names {unused[0]}, which the query does not read.")
+    with open_tables(settings, {name: asked.get(name) for name in names}) as connection:
         try:
             cursor = connection.execute(sql, list(parameters))
             return Result([column[0] for column in cursor.description or []], cursor.fetchall())
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
+
+
+@contextmanager
+def open_tables(settings: Settings, versions: Mapping[str, int | None]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that has these tables, each as of a version (None: the newest), and reads nothing but the lake."""
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
+        for name, version in versions.items():
+            _open(connection, settings, name, version)
+        connection.execute(DUCKDB_PRELUDE)
+        _lock(connection, settings)
+        yield connection
 
 
 def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:

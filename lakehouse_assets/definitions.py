@@ -8,6 +8,7 @@ import dagster as dg
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets
 from lakehouse_assets.platform.catalog import Catalog, discover
+from lakehouse_assets.platform.commits import adopt_job, commits_sensor
 from lakehouse_assets.platform.io import delta_io_manager
 from lakehouse_assets.platform.spark import SparkConnectResource
 from lakehouse_assets.platform.triggers import level_sensor, yesterday_schedule
@@ -25,7 +26,8 @@ days = first_days(catalog)
 
 definitions = dg.Definitions(
     assets=build_assets(catalog, days),
-    sensors=[level_sensor(domain, catalog) for domain in days],
+    sensors=[make(domain, catalog) for domain in days for make in (level_sensor, commits_sensor)],
+    jobs=[adopt_job(catalog)],
     schedules=[yesterday_schedule(domain, catalog) for domain in days],
     resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog)},
     executor=dg.in_process_executor,

@@ -109,3 +109,21 @@ def test_importing_the_definitions_touches_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"assets": len(catalog.tables) + len(SILVER), "connect": False}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_column_says_which_columns_it_is_made_of() -> None:
+    def of(table: str) -> dict[str, set[str]]:
+        lineage = GRAPH.get(key(table)).metadata["dagster/column_lineage"]
+        return {
+            column: {"/".join([*dep.asset_key.path[1:], dep.column_name]) for dep in deps}
+            for column, deps in lineage.deps_by_column.items()
+        }
+
+    assert of("gmv/bronze/purchase")["release_date"] == {"landing/purchase/release_date"}
+    assert of("gmv/silver/purchase")["release_date"] == {"bronze/purchase/release_date"}
+    gold = of("gmv/gold/gmv")
+    assert gold["gmv_date"] == {"silver/purchase/release_date"}
+    assert gold["gmv"] == {"silver/product_item/purchase_value"}
+    assert gold["subsidiary"] == {"silver/purchase_extra_info/subsidiary"}
+    assert gold["processed_at"] == set(), "set by the platform"
+    assert of("gmv/gold/gmv_current")["gmv"] == {"gold/gmv/gmv"}

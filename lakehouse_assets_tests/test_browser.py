@@ -22,6 +22,7 @@ pytestmark = pytest.mark.browser
 
 FIRST, LAST, DAY = "2023-01-01", "2023-01-12", "2023-01-05"
 DAYS = 12
+NEXT = "2023-01-13"
 MADE = [f"gmv/{layer}/{table}" for layer in ("bronze", "silver") for table in TABLES] + [
     "gmv/gold/gmv",
     "gmv/gold/gmv_current",
@@ -29,6 +30,10 @@ MADE = [f"gmv/{layer}/{table}" for layer in ("bronze", "silver") for table in TA
 FINISH_SECONDS = 300
 SENSORS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { sensors { sensorState { id } } } } } }"
 STOP_SENSOR = "mutation($id: String!) { stopSensor(id: $id) { __typename } }"
+START_SENSOR = "mutation($of: SensorSelector!) { startSensor(sensorSelector: $of) { __typename } }"
+NEWEST = """query($asset: AssetKeyInput!, $day: String!) { assetNodeOrError(assetKey: $asset) { ... on AssetNode {
+    latestMaterializationForPartition(partition: $day) { runId }
+    assetChecksOrError { ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } } } } }"""
 STALE = """query($asset: AssetKeyInput!, $day: String!) { assetNodeOrError(assetKey: $asset) { ... on AssetNode {
     staleStatus(partition: $day) staleCauses(partition: $day) { reason } } } }"""
 BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {
@@ -131,7 +136,12 @@ def test_after_the_run_the_graph_says_passed(browser: Browser) -> None:
 
 @pytest.mark.usefixtures("backfill")
 @pytest.mark.parametrize(
-    ("table", "inputs"), [("gmv/silver/purchase", ["landed"]), ("gmv/gold/gmv", list(TABLES)), (MADE[-1], ["gmv"])]
+    ("table", "inputs"),
+    [
+        ("gmv/silver/purchase", ["gmv/bronze/purchase"]),
+        ("gmv/gold/gmv", [f"gmv/silver/{table}" for table in TABLES]),
+        ("gmv/gold/gmv_current", ["gmv/gold/gmv"]),
+    ],
 )
 def test_a_day_shows_which_versions_it_was_made_from(browser: Browser, table: str, inputs: list[str]) -> None:
     page = browser.open(f"assets/{table}?view=partitions&partition={DAY}")
@@ -165,3 +175,41 @@ def test_the_checks_tab_has_a_result_for_every_day(browser: Browser, check: str,
     expect(page.get_by_text(re.compile(said)).first).to_be_visible()
     expect(page.get_by_text(metadata, exact=True).first).to_be_visible()
     browser.screenshot(f"check-{check}")
+
+
+@pytest.mark.usefixtures("backfill")
+def test_a_dropped_file_becomes_gold_with_nobody_touching_it(browser: Browser, lake: DagsterLake) -> None:
+    product = browser.product
+    of = {"repositoryName": "__repository__", "repositoryLocationName": "lakehouse"}
+    for sensor in ("gmv_commits", "gmv_levels"):
+        started = product.graphql(START_SENSOR, of=of | {"sensorName": sensor})["startSensor"]
+        assert started["__typename"] == "Sensor", started
+    feeds = lake.folder / "dropped"
+    lake.cli("generate", "gmv", "--days", f"{NEXT}..{NEXT}", "--purchases", "40", "--seed", "8", "--out", str(feeds))
+    for table in TABLES:
+        lake.cli("land", f"gmv/{table}", *map(str, sorted((feeds / table).glob("*.csv"))))
+
+    def gold() -> dict[str, Any] | None:
+        asset = {"path": ["gmv", "gold", "gmv"]}
+        node: dict[str, Any] = product.graphql(NEWEST, asset=asset, day=NEXT)["assetNodeOrError"]
+        return node["latestMaterializationForPartition"]
+
+    fired = product.until(gold, FINISH_SECONDS, "gold of the dropped day")
+    page = browser.open("automation")
+    expect(browser.seen("gmv_levels")).to_be_visible()
+    browser.screenshot("sensors")
+    browser.open(f"runs/{fired['runId']}")
+    expect(browser.seen("gmv_levels").first, "the run says which sensor asked for it").to_be_visible()
+    browser.screenshot("fired-run")
+    page = browser.open(f"assets/gmv/gold/gmv?view=partitions&partition={NEXT}")
+    row = page.get_by_role("table").filter(has_text="input_versions").get_by_role("row")
+    for table in TABLES:
+        expect(row.filter(has_text="input_versions")).to_contain_text(f"gmv/silver/{table}")
+    browser.screenshot("fired-gold")
+    page = browser.open(f"assets/gmv/landing/purchase?view=partitions&partition={NEXT}")
+    expect(page.get_by_text("manifest_version").first, "the landed file is reported too").to_be_visible()
+    browser.screenshot("landed")
+    page = browser.open("assets/gmv/gold/gmv?view=checks&checkDetail=contract")
+    page.locator("button#partitions").click()
+    expect(browser.seen(f"Passed ({DAYS + 1})")).to_be_visible()
+    browser.screenshot("fired-checks")

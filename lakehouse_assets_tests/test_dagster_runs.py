@@ -74,6 +74,11 @@ def texts(*days: date) -> set[str]:
     return {str(day) for day in days}
 
 
+def _read_by(table: str) -> str:
+    _, layer, name = table.split("/")
+    return f"gmv/{ {'bronze': 'landing', 'silver': 'bronze'}[layer] }/{name}"
+
+
 def test_a_range_run_records_each_day_once_with_its_versions(week: Week) -> None:
     assert week.ranged.success, "the good days go on"
     for table in (*BRONZE, *SILVER):
@@ -83,7 +88,7 @@ def test_a_range_run_records_each_day_once_with_its_versions(week: Week) -> None
         for day, (event,) in events.items():
             said = {key: value.value for key, value in event.metadata.items()}
             assert said["delta_version"] == 0
-            assert list(said["input_versions"]) == ["landed"]
+            assert list(said["input_versions"]) == [_read_by(table)]
             assert (
                 said["rows_in"] == said["dagster/partition_row_count"] == (0 if day == str(EMPTY) else said["rows_in"])
             )
@@ -91,8 +96,8 @@ def test_a_range_run_records_each_day_once_with_its_versions(week: Week) -> None
             assert event.tags["dagster/code_version"] == said["code_version"]
             assert event.tags["dagster/data_version"].startswith("0:")
     (monday,) = week.lake.materializations("gmv/silver/purchase", week.ranged.run_id)[str(MON)]
-    pin = monday.metadata["input_versions"].value["landed"]  # type: ignore[index,call-overload]
-    assert pin == {"version": 0, "days": f"{MON}..{LAST}"}
+    pin = monday.metadata["input_versions"].value["gmv/bronze/purchase"]  # type: ignore[index,call-overload]
+    assert pin == {"version": 0, "days": str(MON)}
     assert monday.metadata["dagster/partition_row_count"].value == 4
 
 

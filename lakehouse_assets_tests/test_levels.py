@@ -1,5 +1,6 @@
 """What is behind, from Delta logs alone: no Spark, the commits are made by delta-rs with notes as ours have."""
 
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from deltalake import CommitProperties, write_deltalake
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.delta import Note, Pin
+from lakehouse_assets.platform.delta import Kind, Note, Pin
+from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.landing import land
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
@@ -39,16 +41,19 @@ class Lakeside:
         file.write_text("\n".join([",".join(source.columns), *rows]) + "\n")
         land(self.lake.landing, f"gmv/{table}", source, file, today=date(2026, 1, 1))
 
-    def build(self, key: TableKey, *days: date, notebook: bool = False) -> None:
+    def build(self, key: TableKey, *days: date, kind: Kind | None = Kind.STEP) -> None:
         """Commit days of a table as a run does: pinned to what its inputs are now; or as a notebook does, noteless."""
         reads = CATALOG.table(key).reads
         pins = {name: Pin(self.lake.version(read.table), "") for name, read in reads.items()}
-        note = Note(str(key), "run", f"run#{days}", frozenset(days), "code", pins)
+        left = frozenset(unjudged(self.lake.path(key)).keys() - set(days))
+        note = Note(
+            str(key), "run", f"run#{days}", frozenset(days), "code", pins, unjudged=left, kind=kind or Kind.STEP
+        )
         write_deltalake(
             str(self.lake.path(key)),
             pa.table({"feed_day": pa.array(days, pa.date32())}),
             mode="append",
-            commit_properties=None if notebook else CommitProperties(custom_metadata={"userMetadata": note.dump()}),
+            commit_properties=CommitProperties(custom_metadata={"userMetadata": note.dump()}) if kind else None,
         )
 
     def behind(self, key: TableKey) -> set[date]:
@@ -57,7 +62,7 @@ class Lakeside:
 
     def asked(self) -> list[tuple[list[str], str]]:
         self.levels.read_on()
-        behind = {table.key: self.levels.behind(table) for table in TABLES}
+        behind = {table.key: frozenset(self.levels.behind(table)) for table in TABLES}
         return [([str(key) for key in r.tables], str(r.days)) for r in requests(TABLES, behind)]
 
 
@@ -91,11 +96,37 @@ def test_only_the_day_that_changed_is_behind(lakeside: Lakeside) -> None:
     assert lakeside.behind(SILVER) == {D2}
 
 
-def test_a_commit_by_a_notebook_is_seen(lakeside: Lakeside) -> None:
+def test_a_commit_by_a_notebook_counts_when_it_is_adopted(lakeside: Lakeside) -> None:
     lakeside.build(BRONZE, D1, D2)
     lakeside.build(SILVER, D1, D2)
-    lakeside.build(BRONZE, D2, notebook=True)
+    lakeside.build(BRONZE, D2, kind=None)
+    assert unjudged(lakeside.lake.path(BRONZE)) == {D2: 1}
+    assert lakeside.behind(SILVER) == set(), "nobody has checked it yet"
+    lakeside.build(BRONZE, D2, kind=Kind.ADOPTION)
+    assert unjudged(lakeside.lake.path(BRONZE)) == {}
     assert lakeside.behind(SILVER) == {D2}
+    assert lakeside.behind(BRONZE) == set()
+
+
+def test_what_nobody_has_checked_stays_so_through_other_commits(lakeside: Lakeside) -> None:
+    lakeside.build(BRONZE, D1, D2)
+    lakeside.build(BRONZE, D1, D2, kind=None)
+    lakeside.build(BRONZE, D1)
+    assert unjudged(lakeside.lake.path(BRONZE)) == {D2: 2}, "the first day was made anew"
+    lakeside.build(BRONZE, D3)
+    assert set(unjudged(lakeside.lake.path(BRONZE))) == {D2}
+    assert lakeside.behind(SILVER) == {D1, D3}
+    lakeside.build(BRONZE, D2)
+    assert unjudged(lakeside.lake.path(BRONZE)) == {}
+    assert lakeside.behind(SILVER) == {D1, D2, D3}
+
+
+def test_a_table_made_anew_is_read_anew(lakeside: Lakeside) -> None:
+    lakeside.build(BRONZE, D1, D2)
+    assert lakeside.behind(SILVER) == {D1, D2}
+    shutil.rmtree(lakeside.lake.path(BRONZE))
+    lakeside.build(BRONZE, D3)
+    assert lakeside.behind(SILVER) == {D3}
 
 
 def test_a_lost_cursor_changes_nothing(lakeside: Lakeside) -> None:

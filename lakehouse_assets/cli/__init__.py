@@ -16,6 +16,7 @@ COMMANDS = {
     "shell": "lakehouse_assets.cli.sql:shell",
     "quality": "lakehouse_assets.cli.quality:quality",
     "lineage": "lakehouse_assets.cli.lineage:lineage",
+    "replay": "lakehouse_assets.cli.replay:replay",
     "quarantine": "lakehouse_assets.cli.quarantine:quarantine",
     "spark": "lakehouse_assets.cli.spark_commands:spark",
     "jars": "lakehouse_assets.cli.spark_commands:jars",

@@ -10,6 +10,7 @@ import dagster as dg
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.checks import check_specs
 from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.column_lineage import column_lineage
 from lakehouse_assets.platform.io import EVENTS_ARE_OURS, TABLE_TAG
 from lakehouse_assets.platform.table import Read, Span, Table, TableKey
 
@@ -37,7 +38,7 @@ def partition_mapping(read: Read) -> dg.PartitionMapping:
     return dg.IdentityPartitionMapping()
 
 
-def asset_spec(table: Table, days: dg.PartitionsDefinition) -> dg.AssetSpec:
+def asset_spec(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -> dg.AssetSpec:
     """The spec of a table's asset: what the catalog of the UI shows."""
     contract = table.compiled
     return dg.AssetSpec(
@@ -51,6 +52,7 @@ def asset_spec(table: Table, days: dg.PartitionsDefinition) -> dg.AssetSpec:
         partitions_def=days,
         metadata={
             "dagster/column_schema": contract.dagster_columns(),
+            "dagster/column_lineage": column_lineage(table, catalog),
             "dagster/table_name": ".".join(table.key.parts),
         },
     )
@@ -69,17 +71,15 @@ def landing_spec(table: Table, days: dg.PartitionsDefinition) -> dg.AssetSpec | 
     )
 
 
-def build_asset(table: Table, days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+def build_asset(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -> dg.AssetsDefinition:
     """The asset of a table; its companions are outputs of the same step."""
     made = (table, *table.companions)
+    specs = {one.key.name: _without_deps(asset_spec(one, days, catalog)) for one in made}
     checks = [spec for one in made for spec in check_specs(one, days)]
 
     @dg.multi_asset(
         name="__".join(table.key.parts),
-        outs={
-            one.key.name: dg.AssetOut.from_spec(_without_deps(asset_spec(one, days)), io_manager_key=IO_MANAGER_KEY)
-            for one in made
-        },
+        outs={name: dg.AssetOut.from_spec(spec, io_manager_key=IO_MANAGER_KEY) for name, spec in specs.items()},
         ins={
             name: dg.AssetIn(
                 asset_key(r.table), partition_mapping=partition_mapping(r), input_manager_key=IO_MANAGER_KEY
@@ -131,7 +131,7 @@ def _build_assets(
         if table.key in companions:
             continue
         of_domain = days[table.key.domain]
-        built.append(build_asset(table, of_domain))
+        built.append(build_asset(table, of_domain, catalog))
         landing = landing_spec(table, of_domain)
         if landing is not None:
             built.append(landing)

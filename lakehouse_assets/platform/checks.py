@@ -56,11 +56,11 @@ def freshness(contract: "CompiledContract", day: DayOutcome) -> Freshness:
     """Compare the newest event time among the day's rows with the end of the feed day."""
     if contract.event_time is None or contract.fresh_within is None:
         return Freshness(True, "The table declares no event time.", None, None)
-    if day.newest is None:
+    if day.rows.newest is None:
         return Freshness(False, f"No record arrived on {day.day}.", None, None)
-    lag = datetime.combine(day.day + timedelta(days=1), time.min) - day.newest
+    lag = datetime.combine(day.day + timedelta(days=1), time.min) - day.rows.newest
     passed = lag <= contract.fresh_within
-    return Freshness(passed, f"The newest record is {lag} older than the end of the day.", day.newest, lag)
+    return Freshness(passed, f"The newest record is {lag} older than the end of the day.", day.rows.newest, lag)
 
 
 def evaluations(

@@ -50,6 +50,7 @@ class ColumnFacts:
     pii: bool
     source: bool
     decimal_mark: Literal[".", ","] | None
+    of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class CompiledContract:
     source_columns: tuple[str, ...]
     pii: frozenset[str]
     decimal_marks: Mapping[str, str]
+    of: Mapping[str, tuple[str, ...]]
 
     def dagster_columns(self) -> "dg.TableSchema":
         """The columns for Dagster's catalog: types, descriptions, and each rule as a constraint."""
@@ -144,6 +146,7 @@ def compile_contract(contract: "type[Contract]") -> CompiledContract:
         source_columns=tuple(name for name, fact in facts.items() if fact.source),
         pii=frozenset(name for name, fact in facts.items() if fact.pii),
         decimal_marks=MappingProxyType({n: f.decimal_mark for n, f in facts.items() if f.decimal_mark is not None}),
+        of=MappingProxyType({name: fact.of for name, fact in facts.items() if fact.of}),
     )
 
 

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,11 +37,39 @@ class DayRows:
     quarantined: int
     duplicates: int
     digest: str
+    newest: datetime | None = None
+    broken: Mapping[str, int] = field(default_factory=dict)
+
+    def as_json(self) -> list[Any]:
+        """As a commit's note holds it: what is not the rule is left out."""
+        counts = [self.rows_in, self.kept, self.quarantined, self.duplicates, self.digest]
+        newest = self.newest.isoformat() if self.newest else None
+        return [*counts, newest, dict(self.broken)] if self.newest or self.broken else counts
+
+    @classmethod
+    def from_json(cls, found: list[Any]) -> Self:
+        """What `as_json` wrote."""
+        rows_in, kept, quarantined, duplicates, digest, *rest = found
+        newest, broken = rest or (None, {})
+        when = datetime.fromisoformat(newest) if newest else None
+        return cls(rows_in, kept, quarantined, duplicates, digest, when, broken)
+
+
+class Kind(Enum):
+    """A step's own commit; one that adopts days written outside Dagster; one that erased rows on request."""
+
+    STEP = "step"
+    ADOPTION = "adoption"
+    ERASURE = "erasure"
 
 
 @dataclass(frozen=True)
 class Note:
-    """What a commit says of itself (Delta's `userMetadata`): who wrote which days, of which versions, by which code."""
+    """What a commit says of itself (Delta's `userMetadata`): who wrote which days, of which versions, by which code.
+
+    `base` is the version it was computed from (None: there was no table), `requested` the days that were to be made;
+    `unjudged` days that commits made outside Dagster had touched before and that nobody has judged yet.
+    """
 
     table: str
     run_id: str
@@ -50,6 +79,10 @@ class Note:
     inputs: Mapping[str, Pin]
     rows: Mapping[date, DayRows] = field(default_factory=dict)
     published: date | None = None
+    base: int | None = None
+    requested: frozenset[date] = frozenset()
+    unjudged: frozenset[date] = frozenset()
+    kind: Kind = Kind.STEP
 
     def dump(self) -> str:
         """One line of JSON with sorted keys."""
@@ -60,10 +93,12 @@ class Note:
             "days": write_days(self.days),
             "code_version": self.code_version,
             "inputs": {name: pin.as_json() for name, pin in self.inputs.items()},
-            "rows": {
-                str(day): [r.rows_in, r.kept, r.quarantined, r.duplicates, r.digest] for day, r in self.rows.items()
-            },
+            "rows": {str(day): rows.as_json() for day, rows in self.rows.items()},
             "published": str(self.published) if self.published else None,
+            "base": self.base,
+            "requested": write_days(self.requested),
+            "unjudged": write_days(self.unjudged),
+            "kind": self.kind.value,
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
@@ -80,8 +115,12 @@ class Note:
             days=read_days(content["days"]),
             code_version=content["code_version"],
             inputs={name: Pin(**pin) for name, pin in content["inputs"].items()},
-            rows={date.fromisoformat(day): DayRows(*rows) for day, rows in content["rows"].items()},
+            rows={date.fromisoformat(day): DayRows.from_json(rows) for day, rows in content["rows"].items()},
             published=date.fromisoformat(content["published"]) if content["published"] else None,
+            base=content["base"],
+            requested=read_days(content["requested"]),
+            unjudged=read_days(content["unjudged"]),
+            kind=Kind(content["kind"]),
         )
 
 
@@ -126,8 +165,9 @@ def commits(path: Path, *, after: int = -1, until: int | None = None) -> Iterato
 
 
 def last_note(path: Path, version: int | None = None) -> Note | None:
-    """The note of the newest commit of ours at or before `version`."""
-    return next((commit.note for commit in commits(path, until=version) if commit.note), None)
+    """The note of the newest step at or before `version`."""
+    notes = (commit.note for commit in commits(path, until=version))
+    return next((note for note in notes if note and note.kind is Kind.STEP), None)
 
 
 def may_hold(path: Path, column: str, days: Collection[date]) -> bool:

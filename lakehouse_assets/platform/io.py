@@ -9,16 +9,13 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster import DagsterEvent, DagsterEventType
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
+from dagster import DagsterEvent
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.checks import evaluations
 from lakehouse_assets.platform.days import DayRange, parse_day
-from lakehouse_assets.platform.events import materialization
+from lakehouse_assets.platform.events import day_events
+from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
@@ -95,26 +92,15 @@ class DeltaIOManager(dg.IOManager):
         self._report(step_context, outcome)
 
     def _events(self, step: "StepExecutionContext", table: Table, outcome: Outcome) -> Iterator[DagsterEvent]:
-        key = dg.AssetKey(outcome.table.parts)
-        committed = outcome.with_status(Status.COMMITTED)
-        for day in committed:
-            yield DagsterEvent.asset_materialization(step, materialization(table, self._lake, outcome, day))
-        ids = step.instance.event_log_storage.get_latest_storage_id_by_partition(
-            key, DagsterEventType.ASSET_MATERIALIZATION, {str(day.day) for day in committed}
-        )
-        for day in outcome.days:
-            if day.status is Status.BLOCKED:
-                continue
-            target = ids.get(str(day.day)) if day.status is Status.COMMITTED else None
-            pointer = (
-                AssetCheckEvaluationTargetMaterializationData(
-                    storage_id=target, run_id=step.run_id, timestamp=outcome.finished.timestamp()
-                )
-                if target
-                else None
-            )
-            for evaluation in evaluations(table.compiled, outcome, day, pointer):
-                yield DagsterEvent.asset_check_evaluation(step, evaluation)
+        reach(Failpoint.BEFORE_EVENTS, table.key)
+        for number, event in enumerate(day_events(step.instance, table, self._lake, outcome, step.run_id)):
+            if number == 1:
+                reach(Failpoint.BETWEEN_EVENTS, table.key)
+            if isinstance(event, dg.AssetMaterialization):
+                yield DagsterEvent.asset_materialization(step, event)
+            else:
+                yield DagsterEvent.asset_check_evaluation(step, event)
+        reach(Failpoint.AFTER_EVENTS, table.key)
 
     def _report(self, step: "StepExecutionContext", outcome: Outcome) -> None:
         """Say which days were not made. A run in which no day could be made fails; otherwise the good days go on."""

@@ -132,6 +132,16 @@ def committed_days(lake: Path, domain: str, name: str) -> frozenset[date]:
     return frozenset(row["feed_day"] for row in _verdicts(audit, name, COMMITTED)) if audit else frozenset()
 
 
+def audited(lake: Path, domain: str, name: str, run_id: str) -> frozenset[date]:
+    """Days of a table that the audit has of a run."""
+    audit = open_table(audit_path(lake, domain))
+    if audit is None:
+        return frozenset()
+    query = 'SELECT "table", feed_day, run_id FROM audit'
+    rows = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all()).to_pylist()
+    return frozenset(row["feed_day"] for row in rows if row["table"] == name and row["run_id"] == run_id)
+
+
 def _verdicts(audit: DeltaTable, name: str, status: str) -> list[dict[str, Any]]:
     """A table's days of one status, oldest first."""
     # delta-rs's own engine: its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).

@@ -7,69 +7,86 @@ A day of a table is behind when an input changed it (or a day that it reads) at 
 day's commit pinned. Maintenance (`dataChange=false`) is no change.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from math import inf
 from pathlib import Path
-from typing import Any
-
-import pyarrow.parquet as pq
+from time import monotonic
 
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.delta import Note, open_table
-from lakehouse_assets.platform.journal import Failure, failures
+from lakehouse_assets.platform.delta import Kind, Note
+from lakehouse_assets.platform.delta_log import Entry, log_file, newest_version, read_entry
+from lakehouse_assets.platform.journal import Failure, audit_path, failures
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.plan import Lake, landed_name
-from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Read, Span, Table, TableKey
+from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Read, Span, Table, TableKey
+
+
+@dataclass(frozen=True)
+class Change:
+    """The newest commit that changed a day."""
+
+    version: int
+    at: datetime
 
 
 @dataclass
 class TableLevels:
-    """A table's log, read so far: the last version that changed each day, and the note that built it."""
+    """A table's log, read so far: per day the newest change, the note that built it, and what nobody has judged."""
 
     path: Path
+    landed: bool = False
     seen: int = -1
-    changed: dict[date, int] = field(default_factory=dict)
+    changed: dict[date, Change] = field(default_factory=dict)
     built: dict[date, Note] = field(default_factory=dict)
+    unjudged: dict[date, int] = field(default_factory=dict)
     newest: Note | None = None
+    _identity: tuple[int, int] | None = None
 
-    def read_on(self) -> None:
-        """Read the commits that came since. A table that was made anew is read from its beginning."""
-        table = open_table(self.path)
-        now = -1 if table is None else table.version()
-        if now < self.seen:
-            self.seen, self.changed, self.built, self.newest = -1, {}, {}, None
-        for version in range(self.seen + 1, now + 1):
-            self._take(version)
-        self.seen = now
+    def read_on(self, deadline: float = inf) -> bool:
+        """Read the commits that came since; whether that was all of them before `deadline` (of `monotonic`).
 
-    def _take(self, version: int) -> None:
-        actions = list(_actions(self.path, version))
-        info = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
-        note = Note.load(info.get("userMetadata"))
-        days = note.days if note else frozenset(_touched(self.path, actions))
-        self.changed |= dict.fromkeys(days, version)
-        if note:
-            self.built |= dict.fromkeys(days, note)
+        A table that was made anew is read from its beginning.
+        """
+        if self.seen >= 0 and self._identity != _identity(self.path, self.seen):
+            self.seen, self.newest = -1, None
+            for known in (self.changed, self.built, self.unjudged):
+                known.clear()
+        now = newest_version(self.path, self.seen)
+        for version in range(self.seen + 1, -1 if now is None else now + 1):
+            entry = read_entry(self.path, version)
+            if entry is not None:
+                self._take(entry)
+            self.seen = version
+            if monotonic() > deadline:
+                break
+        self._identity = _identity(self.path, self.seen)
+        return self.seen == (-1 if now is None else now)
+
+    def _take(self, entry: Entry) -> None:
+        note = entry.note
+        if note is None:
+            if self.landed:
+                self.changed |= dict.fromkeys(entry.touched, Change(entry.version, entry.at))
+            else:
+                self.unjudged |= dict.fromkeys(entry.touched, entry.version)
+            return
+        self.unjudged = {day: version for day, version in self.unjudged.items() if day in note.unjudged}
+        if note.kind is not Kind.ERASURE:
+            self.changed |= dict.fromkeys(note.days, Change(entry.version, entry.at))
+        if note.kind is Kind.STEP:
+            self.built |= dict.fromkeys(note.days, note)
             self.newest = note
 
 
-def _actions(path: Path, version: int) -> Iterator[dict[str, dict[str, Any]]]:
-    log = path / "_delta_log" / f"{version:020d}.json"
-    if log.exists():
-        yield from (json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line)
-
-
-def _touched(path: Path, actions: list[dict[str, dict[str, Any]]]) -> Iterator[date]:
-    """Feed days of a commit without a note: of the rows it added, and of the files it removed."""
-    for action in actions:
-        change = action.get("add") or action.get("remove")
-        if not change or not change.get("dataChange", True):
-            continue
-        file = path / change["path"]
-        if file.exists():
-            yield from (day for day in pq.read_table(file, columns=[DAY_COLUMN])[DAY_COLUMN].unique().to_pylist())
+def _identity(path: Path, version: int) -> tuple[int, int] | None:
+    """What tells a log entry from one of the same number in a table that was deleted and made anew."""
+    try:
+        found = log_file(path, version).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 class Levels:
@@ -78,66 +95,81 @@ class Levels:
     def __init__(self, lake: Lake, catalog: Catalog) -> None:
         self._lake, self._catalog = lake, catalog
         self._tables: dict[TableKey, TableLevels] = {}
+        self._failed: dict[TableKey, tuple[tuple[int, int], dict[date, Failure]]] = {}
 
     def of(self, key: TableKey) -> TableLevels:
         """A table's levels, as far as they were read."""
         if key not in self._tables:
             landed = key.layer == LANDING_LAYER
             path = manifest_path(self._lake.landing, landed_name(key)) if landed else self._lake.path(key)
-            self._tables[key] = TableLevels(path)
+            self._tables[key] = TableLevels(path, landed)
         return self._tables[key]
 
-    def read_on(self) -> None:
-        """Read every log on."""
-        for table in self._catalog.tables:
-            for key in (table.key, *(read.table for read in table.reads.values())):
-                self.of(key).read_on()
+    def read_on(self, deadline: float = inf) -> bool:
+        """Read every log on; whether all was read before `deadline` (of `monotonic`). Go on where not."""
+        keys = {key for table in self._catalog.tables for key in (table.key, *(r.table for r in table.reads.values()))}
+        return all(self.of(key).read_on(deadline) for key in sorted(keys))
 
-    def behind(self, table: Table) -> frozenset[date]:
-        """Days of a table to build again: behind, not blocked by an input, not failed at this very level."""
-        stale: dict[date, dict[str, int]] = {}
+    def behind(self, table: Table) -> dict[date, datetime]:
+        """Days of a table to build again, and since when: not those that an input blocks or that failed at this level.
+
+        Of several changes that leave a day behind, the newest is told.
+        """
+        stale: dict[date, dict[str, Change]] = {}
         for name, read in table.reads.items():
-            for day, version in self._behind_input(table, name, read):
-                stale.setdefault(day, {})[name] = version
-        failed = failures(self._lake.tables, table.key.domain, str(table.key), self._lake.path(table.key))
-        blocked = self._blocked_from(table)
-        return frozenset(
-            day
+            for day, change in self._behind_input(table, name, read):
+                known = stale.setdefault(day, {}).get(name)
+                if known is None or known.version < change.version:
+                    stale[day][name] = change
+        if not stale:
+            return {}
+        failed = self._failures(table.key)
+        blocking = [(read, bad) for read in table.reads.values() if (bad := self._not_to_be_read(read.table))]
+        return {
+            day: max(change.at for change in wanted.values())
             for day, wanted in stale.items()
-            if not blocked(day) and not (day in failed and _same_level(failed[day], wanted))
-        )
+            if not _blocked(day, blocking) and not (day in failed and _same_level(failed[day], wanted))
+        }
 
-    def _behind_input(self, table: Table, name: str, read: Read) -> Iterator[tuple[date, int]]:
+    def _behind_input(self, table: Table, name: str, read: Read) -> Iterator[tuple[date, Change]]:
         changed, own = self.of(read.table).changed, self.of(table.key)
         last_day = max(changed, default=None)
-        for day, version in changed.items():
+        for day, change in changed.items():
             for reader in _readers(table, read, day, last_day):
                 note = own.newest if isinstance(table.write, Ledger) else own.built.get(reader)
                 pin = note.inputs.get(name) if note else None
-                if pin is None or pin.version is None or pin.version < version:
-                    yield reader, version
+                if pin is None or pin.version is None or pin.version < change.version:
+                    yield reader, change
 
-    def _blocked_from(self, table: Table):  # type: ignore[no-untyped-def]
-        failed: dict[Read, set[date]] = {}
-        for read in table.reads.values():
-            if read.table.layer != LANDING_LAYER:
-                key = read.table
-                failed[read] = set(failures(self._lake.tables, key.domain, str(key), self._lake.path(key)))
+    def _not_to_be_read(self, key: TableKey) -> set[date]:
+        """Days of an input that failed a blocking check, or that nobody has judged since somebody else wrote them."""
+        if key.layer == LANDING_LAYER:
+            return set()
+        return self._failures(key).keys() | self.of(key).unjudged.keys()
 
-        def blocked(day: date) -> bool:
-            for read, days in failed.items():
-                first, last = read.bounds(day, day)
-                if any((first is None or first <= bad) and bad <= last for bad in days):
-                    return True
-            return False
+    def _failures(self, key: TableKey) -> dict[date, Failure]:
+        """Failed days of a table; asked of the audit again only when that, or the table, has a new version."""
+        audit = audit_path(self._lake.tables, key.domain)
+        seen, known = self._failed.get(key, ((-1, -1), {}))
+        now = (newest_version(audit, max(seen[0], 0)) or 0, self.of(key).seen)
+        if now != seen:
+            known = failures(self._lake.tables, key.domain, str(key), self._lake.path(key))
+            self._failed[key] = now, known
+        return known
 
-        return blocked
+
+def _blocked(day: date, blocking: list[tuple[Read, set[date]]]) -> bool:
+    for read, bad_days in blocking:
+        first, last = read.bounds(day, day)
+        if any((first is None or first <= bad) and bad <= last for bad in bad_days):
+            return True
+    return False
 
 
-def _same_level(failure: Failure, wanted: Mapping[str, int]) -> bool:
+def _same_level(failure: Failure, wanted: Mapping[str, Change]) -> bool:
     """Whether the day failed on these versions, or newer ones: trying again would fail again."""
     versions = {name: failure.inputs.get(name) for name in wanted}
-    return all(version is not None and version >= wanted[name] for name, version in versions.items())
+    return all(version is not None and version >= wanted[name].version for name, version in versions.items())
 
 
 def _readers(table: Table, read: Read, day: date, last_day: date | None) -> Iterator[date]:

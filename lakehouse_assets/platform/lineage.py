@@ -6,11 +6,11 @@ from datetime import date
 from typing import Any
 
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.delta import Commit, Note, commits
+from lakehouse_assets.platform.delta import Commit, Kind, Note, commits
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import parts
 from lakehouse_assets.platform.plan import Lake, landed_name
-from lakehouse_assets.platform.table import LANDING_LAYER, Span, TableKey
+from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Span, TableKey
 
 MOST_FILES = 50
 
@@ -53,6 +53,8 @@ def trace(lake: Lake, catalog: Catalog, key: TableKey, day: date, until: int | N
     """The tree of versions below a day. Of inputs that are read through the day, the newest day's tree is followed."""
     commit, note = made_by(lake, key, day, until)
     table = catalog.table(key)
+    if note.kind is Kind.ADOPTION:
+        return Node(str(key), f"{day}: version {commit.version}, written outside Dagster, checked by run {note.run_id}")
     inputs = []
     for name, pin in note.inputs.items():
         read = table.reads.get(name)
@@ -64,6 +66,8 @@ def trace(lake: Lake, catalog: Catalog, key: TableKey, day: date, until: int | N
             inputs.append(Node(str(read.table), f"days {pin.days}: did not exist yet"))
         else:
             inputs.append(_input(lake, catalog, read.table, read.span, day, pin.version, pin.days))
+    if isinstance(table.write, Ledger) and note.base is not None:
+        inputs.append(Node(str(key), f"its own version {note.base}, before"))
     return Node(
         str(key), f"{day}: version {commit.version}, code {note.code_version}, run {note.run_id}", tuple(inputs)
     )

@@ -19,6 +19,7 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import DayRows, Note, may_hold, version_of
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.ledger import Steps, rows_to_append
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
@@ -81,13 +82,15 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
         days=frozenset(plan.days),
         code_version=code_version(table),
         inputs=plan.pins,
+        base=plan.base,
+        requested=frozenset(plan.days),
+        unjudged=plan.unjudged,
     )
     days: tuple[DayOutcome, ...] = ()
     version = plan.base
+    reach(Failpoint.BEFORE_WRITE, table.key)
     if plan.days:
-        marked = evaluate.mark(
-            _candidate(step, plan, frame, started), table.compiled, duplicates_of=_duplicates_of(plan)
-        )
+        marked = evaluate.mark(candidate(step, plan, frame, started), table.compiled, duplicates_of=duplicates_of(plan))
         marked.persist()
         try:
             days = _judge(step, plan, marked)
@@ -121,13 +124,13 @@ def _steps(plan: Plan) -> Steps:
     return Steps(plan.published, requested[0], requested[-1])
 
 
-def _duplicates_of(plan: Plan) -> tuple[str, ...] | None:
+def duplicates_of(plan: Plan) -> tuple[str, ...] | None:
     """Exact duplicates are rows of one feed day with the same hash of all source columns."""
     columns = plan.table.compiled.spark_schema.names
     return (DAY_COLUMN, RECORD_HASH) if RECORD_HASH in columns else None
 
 
-def _candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> "DataFrame":
+def candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> "DataFrame":
     """The rows to judge: what the function returned, published if it is a ledger, stamped with the run."""
     if isinstance(plan.table.write, Ledger):
         ledger = read_table(step.spark, step.lake, plan.table, plan.base)
@@ -206,13 +209,14 @@ def _day(
         quarantined=counts.quarantined,
         duplicates=counts.duplicates,
         digest=counts.digest,
+        newest=counts.newest,
+        broken={rule: rows for rule, rows in counts.broken.items() if rows},
     )
     outcome = DayOutcome(
         day=day,
         status=Status.FAILED if verdict.failed else Status.COMMITTED,
         rows=rows,
         rules=verdict.rules,
-        newest=counts.newest,
         reasons=verdict.reasons,
         samples={rule: found for (of, rule), found in samples.items() if of == day},
     )

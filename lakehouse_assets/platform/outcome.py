@@ -27,7 +27,6 @@ class DayOutcome:
     status: Status
     rows: DayRows
     rules: tuple[RuleResult, ...] = ()
-    newest: datetime | None = None
     reasons: tuple[str, ...] = ()
     samples: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from lakehouse_assets.platform.days import DayRange, write_days
 from lakehouse_assets.platform.delta import Pin, commits, last_note, open_table, version_of
+from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import committed_days, failed_days
 from lakehouse_assets.platform.landing import manifest_version
-from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Read, Span, Table, TableKey
+from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, ReplaceDays, Span, Table, TableKey
 
 
 class LostInput(LakehouseError):
@@ -49,7 +50,10 @@ def landed_name(key: TableKey) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one step will do. `base` is the table's own version it starts from, `published` the ledger's newest day."""
+    """What one step will do. `base` is the table's own version it starts from, `published` the ledger's newest day.
+
+    `unjudged`: days of the table itself that somebody else wrote, that the step does not write anew.
+    """
 
     table: Table
     requested: tuple[date, ...]
@@ -58,6 +62,7 @@ class Plan:
     base: int | None
     published: date | None
     pins: Mapping[str, Pin]
+    unjudged: frozenset[date] = frozenset()
 
     def window(self, name: str) -> tuple[date | None, date] | None:
         """First and last day to read of an input; None when no day is left to make."""
@@ -86,7 +91,16 @@ def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
         base=base,
         published=published,
         pins={name: _pin(lake, read, ready, published) for name, read in table.reads.items()},
+        unjudged=_outstanding(lake, table, ready),
     )
+
+
+def _outstanding(lake: Lake, table: Table, ready: tuple[date, ...]) -> frozenset[date]:
+    """What stays unjudged of what somebody else wrote into the table, when these days are replaced."""
+    if isinstance(table.write, Overwrite):
+        return frozenset()
+    foreign = unjudged(lake.path(table.key)).keys()
+    return frozenset(foreign - set(ready) if isinstance(table.write, ReplaceDays) else foreign)
 
 
 def _published(lake: Lake, table: Table, base: int | None) -> date | None:
@@ -115,15 +129,19 @@ def _blocked(lake: Lake, table: Table, days: tuple[date, ...], published: date |
         if read.table.layer == LANDING_LAYER:
             continue
         key = read.table
-        failed = failed_days(lake.tables, key.domain, str(key), lake.path(key))
-        if not failed or read.span is Span.WHOLE:
+        if read.span is Span.WHOLE:
             continue
+        bad = {
+            "failed a blocking check": failed_days(lake.tables, key.domain, str(key), lake.path(key)),
+            "was written outside Dagster and is not checked yet": frozenset(unjudged(lake.path(key))),
+        }
         for day in days:
             first, last = read.bounds(day, day)
             last = max(last, published) if published else last
-            bad = sorted(f for f in failed if (first is None or f >= first) and f <= last)
-            if bad:
-                blocked[day] = f"{key} of {write_days(bad)} failed a blocking check"
+            for why, bad_days in bad.items():
+                found = [one for one in bad_days if (first is None or one >= first) and one <= last]
+                if found:
+                    blocked[day] = f"{key} of {write_days(found)} {why}"
     return blocked
 
 

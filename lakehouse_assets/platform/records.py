@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lakehouse_assets.platform.checks import CONSERVATION, CONTRACT, FRESHNESS, freshness, listing
+from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.journal import AUDIT, CHECK_RESULTS, append, append_audit, check_results_path
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 
@@ -20,7 +21,9 @@ def write_records(lake: Path, contract: "CompiledContract", outcome: Outcome) ->
     judged = [day for day in outcome.days if day.status is not Status.BLOCKED]
     if not judged:
         return
+    reach(Failpoint.BEFORE_METADATA, outcome.table)
     append_audit(lake, outcome.table.domain, _table([_audit(outcome, day) for day in judged], AUDIT))
+    reach(Failpoint.BETWEEN_JOURNALS, outcome.table)
     results = [row for day in judged for row in _checks(contract, outcome, day)]
     append(check_results_path(lake), _table(results, CHECK_RESULTS))
 

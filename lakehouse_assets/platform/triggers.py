@@ -8,7 +8,8 @@ the same level at most three times: a run that keeps failing waits for a person,
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from time import monotonic
 
 import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
@@ -21,6 +22,8 @@ from lakehouse_assets.platform.table import LANDING_LAYER, Span, Table, TableKey
 
 TICK_SECONDS = 5
 TRIES = 3
+READING_SECONDS = 0.8
+PATIENCE = timedelta(seconds=30)
 LEVEL_TAG = "lakehouse/level"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -94,9 +97,13 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         here = settings()
         lake = Lake(here.lake, here.landing)
         known = levels.setdefault(lake, Levels(lake, catalog))
-        known.read_on()
+        if not known.read_on(monotonic() + READING_SECONDS):
+            return dg.SkipReason("Reading the Delta logs for the first time; going on with the next tick.")
         busy = _busy(context.instance)
-        behind = {table.key: known.behind(table) for table in own if not _concerned(table, busy)}
+        waiting = {table.key: known.behind(table) for table in own if not _concerned(table, busy)}
+        if _still_changing(waiting, datetime.now(UTC), timedelta(seconds=here.quiet_seconds)):
+            return dg.SkipReason("Inputs are changing right now: waiting for them to be quiet.")
+        behind = {key: frozenset(days) for key, days in waiting.items()}
         found = list(requests([table for table in own if table.key in behind], behind))
         asked = [request.run_request(_level(request, known, catalog)) for request in found]
         new = [request for request in asked if not _tried_enough(context.instance, request.tags[LEVEL_TAG])]
@@ -105,6 +112,12 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         return dg.SkipReason(f"{len(asked)} ranges failed {TRIES} times" if asked else "Nothing is behind.")
 
     return sensor
+
+
+def _still_changing(waiting: Mapping[TableKey, Mapping[date, datetime]], now: datetime, quiet: timedelta) -> bool:
+    """Whether the newest change is too young, so that a series of landings is one run; but none waits for ever."""
+    since = [at for days in waiting.values() for at in days.values()]
+    return bool(since) and now - max(since) < quiet and now - min(since) < PATIENCE
 
 
 def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from lakehouse_assets.platform.days import ranges
 from lakehouse_assets.platform.delta import Note, commits, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.failpoints import Failpoint, reach
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -95,10 +96,12 @@ def _commit(
     start = -1 if base is None else base
     options |= {"txnAppId": target.name, "txnVersion": str(start + 1), "userMetadata": note.dump()}
     failure: PySparkException | None = None
+    reach(Failpoint.BEFORE_SWAP, target.name)
     try:
         _described(frame, target.schema).write.format("delta").mode(mode).options(**options).save(str(target.path))
     except PySparkException as error:
         failure = error
+    reach(Failpoint.AFTER_SWAP, target.name)
     committed = _find(target.path, note, start)
     if committed is not None:
         return committed

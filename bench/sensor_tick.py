@@ -1,0 +1,86 @@
+"""A tick of the level sensor over 10,000 days that were each landed and made by a run of their own.
+
+Cold: the first tick of a daemon, which reads every log from its beginning. Warm: each tick after it.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from datetime import date, timedelta
+from pathlib import Path
+from statistics import median
+
+from deltalake import DeltaTable
+
+from lakehouse_assets import defs as domains
+from lakehouse_assets.platform.catalog import Catalog, discover
+from lakehouse_assets.platform.delta import DayRows, Note, Pin
+from lakehouse_assets.platform.landing import manifest_path
+from lakehouse_assets.platform.levels import Levels
+from lakehouse_assets.platform.plan import Lake, landed_name
+from lakehouse_assets.platform.table import Table
+from lakehouse_assets.platform.triggers import requests
+
+FIRST = date(1999, 1, 1)
+PROTOCOL = {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}
+SCHEMA = {"type": "struct", "fields": [{"name": "feed_day", "type": "date", "nullable": True, "metadata": {}}]}
+
+
+def log(path: Path, days: int, note: Note | None) -> None:
+    """A Delta log with a commit per day, as a step (or, without a note, a landing) writes it."""
+    folder = path / "_delta_log"
+    folder.mkdir(parents=True)
+    metadata = {"id": "t", "format": {"provider": "parquet", "options": {}}, "schemaString": json.dumps(SCHEMA)}
+    head = [PROTOCOL, {"metaData": metadata | {"partitionColumns": [], "configuration": {}, "createdTime": 0}}]
+    for version in range(days):
+        day = FIRST + timedelta(days=version)
+        info: dict[str, object] = {"timestamp": version, "operation": "WRITE"}
+        if note:
+            pins = {name: Pin(version, str(day)) for name in note.inputs}
+            rows = {day: DayRows(500, 499, 1, 0, "0" * 16)}
+            info["userMetadata"] = Note("t", "r", f"r/{version}", frozenset({day}), "c", pins, rows).dump()
+        stats = {"numRecords": 1, "minValues": {"feed_day": str(day)}, "maxValues": {"feed_day": str(day)}}
+        add = {"path": f"{version}.parquet", "partitionValues": {}, "size": 1, "modificationTime": 0}
+        added = {"add": add | {"dataChange": True, "stats": json.dumps(stats)}}
+        actions = [{"commitInfo": info}, *(head if version == 0 else []), added]
+        (folder / f"{version:020d}.json").write_text("\n".join(json.dumps(action) for action in actions))
+    DeltaTable(str(path)).create_checkpoint()
+
+
+def build(lake: Lake, catalog: Catalog, days: int) -> None:
+    """Every log of the lake."""
+    for table in catalog.tables:
+        note = Note("t", "r", "r", frozenset(), "c", {name: Pin(0, "") for name in table.reads})
+        log(lake.path(table.key), days, note)
+        if table.landing:
+            log(manifest_path(lake.landing, landed_name(table.landing)), days, None)
+
+
+def tick(levels: Levels, tables: list[Table]) -> float:
+    """Seconds of reading on and deciding."""
+    start = time.perf_counter()
+    levels.read_on()
+    behind = {table.key: frozenset(levels.behind(table)) for table in tables}
+    list(requests(tables, behind))
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print the seconds of a cold and of a warm tick."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--days", type=int, default=10_000)
+    days = parser.parse_args().days
+    catalog = discover(domains)
+    tables = [table for table in catalog.tables if table.key.domain == "gmv" and table.key.name != "gmv_current"]
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake(Path(folder, "lake"), Path(folder, "landing"))
+        build(lake, Catalog(tuple(tables)), days)
+        levels = Levels(lake, Catalog(tuple(tables)))
+        cold = tick(levels, tables)
+        warm = median(tick(levels, tables) for _ in range(5))
+    print(json.dumps({"days": days, "tables": len(tables), "cold_seconds": cold, "warm_seconds": warm}))
+
+
+if __name__ == "__main__":
+    main()

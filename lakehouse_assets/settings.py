@@ -14,6 +14,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".lakehouse"), description="folder of lake, landing, Spark server and Dagster's storage")
     root: Path | None = Field(None, description="folder of the lake and the landed files; unset: the home")
+    drop: Path | None = Field(None, description="folder in which sources drop files; unset: drop in the home")
     spark_remote: str | None = Field(None, description="Spark Connect URL of a cluster; unset: the embedded server")
     spark_token: SecretStr | None = Field(None, description="token of that cluster's Spark Connect server")
     spark_heap: str = Field("2g", pattern=r"^\d+[mg]$", description="heap of the embedded server's JVM")
@@ -33,6 +34,11 @@ class Settings(BaseSettings):
     def landing(self) -> Path:
         """Root of the landed files: `<landing>/<domain>/<table>/<feed day>/`."""
         return (self.root or self.home).absolute() / "landing"
+
+    @property
+    def drop_folder(self) -> Path:
+        """Where sources drop their files: `<drop>/<domain>/<day>/<table>.csv`."""
+        return (self.drop or self.home / "drop").absolute()
 
     @property
     def spark_dir(self) -> Path:

@@ -18,6 +18,7 @@ COMMANDS = {
     "lineage": "lakehouse_assets.cli.lineage:lineage",
     "replay": "lakehouse_assets.cli.replay:replay",
     "quarantine": "lakehouse_assets.cli.quarantine:quarantine",
+    "warehouse": "lakehouse_assets.cli.warehouse:warehouse",
     "spark": "lakehouse_assets.cli.spark_commands:spark",
     "jars": "lakehouse_assets.cli.spark_commands:jars",
     "doctor": "lakehouse_assets.cli.spark_commands:doctor",

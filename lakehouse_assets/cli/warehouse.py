@@ -38,7 +38,7 @@ def status(output: str) -> None:
 
 @warehouse.command()
 def url() -> None:
-    """Print the embedded server's URL, for psql or a dashboard on this machine. Starts the server."""
+    """Start the embedded server, leave it running, and print its URL: for psql or a dashboard on this machine."""
     from lakehouse_assets.serving.postgres import url as embedded_url
 
     click.echo(embedded_url(settings()))

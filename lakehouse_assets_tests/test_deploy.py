@@ -57,7 +57,9 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def test_compose_has_the_parts_of_the_platform_and_each_can_be_made_watched_and_restarted() -> None:
-    assert set(SERVICES) == {"postgres", "spark", "code", "daemon", "webserver"}
+    assert set(SERVICES) == {
+        "postgres", "spark", "code", "daemon", "webserver", "kafka", "s3", "orders", "marketplace",
+    }  # fmt: skip
     for name, service in SERVICES.items():
         assert service.get("image") or service.get("build"), name
         assert service["healthcheck"]["test"], name

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     )
     quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
+    inbox: Path | None = Field(None, description="folder in which files of streams arrive: <domain>/<table>/<file>")
     documents: str | None = Field(
         None, description="where the marketplace's documents arrive: s3://bucket/input/ or a folder"
     )

@@ -19,12 +19,14 @@ class Streams(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the streams."""
-        return sorted(["status", *_streamed()])
+        return sorted(["status", *_streamed(), *_inboxes()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a stream."""
         if cmd_name == "status":
             return status
+        if cmd_name in _inboxes():
+            return _inbox_command(cmd_name)
         return _command(cmd_name) if cmd_name in _streamed() else None
 
 
@@ -111,5 +113,45 @@ def _command(name: str) -> click.Command:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: running.stop.set())
         running.run_continuously()
+
+    return command
+
+
+def _inboxes() -> list[str]:
+    from lakehouse_assets import defs as domains
+    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.streaming.inbox import with_inbox
+
+    return with_inbox(discover(domains))
+
+
+def _inbox_command(name: str) -> click.Command:
+    @click.command(name=name)
+    @click.option("--continuous", is_flag=True, help="Go on until Ctrl-C, instead of what there is now.")
+    @click.option("--max-files", default=100, show_default=True, help="Files landed before the tables are made.")
+    @click.option("--interval", default=2.0, show_default=True, help="Seconds between looks at an empty inbox.")
+    def command(continuous: bool, max_files: int, interval: float) -> None:
+        """Land the files that arrive in LAKEHOUSE_INBOX/<domain>/<table>/ and make the days they change."""
+        from uuid import uuid4
+
+        from lakehouse_assets import defs as domains
+        from lakehouse_assets.platform.catalog import discover
+        from lakehouse_assets.platform.materialize import Step
+        from lakehouse_assets.platform.plan import Lake
+        from lakehouse_assets.platform.session import close_session, fence_dead_sessions, open_session
+        from lakehouse_assets.streaming.inbox import Inbox
+
+        here, catalog = settings(), discover(domains)
+        inbox = Inbox(here, catalog, name, max_files, interval, told=click.echo)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: inbox.stop.set())
+        fence_dead_sessions(here)
+        run_id = f"stream-{name}-{uuid4().hex[:12]}"
+        spark = open_session(here, run_id)
+        try:
+            drained = inbox.run(Step(spark, Lake(here.lake, here.landing), catalog, run_id), continuous)
+        finally:
+            close_session(spark)
+        click.echo(f"{drained.files} files; days made: {sum(drained.days.values())}")
 
     return command

@@ -34,7 +34,8 @@ class EventFiles:
 
     `day_in_name`: a file's name, else its folder's, says the day. `drift`: how files may differ. `most_missing`: the
     files are full snapshots, of which one that has fewer rows than the one before, by more than this share, is refused.
-    `subject`: the column that says whose a row is, by which it can be erased on request.
+    `subject`: the column that says whose a row is, by which it can be erased on request. `streamed`: its files also
+    come as a stream (`streaming/inbox.py`).
     `day_formats`: how the day column writes its days, besides ISO, in strptime's letters.
     `whole`: a file is one record, its text the only column; its day is that of its last change.
     """
@@ -46,6 +47,7 @@ class EventFiles:
     drift: Drift | None = None
     most_missing: float | None = None
     subject: str | None = None
+    streamed: bool = False
     day_formats: tuple[str, ...] = ()
     whole: bool = False
 

@@ -44,9 +44,15 @@ SPELLINGS = dict.fromkeys(("dt_criacao", "dt_atualizacao", "dt_transacao", "modi
 
 
 def files(contract: type[Contract], drift: Drift, most_missing: float | None = None) -> EventFiles:
-    """A source whose files are named by their day."""
+    """A source whose files are named by their day: snapshots (`most_missing`), or changes, which may stream."""
     columns = contract.compiled().source_columns
     subject = "id_cliente" if "id_cliente" in columns else None
     return EventFiles(
-        columns, first_day=FIRST_DAY, day_in_name=True, drift=drift, most_missing=most_missing, subject=subject
+        columns,
+        first_day=FIRST_DAY,
+        day_in_name=True,
+        drift=drift,
+        most_missing=most_missing,
+        subject=subject,
+        streamed=most_missing is None,
     )

@@ -30,7 +30,9 @@ PROJECT = Path(__file__).parents[1]
 README = PROJECT / "README.md"
 GMV = PROJECT / "lakehouse_assets" / "defs" / "gmv" / "README.md"
 NOTEBOOK = PROJECT / "docs" / "notebooks" / "gmv_history.ipynb"
-PAGES = sorted([README, GMV, *(PROJECT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [README, *(PROJECT / "lakehouse_assets" / "defs").glob("*/README.md"), *(PROJECT / "docs").rglob("*.md")]
+)
 EVENT_TABLES = ("product_item", "purchase", "purchase_extra_info")
 FIRST, LAST = date(2023, 1, 1), date(2023, 1, 5)
 

@@ -29,6 +29,7 @@ __all__ = [
     "quarantined",
     "samples",
     "verdict",
+    "withheld",
 ]
 
 DAY, DUPLICATE, LEAVES, BROKEN = "feed_day", "_duplicate", "_quarantined", "_broken"
@@ -237,6 +238,14 @@ def quarantined(marked: "DataFrame", contract: CompiledContract) -> "DataFrame":
         of_landing("landing" if "landing" in marked.columns else "version", "int").alias("version"),
         _row_json(marked.columns).alias("row"),
     )
+
+
+def withheld(marked: "DataFrame", keys: Collection[str]) -> "DataFrame":
+    """Feed day and key of the rows that leave, as far as their key is known."""
+    from pyspark.sql import functions as F
+
+    known = reduce(lambda a, b: a & b, [F.col(key).isNotNull() for key in keys], F.col(LEAVES))
+    return marked.where(known).select(DAY, *keys)
 
 
 def _row_json(columns: Collection[str], without: Collection[str] = ()) -> "Column":

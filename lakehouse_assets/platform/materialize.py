@@ -20,12 +20,14 @@ from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import DayRows, Note, may_hold, rows_within, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint, reach
+from lakehouse_assets.platform.history import StateTable, change_columns
 from lakehouse_assets.platform.ledger import rows_to_append
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
 from lakehouse_assets.platform.publication import steps_of
 from lakehouse_assets.platform.reader import landed_parts, read_inputs, read_table
 from lakehouse_assets.platform.records import write_records
+from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays
 
 if TYPE_CHECKING:
@@ -162,6 +164,8 @@ def candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime, *, 
         "run_id": F.lit(step.run_id),
         DAY_COLUMN: F.lit(plan.days[-1]),
     }
+    if isinstance(plan.table.write, State):
+        stamps |= change_columns(plan.table.write)
     wanted = [*plan.table.compiled.spark_schema.names, DAY_COLUMN]
     return frame.select(
         "*", *[value.alias(name) for name, value in stamps.items() if name in wanted and name not in columns]
@@ -248,9 +252,9 @@ def _day(
 def _commit(
     step: Step, plan: Plan, rows: evaluate.Marked, note: Note, days: tuple[DayOutcome, ...]
 ) -> tuple[int | None, tuple[DayOutcome, ...]]:
-    """Commit the good days. A state or a ledger is one whole: one bad day fails all of them."""
+    """Commit the good days. A table written anew or a ledger is one whole: one bad day fails all of them."""
     table, contract = plan.table, plan.table.compiled
-    if not isinstance(table.write, ReplaceDays) and any(day.status is Status.FAILED for day in days):
+    if isinstance(table.write, Ledger | Overwrite) and any(day.status is Status.FAILED for day in days):
         why = next(day.reasons for day in days if day.status is Status.FAILED)
         return plan.base, tuple(replace(day, status=Status.FAILED, reasons=day.reasons or why) for day in days)
     good = [day for day in days if day.status is Status.COMMITTED]
@@ -260,12 +264,18 @@ def _commit(
     target = writer.Target(step.lake.path(table.key), str(table.key), contract.spark_schema)
     kept = rows.kept(all_stay=not any(day.rows.quarantined or day.rows.duplicates for day in days))
     match table.write:
-        case ReplaceDays(rows_per_file):
+        case ReplaceDays(rows_per_file, door):
             _quarantine(step, plan, rows, note, good)
             count = sum(day.rows.kept for day in good)
             frame = kept if len(good) == len(days) else kept.where(writer.on_days(DAY_COLUMN, note.days))
             ordered = _laid_out(frame, files=max(1, -(-count // rows_per_file)), days=len(good))
-            return writer.replace_days(ordered, target, note, plan.base, DAY_COLUMN, note.days), days
+            return writer.replace_days(ordered, target, note, plan.base, DAY_COLUMN, note.days, door), days
+        case State() as spec:
+            _quarantine(step, plan, rows, note, good)
+            withheld = evaluate.withheld(rows.all, spec.keys)
+            on_good = writer.on_days(DAY_COLUMN, note.days)
+            state = StateTable(step.spark, step.lake, table, spec)
+            return state.commit(plan, kept.where(on_good), withheld.where(on_good), note), days
         case Ledger():
             note = replace(note, published=steps_of(plan).top)
             return writer.append(kept.coalesce(1), replace(target, append_only=True), note, plan.base), days

@@ -14,6 +14,7 @@ from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import committed_days, failed_days
 from lakehouse_assets.platform.landing import manifest_version
+from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, ReplaceDays, Span, Table, TableKey
 
 
@@ -35,6 +36,10 @@ class Lake:
     def quarantine(self, key: TableKey) -> Path:
         """Folder of a table's quarantine."""
         return self.tables.joinpath(key.domain, key.layer, f"{key.name}__quarantine")
+
+    def changes(self, key: TableKey) -> Path:
+        """Folder of the changes that a table with a state is folded from."""
+        return self.tables.joinpath(key.domain, key.layer, f"{key.name}__changes")
 
     def version(self, key: TableKey) -> int | None:
         """Newest version of a table, or of the manifest of landed files."""
@@ -97,7 +102,7 @@ def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
 
 def _outstanding(lake: Lake, table: Table, ready: tuple[date, ...]) -> frozenset[date]:
     """What stays unjudged of what somebody else wrote into the table, when these days are replaced."""
-    if isinstance(table.write, Overwrite):
+    if isinstance(table.write, Overwrite | State):
         return frozenset()
     foreign = unjudged(lake.path(table.key)).keys()
     return frozenset(foreign - set(ready) if isinstance(table.write, ReplaceDays) else foreign)

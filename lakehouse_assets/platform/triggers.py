@@ -103,7 +103,8 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         waiting = {table.key: known.behind(table) for table in own if not _concerned(table, busy)}
         if _still_changing(waiting, datetime.now(UTC), timedelta(seconds=here.quiet_seconds)):
             return dg.SkipReason("Inputs are changing right now: waiting for them to be quiet.")
-        behind = {key: frozenset(days) for key, days in waiting.items()}
+        today = datetime.now(UTC).date()  # a record from the future waits for its day
+        behind = {key: frozenset(day for day in days if day <= today) for key, days in waiting.items()}
         found = list(requests([table for table in own if table.key in behind], behind))
         asked = [request.run_request(_level(request, known, catalog)) for request in found]
         new = [request for request in asked if not _tried_enough(context.instance, request.tags[LEVEL_TAG])]

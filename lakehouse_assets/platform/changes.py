@@ -1,4 +1,4 @@
-"""What changed in a table between two versions, and whether an old one can still be read. No Spark."""
+"""Which feed days of a table changed between two versions, read from its Delta log. No Spark."""
 
 from datetime import date
 from pathlib import Path
@@ -12,7 +12,7 @@ from lakehouse_assets.platform.table import DAY_COLUMN
 
 
 def changed_days(path: Path, after: int, until: int) -> frozenset[date] | None:
-    """Days that the commits after version `after` up to `until` changed; None where the log no longer tells.
+    """Days that the commits after version `after` up to `until` changed; None where the log or a file is gone.
 
     Maintenance (`dataChange=false`) changes no day.
     """
@@ -31,7 +31,10 @@ def is_readable(path: Path, version: int) -> bool:
         table = open_table(path, version)
     except DeltaError:
         return False
-    return table is not None and all(Path(uri.removeprefix("file://")).exists() for uri in table.file_uris())
+    if table is None:
+        return False
+    files = pa.table(table.get_add_actions(flatten=True)).column("path").to_pylist()
+    return all((path / unquote(file)).exists() for file in files)
 
 
 def first_day(path: Path, version: int) -> date | None:

@@ -113,7 +113,7 @@ def dagster_run(first: date, last: date, assets: Iterable[str] = ASSETS) -> "dg.
     import dagster as dg
 
     from lakehouse_assets.definitions import definitions
-    from lakehouse_assets.ops.runs import RANGE_END, RANGE_START
+    from lakehouse_assets.platform.triggers import RANGE_END, RANGE_START
 
     job: Any = definitions.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:

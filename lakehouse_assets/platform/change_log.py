@@ -9,11 +9,12 @@ import pyspark.sql.types as T
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform import snapshots, writer
-from lakehouse_assets.platform.delta import DayRows, Note, commits, open_table, version_of
+from lakehouse_assets.platform.delta import DayRows, Note, commits, version_of
 from lakehouse_assets.platform.fold import values
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
+from lakehouse_assets.platform.touched import info_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,15 +165,15 @@ def _laid_out(rows: "DataFrame", number: int) -> "DataFrame":
 
 def news(path: "Path", since: int, until: int) -> News | None:
     """What was written to the changes after `since`; None where somebody else wrote: then anything may be new."""
-    table = open_table(path, until)
-    if table is None or until < since:
-        return None
     days: set[date] = set()
     rows = 0
-    for entry in table.history(until - since):
+    for version in range(since + 1, until + 1):
+        entry = info_of(path, version)
+        if entry is None:
+            return None
         note = Note.load(entry.get("userMetadata"))
         if note is None and entry.get("operation") not in MAINTENANCE:
             return None
         days |= note.days if note else set()
         rows += int(entry.get("operationMetrics", {}).get("numOutputRows", 0)) if note else 0
-    return News(frozenset(days), rows)
+    return News(frozenset(days), rows) if since <= until else None

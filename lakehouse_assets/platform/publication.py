@@ -51,11 +51,16 @@ def steps_of(plan: Plan) -> Steps:
     return Steps(plan.published, requested[0], requested[-1])
 
 
-def news(spark: "SparkSession", lake: Lake, catalog: Catalog, plan: Plan, frame: "DataFrame") -> News:
-    """The contributions to publish; `frame` are all of them, as the function computes them from the pinned inputs."""
+def news(
+    spark: "SparkSession", lake: Lake, catalog: Catalog, plan: Plan, frame: "DataFrame", *, whole: bool = False
+) -> News:
+    """The contributions to publish; `frame` are all of them, as the function computes them from the pinned inputs.
+
+    `whole`: look at all of them in any case.
+    """
     steps, write = steps_of(plan), plan.table.write
     assert isinstance(write, Ledger), plan.table.key
-    since = since_last(lake, catalog, plan)
+    since = None if whole else since_last(lake, catalog, plan)
     if since is None:
         return everything(frame, write, steps)
     now = {name: read_input(spark, lake, plan, name, catalog) for name in plan.table.reads}

@@ -172,7 +172,9 @@ def _plan(step: Step, table: Table, note: Note, day: date) -> Plan:
 def _now(step: Step, plan: Plan) -> "DataFrame":
     frame = plan.table(**read_inputs(step.spark, step.lake, plan, step.catalog))
     marked = evaluate.mark(
-        candidate(step, plan, frame, datetime.now(UTC)), plan.table.compiled, duplicates_of=duplicates_of(plan)
+        candidate(step, plan, frame, datetime.now(UTC), whole=True),
+        plan.table.compiled,
+        duplicates_of=duplicates_of(plan),
     )
     kept = evaluate.kept(marked, plan.table.compiled)
     spec = plan.table.write

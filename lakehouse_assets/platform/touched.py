@@ -68,6 +68,16 @@ def rows_per_day(path: Path, version: int) -> dict[date, int]:
     return dict(sorted(found.items()))
 
 
+def info_of(path: Path, version: int) -> dict[str, Any] | None:
+    """What a commit says of itself; None when the log no longer has it. It is the first action, as a rule."""
+    try:
+        with log_file(path, version).open(encoding="utf-8") as lines:
+            found = (json.loads(line) for line in lines if line.strip())
+            return next((action["commitInfo"] for action in found if "commitInfo" in action), {})
+    except FileNotFoundError:
+        return None
+
+
 def actions_of(path: Path, version: int) -> list[Action]:
     """The actions of a commit; none when the log no longer has it."""
     try:

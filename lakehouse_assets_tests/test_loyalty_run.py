@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from lakehouse_assets.definitions import catalog
 from lakehouse_assets.platform.failpoints import VARIABLE
@@ -19,6 +21,7 @@ from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
 
 pytestmark = pytest.mark.slow
 
+NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebooks" / "loyalty_history.ipynb"
 FIRST, LAST = date(2024, 1, 29), date(2024, 2, 2)
 TABLES = ("clientes", "produtos", "transacao", "transacao_produto")
 
@@ -61,6 +64,9 @@ def test_from_files_to_answers_in_one_run(lake: DagsterLake, tmp_path: Path) -> 
     assert "no history" in lake.cli("history", "loyalty/gold/churn", fails=True).output
     assert "do not say whose" in lake.cli("forget", "loyalty/produtos", "--key", "1", "--yes", fails=True).output
     assert str(settings().pseudonym_key).count("*") > 5, "a key is never shown"
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code"), "stored unexecuted"
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
 
 KILLS = ("after-swap:loyalty/bronze/transacao", "before-swap:loyalty/silver/transacao")

@@ -1,10 +1,17 @@
-"""Which snapshots are compared again, without Spark: every day whose difference to the day before may be another."""
+"""Declarations of tables with a state, and which snapshots are compared again; without Spark."""
 
 from datetime import date, timedelta
 from itertools import pairwise
 from random import Random
+from types import MappingProxyType
 
+import pytest
+
+from lakehouse_assets.platform.contract import Contract
 from lakehouse_assets.platform.snapshots import Chain, chains
+from lakehouse_assets.platform.state import State, scd1, scd2, scd2_from_snapshots
+from lakehouse_assets.platform.table import DeclarationError, Table, TableKey
+from lakehouse_assets_tests import change_tables
 
 D = [date(2025, 1, 1) + timedelta(days=n) for n in range(9)]
 
@@ -42,3 +49,19 @@ def test_every_pair_that_moved_is_in_a_chain() -> None:
         for one, day in pairwise([None, *now]):
             moved = day in new or one in new or place.get(day, "none") != one
             assert not moved or (one, day) in compared, (old, gone, new, one, day)
+
+
+def test_a_contract_that_does_not_fit_its_write_is_refused_where_it_is_declared() -> None:
+    def declare(contract: type[Contract], write: State) -> Table:
+        return Table(TableKey("t", "silver", "x"), contract, lambda: None, MappingProxyType({}), write)
+
+    declare(change_tables.Current, scd1(("shop",), "modified_date"))
+    for contract, write, said in (
+        (change_tables.Current, scd1(("nobody",), "modified_date"), "has no column nobody"),
+        (change_tables.Current, scd1(("color",), "modified_date"), "color may be NULL"),
+        (change_tables.Current, scd2(("shop",), "modified_date"), "has no column effective_from"),
+        (change_tables.Snapshot, scd2_from_snapshots(("shop",)), "one row for each of"),
+        (change_tables.Snapshot, scd2(("shop", "item"), "feed_day"), "unique within a feed day"),
+    ):
+        with pytest.raises(DeclarationError, match=said):
+            declare(contract, write)

@@ -9,6 +9,10 @@ judged, in `<table>__changes`; the table itself is a fold of all of them, whatev
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lakehouse_assets.platform.compiled import CompiledContract
 
 BUCKETS = 8
 
@@ -59,3 +63,20 @@ def scd2_from_snapshots(
 
 def _columns(sequence: str | tuple[str, ...]) -> tuple[str, ...]:
     return (sequence,) if isinstance(sequence, str) else sequence
+
+
+def faults(spec: State, compiled: "CompiledContract") -> list[str]:
+    """What makes the kind of write and the contract not fit each other."""
+    columns = {field.name: field for field in compiled.spark_schema}
+    added = ("is_deleted", "record_hash", *(("effective_from", "effective_to", "is_current") if spec.history else ()))
+    found = [f"has no column {name}" for name in (*spec.keys, *spec.sequence, *added) if name not in columns]
+    found += [
+        f"{name} may be NULL, and so cannot tell or order keys"
+        for name in (*spec.keys, spec.sequence[0])  # of the others NULL is the least
+        if name in columns and columns[name].nullable
+    ]
+    if spec.snapshots and compiled.key != spec.keys:
+        found.append(f"its facts() say key={compiled.key}: a snapshot has one row for each of {spec.keys}")
+    if not spec.snapshots and compiled.key:
+        found.append("its facts() say a key, which is unique within a feed day: the changes of a day are not")
+    return found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import EventFiles
-from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.state import State, faults
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -149,6 +149,9 @@ class Table:
             raise DeclarationError(
                 f"{self.key}: conserves={self.conserves!r} is not one of its inputs {list(self.reads)}"
             )
+
+        if isinstance(self.write, State) and (wrong := faults(self.write, self.compiled)):
+            raise DeclarationError(f"{self.key}: {self.contract.__name__} does not fit its write: {'; '.join(wrong)}")
 
     @property
     def compiled(self) -> "CompiledContract":

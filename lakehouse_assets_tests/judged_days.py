@@ -46,9 +46,8 @@ class Judge:
         return DayOutcome(
             day=day,
             status=Status.FAILED if found.failed else Status.COMMITTED,
-            rows=DayRows(rows, rows - aside - duplicates, aside, duplicates, "0" * 16),
+            rows=DayRows(rows, rows - aside - duplicates, aside, duplicates, "0" * 16, newest),
             rules=found.rules,
-            newest=newest,
             reasons=found.reasons,
             samples=samples or {},
         )

@@ -17,7 +17,9 @@ from lakehouse_assets.cli import main
 from lakehouse_assets.cli.heatmap import fit
 from lakehouse_assets.platform import journal, records
 from lakehouse_assets.platform.days import DayRange
+from lakehouse_assets.platform.delta import DayRows
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.outcome import DayOutcome, Status
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.serving.quality import State, read_quality
 from lakehouse_assets.serving.quality_html import page as render
@@ -98,6 +100,15 @@ def test_counts_rates_and_the_equation_of_rows_are_those_of_the_verdict(judged: 
     assert (worst.failed, worst.rows, worst.rate, worst.passed, worst.dimension) == (120, 200, 0.6, False, "validity")
     assert len(worst.samples) == 20
     assert verdict.why()[0] == f"{RULE}: 120 of 200 rows"
+
+
+def test_a_day_that_no_rule_could_judge_is_red_too(home: Settings) -> None:
+    judge = Judge.of(home)
+    day = DayOutcome(RED, Status.FAILED, DayRows(0, 0, 0, 0, ""), reasons=("rows of another shape",))
+    run = judge.write(SILVER, [day])
+    assert states(judge, SILVER)[3] is State.FAILED
+    why = read_quality(home, judge.catalog, None, None).why(SILVER, RED)
+    assert why == [f"could not be judged by its rules: see run {run}"]
 
 
 def test_a_journal_of_before_samples_were_kept_is_read(home: Settings) -> None:

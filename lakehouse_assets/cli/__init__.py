@@ -21,6 +21,7 @@ COMMANDS = {
     "replay": "lakehouse_assets.cli.replay:replay",
     "quarantine": "lakehouse_assets.cli.quarantine:quarantine",
     "maintain": "lakehouse_assets.cli.maintain:maintain",
+    "warehouse": "lakehouse_assets.cli.warehouse:warehouse",
     "spark": "lakehouse_assets.cli.spark_commands:spark",
     "jars": "lakehouse_assets.cli.spark_commands:jars",
     "bucket": "lakehouse_assets.cli.bucket:bucket",

@@ -34,17 +34,20 @@ def stream() -> None:
 
 
 @click.command()
+@click.argument("name", required=False)
 @format_option
-def status(output: str) -> None:
-    """How the streams do: records not yet read, rate, last commit, state of the process."""
+def status(name: str | None, output: str) -> None:
+    """How the streams do: records not yet read, rate, last commit, restarts. With NAME: exit code 1 if it is down."""
     from lakehouse_assets.platform.delta import last_position
     from lakehouse_assets.platform.plan import Lake
     from lakehouse_assets.streaming.run import read_state
 
     here = settings()
     rows = []
-    for name, table in _streamed().items():
-        state = read_state(here, name)
+    for domain, table in _streamed().items():
+        if name not in (None, domain):
+            continue
+        state = read_state(here, domain)
         position = last_position(Lake(here.lake, here.landing).path(table.key))
         assert table.stream is not None
         try:
@@ -54,7 +57,7 @@ def status(output: str) -> None:
         now = datetime.now(UTC)
         age = (now - datetime.fromisoformat(state.last_commit)).total_seconds() if state and state.last_commit else None
         rows.append((
-            name, str(table.key), state.mode if state else "never ran", lag, state.rate if state else None,
+            domain, str(table.key), state.mode if state else "never ran", lag, state.rate if state else None,
             state.records if state else 0, state.last_version if state else None, state.last_commit if state else None,
             None if age is None else round(age, 1), state.restarts if state else 0, state.error if state else None,
         ))  # fmt: skip
@@ -63,6 +66,8 @@ def status(output: str) -> None:
         "position_age_seconds", "restarts", "error",
     )  # fmt: skip
     show(Rows(columns, rows), output)
+    if name is not None and not any(row[0] == name and row[2] == "continuous" for row in rows):
+        raise SystemExit(1)
 
 
 def _streamed() -> dict[str, "Table"]:

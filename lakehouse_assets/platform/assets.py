@@ -75,7 +75,7 @@ def build_asset(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -
     """The asset of a table; its companions are outputs of the same step."""
     made = (table, *table.companions)
     # Dagster takes one input per asset: a table that reads another in two spans gets the second from the I/O manager.
-    ins = {read.table: name for name, read in reversed(table.reads.items())}
+    ins = {read.table: name for name, read in reversed([*table.reads.items()])}
     specs = {one.key.name: _without_deps(asset_spec(one, days, catalog)) for one in made}
     checks = [spec for one in made for spec in check_specs(one, days)]
 

@@ -9,7 +9,7 @@ import pyspark.sql.types as T
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform import snapshots, writer
-from lakehouse_assets.platform.delta import Note, commits, version_of
+from lakehouse_assets.platform.delta import DayRows, Note, commits, version_of
 from lakehouse_assets.platform.fold import values
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.state import State
@@ -124,9 +124,11 @@ class ChangeLog:
                 allowMissingColumns=True,
             )
         )
-        old = self._snapshot_days(base)
+        held = self._snapshot_days(base)
+        old = {day for day, rows in held.items() if rows.kept or rows.quarantined}
         new = {day for day, rows in note.rows.items() if rows.kept or rows.quarantined}
-        of = snapshots.chains(old, note.days, new)
+        unsure = {day for day, rows in held.items() if rows.quarantined}
+        of = snapshots.chains(old, note.days, new, unsure)
         before = {chain.before for chain in of if chain.before} - new
         again = {day for chain in of for day in chain.days} - new
         if before or again:
@@ -147,13 +149,12 @@ class ChangeLog:
     def _read(self, version: int) -> "DataFrame":
         return self.spark.read.format("delta").option("versionAsOf", version).load(str(self.target.path))
 
-    def _snapshot_days(self, version: int | None) -> frozenset[date]:
-        """The days of which the changes stand for a snapshot."""
-        made: dict[date, bool] = {}
+    def _snapshot_days(self, version: int | None) -> dict[date, DayRows]:
+        """The days that were made, and what became of their rows."""
+        made: dict[date, DayRows] = {}
         for commit in commits(self.target.path, until=version) if version is not None else ():
-            for day, rows in commit.note.rows.items() if commit.note else ():
-                made.setdefault(day, bool(rows.kept or rows.quarantined))
-        return frozenset(day for day, is_snapshot in made.items() if is_snapshot)
+            made = {**(commit.note.rows if commit.note else {}), **made}
+        return made
 
 
 def _laid_out(rows: "DataFrame", number: int) -> "DataFrame":

@@ -203,8 +203,9 @@ def last_note(path: Path, version: int | None = None) -> Note | None:
 
 def may_hold(path: Path, column: str, days: Collection[date], version: int | None = None) -> bool:
     """Whether, by the statistics of its files, the table (default: its newest version) may have rows of these days."""
-    found = _rows_of_files(path, version, column, min(days), max(days)) if days else ()
-    return any(rows is None or rows for rows in found)
+    if not days:
+        return False
+    return any(rows is None or rows for rows in _rows_of_files(path, version, column, min(days), max(days)))
 
 
 def rows_within(path: Path, version: int | None, column: str, first: date | None, last: date) -> int:

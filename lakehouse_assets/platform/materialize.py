@@ -28,7 +28,7 @@ from lakehouse_assets.platform.publication import steps_of
 from lakehouse_assets.platform.reader import landed_parts, read_inputs, read_table
 from lakehouse_assets.platform.records import write_records
 from lakehouse_assets.platform.state import State
-from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays
+from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays, Span
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -157,6 +157,9 @@ def candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime, *, 
         ledger = read_table(step.spark, step.lake, plan.table, plan.base)
         news = publication.news(step.spark, step.lake, step.catalog, plan, frame, whole=whole)
         frame = rows_to_append(news, ledger, plan.table.write, steps_of(plan))
+    elif isinstance(plan.table.write, ReplaceDays) and any(r.span is not Span.DAY for r in plan.table.reads.values()):
+        # What reads more days than it makes knows a row of each: only those asked for are made.
+        frame = frame.where(writer.on_days(DAY_COLUMN, plan.days))
     columns = set(frame.columns)
     stamps = {
         "processed_at": F.lit(started).cast("timestamp"),
@@ -272,7 +275,7 @@ def _commit(
             return writer.replace_days(ordered, target, note, plan.base, DAY_COLUMN, note.days, door), days
         case State() as spec:
             _quarantine(step, plan, rows, note, good)
-            withheld = evaluate.withheld(rows.all, spec.keys)
+            withheld = evaluate.withheld(rows.bad, spec.keys)
             on_good = writer.on_days(DAY_COLUMN, note.days)
             state = StateTable(step.spark, step.lake, table, spec)
             return state.commit(plan, kept.where(on_good), withheld.where(on_good), note), days

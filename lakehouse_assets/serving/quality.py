@@ -11,7 +11,7 @@ from typing import Any
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.days import DayRange, write_days
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.journal import audit_path, check_results_path, failures
+from lakehouse_assets.platform.journal import FAILED, audit_path, check_results_path, failures
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.table import LAYERS, Span, Table, TableKey
 from lakehouse_assets.serving.query import query
@@ -90,12 +90,13 @@ class Verdict:
     duplicates: int | None
     code_version: str | None
     rules: tuple[RuleCount, ...]
+    failed: bool
 
     @cached_property
     def state(self) -> State:
         """The state by this verdict alone."""
         broken = [rule for rule in self.rules if rule.failed or not rule.passed]
-        if any(rule.blocking and not rule.passed for rule in broken):
+        if self.failed or any(rule.blocking and not rule.passed for rule in broken):
             return State.FAILED
         if any(not rule.blocking for rule in broken):
             return State.LATE
@@ -105,7 +106,10 @@ class Verdict:
         """For each rule that was broken, worst first, what happened."""
         broken = [rule for rule in self.rules if rule.failed or not rule.passed]
         ordered = sorted(broken, key=lambda r: (r.passed, not r.blocking, -r.failed, r.rule))
-        return [f"{r.rule}: {r.failed} of {r.rows} rows" if r.blocking else f"{r.rule}: not met" for r in ordered]
+        said = [f"{r.rule}: {r.failed} of {r.rows} rows" if r.blocking else f"{r.rule}: not met" for r in ordered]
+        if self.failed and all(rule.passed for rule in broken):
+            return [f"could not be judged by its rules: see run {self.run_id}", *said]
+        return said
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,7 @@ def _verdicts(settings: Settings, domain: str | None, days: DayRange) -> dict[tu
 
 
 def _verdict(run_id: str, judged: int, audit: tuple[Any, ...] | None, rules: list[RuleCount]) -> Verdict:
-    version, rows_in, kept, quarantined, duplicates, code_version = audit or (None,) * 6
+    version, rows_in, kept, quarantined, duplicates, code_version, status = audit or (None,) * 7
     return Verdict(
         run_id,
         datetime.fromtimestamp(judged / 1e6, UTC),
@@ -235,6 +239,7 @@ def _verdict(run_id: str, judged: int, audit: tuple[Any, ...] | None, rules: lis
         duplicates,
         code_version,
         tuple(rules),
+        failed=status == FAILED,
     )
 
 
@@ -243,7 +248,7 @@ def _audits(settings: Settings, domain: str, days: DayRange) -> dict[tuple[str, 
     found = query(
         settings,
         f"""SELECT "table", feed_day, run_id, epoch_us(finished),
-                   output_version, rows_in, kept, quarantined, duplicates, code_version
+                   output_version, rows_in, kept, quarantined, duplicates, code_version, status
             FROM {domain}.audit WHERE feed_day BETWEEN ? AND ?""",  # noqa: S608  (a folder of the lake)
         [days.first, days.last],
     )

@@ -6,6 +6,7 @@ Tables are called by their three words (`gmv.silver.purchase`); also `gmv.audit`
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,21 +61,34 @@ def query(
     they were known at the end of a day. Raises QueryError.
     """
     asked = {name.replace("/", "."): version for name, version in (versions or {}).items()}
-    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
-        names = sorted(set(_tables(_syntax_tree(connection, sql))))
-        unused = sorted(set(asked) - set(names))
-        if unused:
-            raise QueryError(f"--version names {unused[0]}, which the query does not read.")
-        known = [_open(connection, settings, name, asked.get(name), as_of) for name in names]
-        if as_of and not any(known):
-            raise QueryError(f"None of {', '.join(names) or 'no table'} has a history to be read as of {as_of.day}.")
-        connection.execute(DUCKDB_PRELUDE)
-        _lock(connection, settings)
+    with duckdb.connect(":memory:") as parser:
+        names = sorted(set(_tables(_syntax_tree(parser, sql))))
+    unused = sorted(set(asked) - set(names))
+    if unused:
+        raise QueryError(f"--version names {unused[0]}, which the query does not read.")
+    with open_tables(settings, {name: asked.get(name) for name in names}, as_of) as connection:
         try:
             cursor = connection.execute(sql, list(parameters))
             return Result([column[0] for column in cursor.description or []], cursor.fetchall())
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
+
+
+@contextmanager
+def open_tables(
+    settings: Settings, versions: Mapping[str, int | None], as_of: AsOf | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that has these tables, each as of a version (None: the newest), and reads nothing but the lake.
+
+    `as_of`: those with history as they were known at the end of a day. Raises QueryError where none has.
+    """
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
+        known = [_open(connection, settings, name, version, as_of) for name, version in versions.items()]
+        if as_of and not any(known):
+            raise QueryError(f"None of {', '.join(versions) or 'no table'} has a history to be read as of {as_of.day}.")
+        connection.execute(DUCKDB_PRELUDE)
+        _lock(connection, settings)
+        yield connection
 
 
 def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:

@@ -40,7 +40,7 @@ def produtos(landed: DataFrame) -> DataFrame:
 
 @table(
     contracts.Transacao,
-    write=scd1(("id_transacao",), SEQUENCE, DELETED),
+    write=scd1(("id_transacao",), SEQUENCE, DELETED, buckets=4),
     landed=day(bronze.transacao),
     conserves="landed",
 )
@@ -52,7 +52,7 @@ def transacao(landed: DataFrame) -> DataFrame:
 
 @table(
     contracts.TransacaoProduto,
-    write=scd1(("id_transacao_produto",), SEQUENCE, DELETED),
+    write=scd1(("id_transacao_produto",), SEQUENCE, DELETED, buckets=4),
     landed=day(bronze.transacao_produto),
     conserves="landed",
 )

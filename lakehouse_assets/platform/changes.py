@@ -1,8 +1,7 @@
-"""Which feed days of a table changed between two versions, read from its Delta log. No Spark."""
+"""What changed in a table between two versions, and whether an old one can still be read. No Spark."""
 
 from datetime import date
 from pathlib import Path
-from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
@@ -13,7 +12,7 @@ from lakehouse_assets.platform.table import DAY_COLUMN
 
 
 def changed_days(path: Path, after: int, until: int) -> frozenset[date] | None:
-    """Days that the commits after version `after` up to `until` changed; None where the log or a file is gone.
+    """Days that the commits after version `after` up to `until` changed; None where the log no longer tells.
 
     Maintenance (`dataChange=false`) changes no day.
     """
@@ -32,10 +31,7 @@ def is_readable(path: Path, version: int) -> bool:
         table = open_table(path, version)
     except DeltaError:
         return False
-    if table is None:
-        return False
-    files = pa.table(table.get_add_actions(flatten=True)).column("path").to_pylist()
-    return all((path / unquote(file)).exists() for file in files)
+    return table is not None and all(Path(uri.removeprefix("file://")).exists() for uri in table.file_uris())
 
 
 def first_day(path: Path, version: int) -> date | None:

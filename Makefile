@@ -12,15 +12,18 @@ READY := $(VENV)/.ready
 ALL ?=
 REQUIRE_ALL ?=
 ARGS ?=
+ONLY ?=
+SIZE ?=
+DIR ?=
 
 # pip and uv link files into the environment where they can; a cache on another file system is no reason to complain.
 export UV_LINK_MODE ?= copy
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test dev up down lint bench lock clean
+.PHONY: help setup demo test dev up down lint bench lock clean bucket-s3 run-job
 
 help: ## What can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 10
 
 setup: $(READY) ## The Python environment and Spark's jars, as locked
 
@@ -39,14 +42,27 @@ lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(READY) ## The measurements of bench/
-	@for measurement in bench/*.py; do echo "== $$measurement"; $(BIN)/python "$$measurement"; done
+bench: $(READY) ## Speed, side by side: ONLY="a c" SIZE=small|full DIR=folder (docs/performance.md)
+	@$(BIN)/python -m bench --only '$(ONLY)' --size '$(or $(SIZE),small)' $(if $(DIR),--dir '$(DIR)')
 
 up: ## Everything in containers (docker compose), with the settings of .env
 	@docker compose version >/dev/null 2>&1 || { echo "make up needs Docker with its compose plugin." >&2; exit 1; }
 	@test -f .env || { echo "No .env yet: cp .env.example .env, then fill in the two passwords in it." >&2; exit 1; }
 	@docker compose up --build --detach --wait
 	@echo "Dagster: http://$$(docker compose port webserver 3000)"
+
+bucket-s3: $(READY) ## A bucket: bucket=NAME action=create|move_obj|list|all [path=input/] [files=input]
+	@case '$(action)' in \
+	  create) $(BIN)/lakehouse bucket create '$(bucket)' ;; \
+	  move_obj) $(BIN)/lakehouse bucket put '$(bucket)' $(or $(files),input) --path '$(or $(path),input/)' ;; \
+	  list) $(BIN)/lakehouse bucket list '$(bucket)' --path '$(path)' ;; \
+	  all) $(BIN)/lakehouse bucket list ;; \
+	  *) echo "action=create, move_obj, list or all" >&2; exit 2 ;; \
+	esac
+
+run-job: $(READY) ## The marketplace's stream, until Ctrl-C (LAKEHOUSE_DOCUMENTS says of which bucket)
+	@$(BIN)/lakehouse s3 start
+	@$(BIN)/lakehouse stream marketplace --continuous $(ARGS)
 
 down: ## Stop the containers; their volumes stay
 	@docker compose down
@@ -58,7 +74,7 @@ lock: $(READY) ## For maintainers: resolve the newest versions that pyproject.to
 	@! grep -nE '://' requirements.lock || { echo "requirements.lock names a host, see above." >&2; exit 1; }
 
 clean: ## Remove the environment and caches; DATA=1 the local lakehouse too
-	@if [ -x $(BIN)/lakehouse ]; then $(BIN)/lakehouse spark stop || true; fi
+	@if [ -x $(BIN)/lakehouse ]; then for server in spark kafka s3; do $(BIN)/lakehouse $$server stop || true; done; fi
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis $(if $(DATA),"$${LAKEHOUSE_HOME:-.lakehouse}")
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -19,11 +19,26 @@ class Settings(BaseSettings):
     spark_token: SecretStr | None = Field(None, description="token of that cluster's Spark Connect server")
     spark_heap: str = Field("2g", pattern=r"^\d+[mg]$", description="heap of the embedded server's JVM")
     spark_cores: str = Field("*", pattern=r"^(\*|\d+)$", description="cores of the embedded server")
+    pseudonym_key: SecretStr | None = Field(None, description="key of pseudonyms (HMAC-SHA256), 32 characters or more")
+    pseudonym_key_id: str = Field("1", description="name of that key; it is stored beside every pseudonym")
     warehouse_url: SecretStr | None = Field(
         None, description="URL of a PostgreSQL to publish to; unset: an embedded one"
     )
     quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
+    inbox: Path | None = Field(None, description="folder in which files of streams arrive: <domain>/<table>/<file>")
+    documents: str | None = Field(
+        None, description="where the marketplace's documents arrive: s3://bucket/input/ or a folder"
+    )
+    s3_endpoint: str | None = Field(
+        None, description="S3 endpoint, http://host:port; unset: this home's server, else AWS"
+    )
+    kafka_bootstrap: str | None = Field(None, description="Kafka's brokers, host:port,…; unset: this home's broker")
+    kafka_security_protocol: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+    kafka_sasl_mechanism: str | None = Field(None, description="PLAIN or SCRAM-SHA-512, where Kafka asks for a login")
+    kafka_username: str | None = Field(None, description="user of Kafka")
+    kafka_password: SecretStr | None = Field(None, description="password of that user")
+    kafka_ca: Path | None = Field(None, description="PEM file of the authority that signed Kafka's certificate")
 
     @property
     def lake(self) -> Path:

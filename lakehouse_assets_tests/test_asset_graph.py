@@ -14,8 +14,8 @@ from lakehouse_assets.platform.table import LANDING_LAYER, TableKey
 from lakehouse_assets.serving.warehouse import served, warehouse_key
 
 GRAPH = definitions.resolve_asset_graph()
-LANDED = [table.landing for table in catalog.tables if table.landing]
 SILVER = ("purchase", "product_item", "purchase_extra_info")
+LANDED = {table.landing for table in catalog.tables if table.landing}
 
 
 def key(name: str) -> dg.AssetKey:
@@ -33,7 +33,7 @@ def test_the_graph_is_what_the_tables_declare() -> None:
         checks = {check.name: GRAPH.get_check_spec(check).blocking for check in node.check_keys}
         assert checks == {"contract": True, "conservation": True, "freshness": False}
     landed = [node.key for node in GRAPH.asset_nodes if node.key.path[1] == LANDING_LAYER]
-    assert set(landed) == {key(str(table.landing)) for table in catalog.tables if table.landing}
+    assert {TableKey(*one.path) for one in landed} == LANDED
     assert not any(GRAPH.get(one).is_materializable for one in landed), "`lakehouse land` makes them, Dagster does not"
 
 

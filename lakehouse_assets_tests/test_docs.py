@@ -71,7 +71,7 @@ def parse(command: click.Command, words: list[str], parent: click.Context | None
 def test_every_command_exists_with_its_options(page: Path) -> None:
     from dagster._cli import create_dagster_cli
 
-    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for words in commands(page):
         match words[0].removeprefix(".venv/bin/"):
             case "lakehouse":

@@ -213,7 +213,7 @@ def test_a_server_that_does_not_come_up_shows_its_log(fresh_settings: Settings) 
 
 def test_the_lock_holds_every_coordinate_and_nothing_that_pyspark_ships(fresh_settings: Settings) -> None:
     for coordinate in jars.COORDINATES:
-        assert "{}_{}-{}.jar".format(*coordinate.split(":")) in jars.locked()
+        assert "{}_{}-{}.jar".format(*coordinate.split(":")) in jars.SPARK.locked()
     folder = jars.ensure_jars(fresh_settings)
     assert jars.shipped_by_pyspark(folder) == []
 

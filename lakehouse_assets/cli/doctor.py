@@ -52,7 +52,7 @@ def _java(_: Settings) -> str:
 
 def _jars(settings: Settings) -> str:
     jars.verify(settings)
-    return f"{len(jars.locked())} jars as locked: {jars.jars_folder(settings)}"
+    return f"{len(jars.SPARK.locked())} jars as locked: {jars.jars_folder(settings)}"
 
 
 def _loopback(_: Settings) -> str:

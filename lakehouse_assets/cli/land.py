@@ -15,8 +15,9 @@ from lakehouse_assets.settings import settings
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--day", help="Feed day of every row; default: the day that the source's own column says.")
 @click.option("--replace", is_flag=True, help="Replace the whole day by this file, instead of adding to it.")
+@click.option("--yes-really", "really", is_flag=True, help="Land a snapshot that has far fewer rows than the last.")
 @format_option
-def land(table: str, files: tuple[Path, ...], day: str | None, replace: bool, output: str) -> None:
+def land(table: str, files: tuple[Path, ...], day: str | None, replace: bool, really: bool, output: str) -> None:
     """Land FILES (CSV, JSON lines or Parquet) of TABLE, for example gmv/purchase.
 
     A file is laid out by feed day and is in the lake whole or not at all. The same name again (folders do not
@@ -32,7 +33,9 @@ def land(table: str, files: tuple[Path, ...], day: str | None, replace: bool, ou
     today = datetime.now(UTC).date()
     rows = []
     for file in files:
-        landed = land_file(settings().landing, table, source, file, day=landed_day, replace=replace, today=today)
+        landed = land_file(
+            settings().landing, table, source, file, day=landed_day, replace=replace, today=today, really=really
+        )
         state = "already landed" if landed.already_landed else "landed"
         rows.append((landed.name, state, write_days(landed.days), sum(landed.days.values()), landed.version))
     show(Rows(("file", "state", "feed_days", "rows", "landing_version"), rows), output)

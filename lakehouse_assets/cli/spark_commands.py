@@ -58,12 +58,17 @@ def status(output: str) -> None:
 
 
 @click.command()
-@click.option("--lock", is_flag=True, help="For maintainers: resolve anew and rewrite jars.lock.")
+@click.option("--lock", is_flag=True, help="For maintainers: resolve anew and rewrite the lock.")
+@click.option(
+    "--of", type=click.Choice(list(spark_jars.SETS)), default=spark_jars.SPARK.name, help="Spark's, or a server's."
+)
 @FORMAT
-def jars(lock: bool, output: str) -> None:
-    """Resolve Spark's jars as locked; nothing to do when they are there."""
-    folder = spark_jars.rewrite_lock(settings()) if lock else spark_jars.ensure_jars(settings())
-    names = sorted(spark_jars.locked())
+def jars(lock: bool, of: str, output: str) -> None:
+    """Resolve Spark's jars as locked (or those of the Kafka or S3 server); nothing to do when they are there."""
+    wanted = spark_jars.SETS[of]
+    resolve = spark_jars.rewrite_lock if lock else spark_jars.ensure_jars
+    folder = resolve(settings(), wanted)
+    names = sorted(wanted.locked())
     _say(output, {"folder": str(folder), "jars": names}, f"{len(names)} jars: {folder}")
 
 

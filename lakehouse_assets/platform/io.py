@@ -20,6 +20,7 @@ from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
 from lakehouse_assets.platform.reader import read_input, read_inputs, read_table
+from lakehouse_assets.platform.stream import drain_available
 from lakehouse_assets.platform.table import DAY_COLUMN, Table, TableKey
 from lakehouse_assets.platform.writer import on_days
 
@@ -63,8 +64,11 @@ class DeltaIOManager(dg.IOManager):
             if not context.has_asset_partitions or DAY_COLUMN not in frame.columns:
                 return frame
             return frame.where(on_days(DAY_COLUMN, map(parse_day, context.asset_partition_keys)))
-        plan = self.plan(step, self._catalog.table(TableKey.parse(declared)))
-        return read_input(self._spark.spark_session, self._lake, plan, context.name, self._catalog)
+        return self.input(step, self._catalog.table(TableKey.parse(declared)), context.name)
+
+    def input(self, step: "StepExecutionContext", table: Table, name: str) -> "DataFrame":
+        """An input of a declared table, by its name there, as the step's plan pins it."""
+        return read_input(self._spark.spark_session, self._lake, self.plan(step, table), name, self._catalog)
 
     def inputs(self, step: "StepExecutionContext", companion: Table) -> "dict[str, DataFrame]":
         """The inputs of a companion, pinned now, for the days that the table it accompanies has just committed."""
@@ -85,6 +89,9 @@ class DeltaIOManager(dg.IOManager):
         table = self._catalog.table(_key(context.asset_key))
         plan = self.plan(step_context, table)
         step = Step(self._spark.spark_session, self._lake, self._catalog, step_context.run_id)
+        if table.stream is not None:
+            for batch in drain_available(step, table, table.stream):
+                step_context.log.info(f"{table.key}: {batch.records} records drained in version {batch.version}")
         outcome = materialize(step, plan, obj)
         committed = tuple(day.day for day in outcome.with_status(Status.COMMITTED))
         self._committed[step_context.step.key, table.key] = committed

@@ -1,4 +1,5 @@
-"""Spark's extra jars: resolved once with the Ivy that pyspark ships, pinned by hash, kept beside the environment."""
+"""Jars, Spark's and those of other servers: resolved once with the Ivy that pyspark ships, pinned by hash, kept beside
+the environment."""
 
 import hashlib
 import importlib.util
@@ -17,7 +18,11 @@ from filelock import FileLock
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.settings import Settings
 
-COORDINATES: tuple[str, ...] = ("io.delta:delta-spark_4.0_2.13:4.4.0",)
+COORDINATES: tuple[str, ...] = (
+    "io.delta:delta-spark_4.0_2.13:4.4.0",
+    # The connector of the newest Spark 4.0 whose token provider is published; the same binary interface.
+    "org.apache.spark:spark-sql-kafka-0-10_2.13:4.0.0",
+)
 """What Spark needs beyond pyspark, as group:artifact:version. After a change: `lakehouse jars --lock`."""
 
 EXCLUDED: tuple[str, ...] = (
@@ -34,14 +39,47 @@ EXCLUDED: tuple[str, ...] = (
     "org.apache.hadoop:hadoop-client-runtime",
     "org.apache.logging.log4j:*",
     "org.apache.parquet:*",
+    "org.apache.spark:spark-tags_2.13",
+    "org.lz4:lz4-java",
     "org.roaringbitmap:*",
     "org.scala-lang:*",
+    "org.scala-lang.modules:*",
     "org.slf4j:*",
     "org.xerial.snappy:snappy-java",
 )
 
 JAVA_VERSIONS = (17, 21)
-LOCK = Path(__file__).with_name("jars.lock")
+
+
+@dataclass(frozen=True)
+class JarSet:
+    """Jars that are locked and installed together. `beside_pyspark`: on a class path with pyspark's own."""
+
+    name: str
+    coordinates: tuple[str, ...]
+    excluded: tuple[str, ...]
+    beside_pyspark: bool = False
+
+    @property
+    def lock(self) -> Path:
+        """The file of their hashes."""
+        return Path(__file__).with_name(f"{self.name}.lock")
+
+    def locked(self) -> dict[str, str]:
+        """File name -> SHA-256 of every jar of the lock."""
+        lines = (line.split() for line in self.lock.read_text().splitlines())
+        return {name: digest for digest, name in lines}
+
+
+SPARK = JarSet("jars", COORDINATES, EXCLUDED, beside_pyspark=True)
+KAFKA = JarSet("kafka", ("org.apache.kafka:kafka_2.13:4.0.1", "org.slf4j:slf4j-simple:1.7.36"), ())
+S3 = JarSet(
+    "s3",
+    # The annotations that s3proxy asks for are too old for its own Jackson.
+    ("org.gaul:s3proxy:4.1.0", "com.fasterxml.jackson.core:jackson-annotations:2.21"),
+    (),
+)
+SETS = {jars.name: jars for jars in (SPARK, KAFKA, S3)}
 
 
 @dataclass(frozen=True)
@@ -86,45 +124,46 @@ def pyspark_home() -> Path:
     return Path(spec.origin).parent
 
 
-def jars_folder(settings: Settings) -> Path:
+def jars_folder(settings: Settings, of: JarSet = SPARK) -> Path:
     """Where the jars of the present lock are: a folder per lock, so that a running server never loses its jars."""
     base = settings.jars or Path(sys.prefix) / "share" / "lakehouse" / "jars"
-    return base.absolute() / hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
+    return base.absolute() / hashlib.sha256(of.lock.read_bytes()).hexdigest()[:16]
 
 
-def ready(settings: Settings) -> bool:
+def ready(settings: Settings, of: JarSet = SPARK) -> bool:
     """All jars of the lock are in their folder."""
-    folder = jars_folder(settings)
-    return all((folder / name).is_file() for name in locked())
+    folder = jars_folder(settings, of)
+    return all((folder / name).is_file() for name in of.locked())
 
 
-def ensure_jars(settings: Settings) -> Path:
+def ensure_jars(settings: Settings, of: JarSet = SPARK) -> Path:
     """The folder of the jars, resolved when it is not there yet. Safe under concurrency.
 
     Raises LakehouseError when Java is missing, the resolution fails or a jar is not the locked one.
     """
-    folder = jars_folder(settings)
-    if ready(settings):
+    folder = jars_folder(settings, of)
+    if ready(settings, of):
         return folder
     base = _writable(folder.parent)
     with FileLock(base / ".lock"):
-        if ready(settings):
+        if ready(settings, of):
             return folder
         with tempfile.TemporaryDirectory(dir=base, prefix=".resolving-") as work:
-            resolved = _resolve(Path(work))
-            _verify(hashes(resolved))
+            resolved = _resolve(Path(work), of)
+            _verify(hashes(resolved), of)
             shutil.rmtree(folder, ignore_errors=True)  # incomplete: `ready` said so
             resolved.rename(folder)
     return folder
 
 
-def rewrite_lock(settings: Settings) -> Path:
-    """Resolve COORDINATES anew, write what came into `jars.lock`, and install it. For maintainers."""
-    base = _writable(jars_folder(settings).parent)
+def rewrite_lock(settings: Settings, of: JarSet = SPARK) -> Path:
+    """Resolve the coordinates anew, write what came into the lock, and install it. For maintainers."""
+    of.lock.touch()
+    base = _writable(jars_folder(settings, of).parent)
     with FileLock(base / ".lock"), tempfile.TemporaryDirectory(dir=base, prefix=".resolving-") as work:
-        resolved = _resolve(Path(work))
-        LOCK.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(hashes(resolved).items())))
-        folder = jars_folder(settings)
+        resolved = _resolve(Path(work), of)
+        of.lock.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(hashes(resolved).items())))
+        folder = jars_folder(settings, of)
         shutil.rmtree(folder, ignore_errors=True)
         resolved.rename(folder)
     return folder
@@ -135,13 +174,7 @@ def verify(settings: Settings) -> None:
     folder = jars_folder(settings)
     if not ready(settings):
         raise LakehouseError(f"Spark's jars are not in {folder}. Resolve them: lakehouse jars")
-    _verify(hashes(folder))
-
-
-def locked() -> dict[str, str]:
-    """File name -> SHA-256 of every jar of the lock."""
-    lines = (line.split() for line in LOCK.read_text().splitlines())
-    return {name: digest for digest, name in lines}
+    _verify(hashes(folder), SPARK)
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -160,8 +193,8 @@ def _writable(base: Path) -> Path:
     return base
 
 
-def _verify(found: dict[str, str]) -> None:
-    expected = locked()
+def _verify(found: dict[str, str], of: JarSet) -> None:
+    expected = of.locked()
     problems = (
         [f"missing: {name}" for name in sorted(expected.keys() - found.keys())]
         + [f"not in the lock: {name}" for name in sorted(found.keys() - expected.keys())]
@@ -169,19 +202,19 @@ def _verify(found: dict[str, str]) -> None:
     )
     if problems:
         raise LakehouseError(
-            f"Spark's jars are not those of {LOCK.name}:\n  "
+            f"The jars are not those of {of.lock.name}:\n  "
             + "\n  ".join(problems)
             + "\nNothing was installed. If the coordinates changed on purpose, review and run: lakehouse jars --lock. "
             "If not, do not trust these jars."
         )
 
 
-def _resolve(work: Path) -> Path:
-    """Download COORDINATES and what they need into `work`/jars, by Ivy with settings and cache of its own."""
+def _resolve(work: Path, of: JarSet) -> Path:
+    """Download the coordinates and what they need into `work`/jars, by Ivy with settings and cache of its own."""
     java = find_java()
     ivy = next((pyspark_home() / "jars").glob("ivy-*.jar"))
     module = work / "ivy.xml"
-    module.write_text(ivy_module(COORDINATES, EXCLUDED))
+    module.write_text(ivy_module(of.coordinates, of.excluded))
     target = work / "jars"
     target.mkdir()
     # The organisation is part of the name: two of them may publish an `annotations-1.0.jar`.
@@ -204,7 +237,7 @@ def _resolve(work: Path) -> Path:
             f"Spark's jars could not be resolved. Ivy's last lines:\n  {last}\nCheck the network (Java takes its proxy "
             "from JAVA_TOOL_OPTIONS), then run: lakehouse jars"
         )
-    doubles = shipped_by_pyspark(target)
+    doubles = shipped_by_pyspark(target) if of.beside_pyspark else []
     if doubles:
         raise LakehouseError(
             f"pyspark ships these already: {', '.join(doubles)}. Add them to EXCLUDED in {Path(__file__).name}."

@@ -14,7 +14,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landed_json import BrokenLine, json_columns, nested_json
+from lakehouse_assets.platform.landed_json import BrokenLine, json_columns, json_keys, nested_json
 
 TEXT = pa.large_string()  # 64-bit offsets: a column of one file may pass 2 GiB
 LONGEST_LINE = 16 * 1024 * 1024  # bytes; also pyarrow's block, which no row may exceed
@@ -34,22 +34,46 @@ def format_of(file: Path) -> str:
         raise LandingError(f"{file}: unknown kind of file {file.suffix!r}. Known extensions: {known}.") from None
 
 
-def read_rows(name: str, kind: str, data: bytes, columns: Sequence[str]) -> pa.Table:
-    """Rows of a source file, in file order, every column as text.
+def read_rows(name: str, kind: str, data: bytes, columns: Sequence[str], delimiter: str = ",") -> pa.Table:
+    """Rows of a source file, in file order, every column as text. `delimiter`: of CSV.
 
     `data` holds the file's bytes, `kind` is what `format_of` said; the result has exactly `columns`, of type
     large_string. Text stays as it came; JSON null and a missing JSON key are null. Raises LandingError.
     """
     if not data:
         raise LandingError(f"{name}: the file is empty (0 bytes). A day without events still needs a header line.")
+    if kind == "csv":
+        return _read_csv(name, data, tuple(columns), delimiter).combine_chunks()
     return _READERS[kind](name, data, tuple(columns)).combine_chunks()
 
 
-def _read_csv(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
+def whole_text(name: str, data: bytes) -> str:
+    """A file that is one record, as text, byte for byte. Raises LandingError for what is empty or not UTF-8."""
+    if not data:
+        raise LandingError(f"{name}: the file is empty (0 bytes).")
     _check_utf8(name, data)
-    _check_columns(name, _csv_header(name, data), columns)
+    return data.decode("utf-8")
+
+
+def header_of(name: str, kind: str, data: bytes, delimiter: str = ",") -> list[str]:
+    """The names that a source file gives its columns, as they are in it. Raises LandingError."""
+    match kind:
+        case "csv":
+            return csv_header(name, data, delimiter)
+        case "parquet":
+            return list(_parquet(name, data).schema.names)
+    _check_utf8(name, data)
+    try:
+        return json_keys(io.BytesIO(data.removeprefix(UTF8_BOM)))
+    except BrokenLine as error:
+        raise _broken_line(name, error) from error
+
+
+def _read_csv(name: str, data: bytes, columns: tuple[str, ...], delimiter: str) -> pa.Table:
+    _check_utf8(name, data)
+    _check_columns(name, csv_header(name, data, delimiter), columns)
     if b'"' in data:  # pyarrow takes an unclosed quote, and text after a closing one, for one long value
-        _check_quotes(name, data)
+        _check_quotes(name, data, delimiter)
     if not data.endswith((b"\n", b"\r")):  # pyarrow does not take a header without a line end for a file of no rows
         data += b"\n"
     refused: list[pa_csv.InvalidRow] = []
@@ -63,7 +87,7 @@ def _read_csv(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
             pa.BufferReader(data),
             # One thread: rows keep their numbers in errors, and quoted line ends forbid splitting blocks anyway.
             read_options=pa_csv.ReadOptions(use_threads=False, block_size=LONGEST_LINE),
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(columns, TEXT), strings_can_be_null=False, include_columns=list(columns)
             ),
@@ -80,33 +104,36 @@ def _read_csv(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
         raise LandingError(f"{name}: cannot be read as CSV: {error}") from error
 
 
-def _csv_header(name: str, data: bytes) -> list[str]:
+def csv_header(name: str, data: bytes, delimiter: str) -> list[str]:
+    """The first line that is not blank. Raises LandingError."""
     lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
     try:
-        return next((row for row in csv.reader(lines) if row), [])
-    except csv.Error as error:
+        return next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
+    except (csv.Error, UnicodeDecodeError) as error:
         raise LandingError(f"{name}: the header line cannot be read: {error}.") from error
 
 
-def _check_quotes(name: str, data: bytes) -> None:
+def _check_quotes(name: str, data: bytes, delimiter: str) -> None:
     text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
-    reader = csv.reader(text, strict=True)
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     limit = csv.field_size_limit(LONGEST_LINE)
     try:
         collections.deque(reader, maxlen=0)
     except csv.Error as error:
         if "field limit" in str(error):
             raise _line_too_long(name) from error
+        begin = _begin_of_broken_record(data, delimiter)
         raise LandingError(
-            f"{name}: line {reader.line_num}: {error}; the record begins in line {_begin_of_broken_record(data)}. "
+            f"{name}: line {reader.line_num}: {error}; the record begins in line {begin}. "
             'A quoted value must end in a quote, and a quote inside it is written twice ("").'
         ) from error
     finally:
         csv.field_size_limit(limit)
 
 
-def _begin_of_broken_record(data: bytes) -> int:
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), strict=True)
+def _begin_of_broken_record(data: bytes, delimiter: str) -> int:
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     begin = 1
     try:
         for _ in reader:
@@ -131,20 +158,27 @@ def _read_json(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
     try:
         values = json_columns(lines, columns)
     except BrokenLine as error:
-        raise LandingError(
-            f"{name}: line {error.line}: {error.reason}. JSON lines hold one whole object per line "
-            "(jq -c . writes them)."
-        ) from error
+        raise _broken_line(name, error) from error
     return pa.table([pa.array(column, TEXT) for column in values], names=list(columns))
 
 
-def _read_parquet(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
+def _broken_line(name: str, error: BrokenLine) -> LandingError:
+    return LandingError(
+        f"{name}: line {error.line}: {error.reason}. JSON lines hold one whole object per line (jq -c . writes them)."
+    )
+
+
+def _parquet(name: str, data: bytes) -> pa.Table:
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        return pq.ParquetFile(pa.BufferReader(data)).read()
     except (pa.ArrowException, OSError) as error:
         raise LandingError(
             f"{name}: not a whole Parquet file ({str(error).splitlines()[0]}). Is it complete? Fetch it again."
         ) from error
+
+
+def _read_parquet(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
+    table = _parquet(name, data)
     _check_columns(name, table.schema.names, columns)
     return pa.table([_column_text(name, column, table[column]) for column in columns], names=list(columns))
 
@@ -217,7 +251,6 @@ def _line_too_long(name: str) -> LandingError:
 
 _EXTENSIONS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json", ".parquet": "parquet"}
 _READERS: dict[str, Callable[[str, bytes, tuple[str, ...]], pa.Table]] = {
-    "csv": _read_csv,
     "json": _read_json,
     "parquet": _read_parquet,
 }

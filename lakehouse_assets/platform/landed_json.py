@@ -35,6 +35,15 @@ def json_columns(lines: Iterable[bytes], columns: Sequence[str]) -> list[list[st
     return values
 
 
+def json_keys(lines: Iterable[bytes]) -> list[str]:
+    """Every key that a line has, in the order of their appearance. Raises BrokenLine."""
+    found: dict[str, None] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.isspace():
+            found |= dict.fromkeys(_parse(number, line))
+    return list(found)
+
+
 def nested_json(value: object) -> str | None:
     """Compact JSON of a list or an object, non-ASCII as it is; None stays None. Raises TypeError for unknown types."""
     if value is None:

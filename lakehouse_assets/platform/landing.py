@@ -4,10 +4,10 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from lakehouse_assets.platform.landed_files import TEXT, LandingError, format_of, read_rows
+from lakehouse_assets.platform.drift import Drift, day_in_name, read_drifting
+from lakehouse_assets.platform.landed_files import TEXT, LandingError, format_of, read_rows, whole_text
 from lakehouse_assets.platform.landing_days import split_by_day
 from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
 
-__all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "verify"]
+__all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "rows_by_day", "verify"]
 
 PART_COLUMNS = ("source_file", "row_number", "feed_day", "landing")
 _STAGING = "_staging"
@@ -29,11 +30,26 @@ _ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class EventFiles:
-    """What a source delivers: its columns in order, the column a file is split by, the earliest day accepted."""
+    """What a source delivers: its columns in order, the column a file is split by, the earliest day accepted.
+
+    `day_in_name`: a file's name, else its folder's, says the day. `drift`: how files may differ. `most_missing`: the
+    files are full snapshots, of which one that has fewer rows than the one before, by more than this share, is refused.
+    `subject`: the column that says whose a row is, by which it can be erased on request. `streamed`: its files also
+    come as a stream (`streaming/inbox.py`).
+    `day_formats`: how the day column writes its days, besides ISO, in strptime's letters.
+    `whole`: a file is one record, its text the only column; its day is that of its last change.
+    """
 
     columns: tuple[str, ...]
     day_column: str | None = None
     first_day: date = date(2000, 1, 1)
+    day_in_name: bool = False
+    drift: Drift | None = None
+    most_missing: float | None = None
+    subject: str | None = None
+    streamed: bool = False
+    day_formats: tuple[str, ...] = ()
+    whole: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for a declaration that cannot be landed."""
@@ -42,6 +58,8 @@ class EventFiles:
             raise ValueError(f"source columns must be distinct and none of {', '.join(PART_COLUMNS)}: {self.columns}")
         if self.day_column is not None and self.day_column not in self.columns:
             raise ValueError(f"the day column {self.day_column!r} is none of {self.columns}")
+        if self.whole and len(self.columns) != 1:
+            raise ValueError(f"a file that is one record has one column, not {self.columns}")
 
 
 @dataclass(frozen=True)
@@ -89,22 +107,33 @@ def land(
     day: date | None = None,
     replace: bool = False,
     today: date,
+    really: bool = False,
 ) -> Landed:
-    """Land one file under `root`, whole or not at all.
+    """Land one file under `root`, whole or not at all. `really`: also a snapshot that has shrunken too much.
 
     A new name adds to its days, a known name supersedes its part of those days, `replace` replaces those days
     whole; bytes that are already there are not landed again. The file is held in memory. Raises LandingError.
     """
     folder = _folder(root, table)
-    delivery = _read(source, file, day, today)
+    delivery = _read(source, file, day, today, _not_erased(root, table, source))
     with _locked(folder):
         for _ in range(_ATTEMPTS):
             manifest = Manifest(folder)
+            if source.most_missing is not None and not really:
+                _refuse_shrunken(manifest, delivery, source.most_missing)
             try:
                 return _land(table, folder, manifest, delivery, replace)
             except ManifestMoved:  # a lander on another machine, where the lock does not reach
                 continue
     raise LandingError(f"{table}: other landings came first {_ATTEMPTS} times. Land {file} again later.")
+
+
+def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa.Table]:
+    """The rows of a file as they would be landed: per feed day the source's columns as text, and `row_number`.
+
+    Raises LandingError.
+    """
+    return _read(source, file, None, today, lambda rows: rows).days
 
 
 def manifest_version(root: Path, table: str) -> int | None:
@@ -143,7 +172,19 @@ def _folder(root: Path, table: str) -> Path:
     return root.absolute() / table
 
 
-def _read(source: EventFiles, file: Path, day: date | None, today: date) -> _Delivery:
+def _not_erased(root: Path, table: str, source: EventFiles) -> Callable[[pa.Table], pa.Table]:
+    """Takes the rows of erased subjects out of a file."""
+    from lakehouse_assets.platform.erasure import without_erased
+
+    subject = source.subject
+    if subject is None:
+        return lambda rows: rows
+    return lambda rows: without_erased(root, table.split("/")[0], subject, rows)
+
+
+def _read(
+    source: EventFiles, file: Path, day: date | None, today: date, keep: Callable[[pa.Table], pa.Table]
+) -> _Delivery:
     if file.is_dir():
         raise LandingError(f"{file}: a folder. Name the files in it, for example {file}/*.csv")
     if not file.exists():
@@ -157,10 +198,36 @@ def _read(source: EventFiles, file: Path, day: date | None, today: date) -> _Del
         data = file.read_bytes()
     except OSError as error:
         raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
-    rows = read_rows(str(file), kind, data, source.columns)
+    if source.whole:
+        rows = pa.table({source.columns[0]: pa.array([whole_text(str(file), data)], TEXT)})
+        day = day or datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
+    elif source.drift:
+        rows = read_drifting(str(file), kind, data, source.columns, source.drift)
+    else:
+        rows = read_rows(str(file), kind, data, source.columns)
+    if source.most_missing is not None and rows.num_rows == 0:
+        raise LandingError(f"{file}: a snapshot without a row: a broken extract. A day without a file says nothing.")
+    if day is None and source.day_in_name:
+        day = day_in_name((file.name, file.absolute().parent.name))
     rows = rows.append_column("row_number", pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)))
-    days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today)
+    rows = keep(rows)
+    days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today, source.day_formats)
     return _Delivery(file.name, kind, hashlib.sha256(data).hexdigest(), days)
+
+
+def _refuse_shrunken(manifest: Manifest, delivery: _Delivery, most_missing: float) -> None:
+    """Raises LandingError when fewer rows came than the snapshot before had, by more than the tolerated share."""
+    held: dict[date, int] = {}
+    for entry in current(manifest.entries()):
+        held[entry.feed_day] = held.get(entry.feed_day, 0) + entry.rows
+    for day, rows in delivery.days.items():
+        before = max((other for other in held if other < day), default=None)
+        if before is not None and rows.num_rows < held[before] * (1 - most_missing):
+            raise LandingError(
+                f"{delivery.name}: {rows.num_rows} rows, where the snapshot of {before} had {held[before]}: more than "
+                f"{most_missing:.0%} are missing, as in a broken extract. Nothing was landed. If it is whole, and so "
+                "many were deleted: --yes-really"
+            )
 
 
 def _land(table: str, folder: Path, manifest: Manifest, delivery: _Delivery, replace: bool) -> Landed:

@@ -1,6 +1,7 @@
 """The feed day of every row of a source file, and the file split by it."""
 
-from datetime import date, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,9 +13,15 @@ _ISO_DAY = r"(?s)^\d{4}-\d{2}-\d{2}([ T].*)?$"  # a date, or a timestamp that be
 
 
 def split_by_day(
-    name: str, rows: pa.Table, day_column: str | None, first_day: date, day: date | None, today: date
+    name: str,
+    rows: pa.Table,
+    day_column: str | None,
+    first_day: date,
+    day: date | None,
+    today: date,
+    formats: Sequence[str] = (),
 ) -> dict[date, pa.Table]:
-    """The rows of each feed day, in file order, days ascending.
+    """The rows of each feed day, in file order, days ascending. `formats`: of days, besides ISO, as strptime takes.
 
     With `day`, all rows are of that day. Else by `day_column`; a row whose day cannot be read travels with the
     greatest readable day, so that nothing is lost. Raises LandingError for a day outside [first_day, today].
@@ -28,7 +35,7 @@ def split_by_day(
         raise LandingError(f"{name}: nothing in this file says its day. Say it with --day YYYY-MM-DD.")
     if rows.num_rows == 0:
         raise LandingError(f"{name}: no rows, hence no day. Say which day is empty with --day YYYY-MM-DD.")
-    days = _day_numbers(rows[day_column])
+    days = _day_numbers(rows[day_column], formats)
     greatest = pc.max(days).as_py()
     if greatest is None:
         raise LandingError(f"{name}: no row has a readable day in {day_column!r}. Say the day with --day YYYY-MM-DD.")
@@ -37,21 +44,24 @@ def split_by_day(
     return _slices(rows, days)
 
 
-def _day_numbers(column: pa.ChunkedArray) -> pa.Array:
+def _day_numbers(column: pa.ChunkedArray, formats: Sequence[str]) -> pa.Array:
     """Days since 1970-01-01 of a text column, null where it holds no day."""
     texts = pc.utf8_trim_whitespace(column)
     dated = pc.fill_null(pc.match_substring_regex(texts, _ISO_DAY), False)
-    days = pc.if_else(dated, pc.utf8_slice_codeunits(texts, 0, 10), None)
+    other = pc.replace_substring_regex(texts, r"(?s)[ T].*$", "") if formats else None
+    days = pc.if_else(dated, pc.utf8_slice_codeunits(texts, 0, 10), other)
     coded = pa.chunked_array(days.chunks, days.type).combine_chunks().dictionary_encode()
-    numbers = pa.array([_number(text) for text in coded.dictionary.to_pylist()], pa.int32())
+    numbers = pa.array([_number(text, formats) for text in coded.dictionary.to_pylist()], pa.int32())
     return numbers.take(coded.indices)
 
 
-def _number(text: str) -> int | None:
-    try:
-        return (date.fromisoformat(text) - _EPOCH).days
-    except ValueError:
-        return None  # such as 2023-02-30
+def _number(text: str, formats: Sequence[str]) -> int | None:
+    for written in ("%Y-%m-%d", *formats):
+        try:
+            return (datetime.strptime(text, written).date() - _EPOCH).days
+        except ValueError:
+            continue  # such as 2023-02-30
+    return None
 
 
 def _check_days(name: str, days: pa.Array, day_column: str, first_day: date, today: date) -> None:

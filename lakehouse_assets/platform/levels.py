@@ -16,11 +16,12 @@ from time import monotonic
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.delta import Kind, Note
-from lakehouse_assets.platform.delta_log import Entry, log_file, newest_version, read_entry
+from lakehouse_assets.platform.delta_log import Entry, newest_version, read_entry
 from lakehouse_assets.platform.journal import Failure, audit_path, failures
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.plan import Lake, landed_name
 from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Read, Span, Table, TableKey
+from lakehouse_assets.platform.touched import log_file
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,11 @@ class TableLevels:
     def _take(self, entry: Entry) -> None:
         note = entry.note
         if note is None:
+            touched = entry.touched if entry.complete else entry.touched | self.changed.keys()
             if self.landed:
-                self.changed |= dict.fromkeys(entry.touched, Change(entry.version, entry.at))
+                self.changed |= dict.fromkeys(touched, Change(entry.version, entry.at))
             else:
-                self.unjudged |= dict.fromkeys(entry.touched, entry.version)
+                self.unjudged |= dict.fromkeys(touched, entry.version)
             return
         self.unjudged = {day: version for day, version in self.unjudged.items() if day in note.unjudged}
         if note.kind is not Kind.ERASURE:

@@ -13,6 +13,7 @@ A text that is anything else than its column's type says is malformed: the colum
 | BOOLEAN | `true`, `false`, `1`, `0`, in any case |
 """
 
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from lakehouse_assets.platform.contract import Contract
 
+Spellings = Mapping[str, Sequence[tuple[str, str]]]
 NULL_WORDS = ("", "null", "NULL", "None", "NaN", "N/A")
 _BLANKS = " \t\r\n\u00a0"
 _DAY = r"(?!0000)\d{4}-\d{2}-\d{2}"  # the year 0 is a date to Spark and not to Python
@@ -36,24 +38,34 @@ _PATTERNS = {
 }
 
 
-def parse(landed: "DataFrame", contract: "type[Contract]") -> "DataFrame":
+def parse(
+    landed: "DataFrame",
+    contract: "type[Contract]",
+    spellings: "Spellings | None" = None,
+    carried: "Sequence[str]" = (),
+) -> "DataFrame":
     """The landed rows (see `landed_contract`), typed.
+
+    `spellings`: how a source writes some columns, as pairs of a regular expression and what it stands for. `carried`:
+    further columns to keep as they are.
 
     Columns: the contract's source columns; feed_day; `version`, the number of the landing; `record_hash`, SHA-256 of
     `_row`; `source_file`; `row_number`; `_row`, the source columns as they came as Python's JSON with sorted keys;
     `_malformed`, the source columns whose text does not parse. Never fails at run time because of a value.
+    Where `landed` has a `_row` of its own, the record as it came before it was taken apart, that one is kept..
     """
     from pyspark.sql import functions as F
 
     compiled = compile_contract(contract)
     types = {name: compiled.spark_schema[name].dataType for name in compiled.source_columns}
-    carried = ["feed_day", "source_file", "row_number"]
+    carried = ["feed_day", "source_file", "row_number", *carried]
     text = {name: f"_text_{name}" for name in types}
     texts = landed.select(
         *carried,
         F.col("landing").cast("int").alias("version"),
-        python_json(sorted(types)).alias(ROW),
-        *[_meant(F.col(name)).alias(text[name]) for name in types],
+        python_json(sorted(types)).alias("_hashed"),
+        *([F.col(ROW)] if ROW in landed.columns else []),
+        *[meant(_respelt(F.col(name), (spellings or {}).get(name, ()))).alias(text[name]) for name in types],
     )
     typed = texts.select(
         *[
@@ -62,8 +74,8 @@ def parse(landed: "DataFrame", contract: "type[Contract]") -> "DataFrame":
         ],
         *carried,
         "version",
-        F.sha2(ROW, 256).alias("record_hash"),
-        ROW,
+        F.sha2("_hashed", 256).alias("record_hash"),
+        F.col(ROW if ROW in landed.columns else "_hashed").alias(ROW),
         *text.values(),
     )
     bad = {name: F.col(text[name]).isNotNull() & F.col(name).isNull() for name in types}
@@ -73,7 +85,13 @@ def parse(landed: "DataFrame", contract: "type[Contract]") -> "DataFrame":
     return typed.select(*types, *carried, "version", "record_hash", ROW, malformed.alias(MALFORMED))
 
 
-def _meant(text: "Column") -> "Column":
+def _respelt(text: "Column", pairs: "Sequence[tuple[str, str]]") -> "Column":
+    from pyspark.sql import functions as F
+
+    return reduce(lambda done, pair: F.regexp_replace(done, pair[0], pair[1]), pairs, text)
+
+
+def meant(text: "Column") -> "Column":
     """The text without blanks around it; NULL where it says that there is none."""
     from pyspark.sql import functions as F
 

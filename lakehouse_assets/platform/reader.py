@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.delta import Pin
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landing import Part, parts
+from lakehouse_assets.platform.landing import PART_COLUMNS, Part, parts
 from lakehouse_assets.platform.plan import Lake, Plan, landed_name
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Span, Table, TableKey
 from lakehouse_assets.platform.writer import on_days
@@ -58,8 +58,19 @@ def landed_parts(lake: Lake, key: TableKey, days: tuple[date, ...], version: int
     return parts(lake.landing, landed_name(key), days=days, version=version) if days and version is not None else []
 
 
+def landed_schema(table: Table) -> "StructType":
+    """The columns of a table's landed files: the source's as text, and where each row came from."""
+    from pyspark.sql import types as T
+
+    if table.source is None:
+        raise LakehouseError(f"{table.key} reads landed files, but declares no source of files.")
+    types = dict(zip(PART_COLUMNS, (T.StringType(), T.LongType(), T.DateType(), T.IntegerType()), strict=True))
+    text = dict.fromkeys(table.source.columns, T.StringType())
+    return T.StructType([T.StructField(name, kind) for name, kind in (text | types).items()])
+
+
 def _read_landed(spark: "SparkSession", lake: Lake, plan: Plan, pin: Pin) -> "DataFrame":
-    schema: StructType = plan.table.compiled.spark_schema
+    schema = landed_schema(plan.table)
     found = landed_parts(lake, plan.table.key, plan.days, pin.version)
     missing = [part for part in found if not part.path.exists()]
     if missing:

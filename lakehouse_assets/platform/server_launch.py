@@ -123,6 +123,7 @@ def spark_conf(spark_dir: Path, config: ServerConfig) -> dict[str, str]:
         "spark.sql.warehouse.dir": str(spark_dir / "warehouse"),
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.redaction.options.regex": "(?i)url|jaas|password|secret|access.key",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.adaptive.enabled": "true",

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Self
 
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import EventFiles
+from lakehouse_assets.platform.state import State
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lakehouse_assets.platform.contract import CompiledContract, Contract
+    from lakehouse_assets.platform.stream import StreamSource
 
 DAY_COLUMN = "feed_day"
 LANDING_LAYER = "landing"
@@ -95,9 +97,15 @@ class Read:
 
 @dataclass(frozen=True)
 class ReplaceDays:
-    """Materializing a day replaces exactly that day; `rows_per_file` bounds the files of one write."""
+    """Materializing a day replaces exactly that day; `rows_per_file` bounds the files of one write.
+
+    `door`: of that day only the rows with this value in the column `door`; what came by another, a stream, stays.
+    `live`: the stream that it reads keeps it up to date itself, commit by commit.
+    """
 
     rows_per_file: int = 500_000
+    door: str | None = None
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ class Ledger:
     count: str
 
 
-Write = ReplaceDays | Overwrite | Ledger
+Write = ReplaceDays | Overwrite | Ledger | State
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +142,7 @@ class Table:
     conserves: str | None = None
     source: EventFiles | None = None
     companions: "tuple[Table, ...]" = field(default=())
+    stream: "StreamSource | None" = None
 
     def __post_init__(self) -> None:
         if self.conserves is not None and self.conserves not in self.reads:
@@ -211,19 +220,29 @@ def table(
     return declare
 
 
-def landed_table(module: str, name: str, contract: "type[Contract]", source: EventFiles) -> Table:
-    """The bronze table of landed files: `name` in `module`, its rows as they came."""
+def _as_they_came(landed: "DataFrame") -> "DataFrame":
+    return landed
 
-    def rows(landed: "DataFrame") -> "DataFrame":
-        return landed
 
+def landed_table(
+    module: str,
+    name: str,
+    contract: "type[Contract]",
+    source: EventFiles,
+    *,
+    rows: "Callable[[DataFrame], DataFrame]" = _as_they_came,
+    write: Write | None = None,
+    stream: "StreamSource | None" = None,
+) -> Table:
+    """The bronze table of landed files: `name` in `module`, its rows as they came, or as `rows` lays them out."""
     key = TableKey.here(module, name)
     return Table(
         key=key,
         contract=contract,
         function=rows,
         reads=MappingProxyType({"landed": day(TableKey(key.domain, LANDING_LAYER, name))}),
-        write=ReplaceDays(),
+        write=write or ReplaceDays(),
         conserves="landed",
         source=source,
+        stream=stream,
     )

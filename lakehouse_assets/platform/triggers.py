@@ -23,6 +23,7 @@ from lakehouse_assets.platform.table import LANDING_LAYER, Span, Table, TableKey
 TICK_SECONDS = 5
 TRIES = 3
 READING_SECONDS = 0.8
+READING = "Reading the Delta logs for the first time; going on with the next tick."
 PATIENCE = timedelta(seconds=30)
 LEVEL_TAG = "lakehouse/level"
 RANGE_START = "dagster/asset_partition_range_start"
@@ -96,14 +97,15 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
 
         here = settings()
         lake = Lake(here.lake, here.landing)
-        known = levels.setdefault(lake, Levels(lake, catalog))
+        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(own))))
         if not known.read_on(monotonic() + READING_SECONDS):
-            return dg.SkipReason("Reading the Delta logs for the first time; going on with the next tick.")
+            return dg.SkipReason(READING)
         busy = _busy(context.instance)
         waiting = {table.key: known.behind(table) for table in own if not _concerned(table, busy)}
         if _still_changing(waiting, datetime.now(UTC), timedelta(seconds=here.quiet_seconds)):
             return dg.SkipReason("Inputs are changing right now: waiting for them to be quiet.")
-        behind = {key: frozenset(days) for key, days in waiting.items()}
+        today = datetime.now(UTC).date()  # a record from the future waits for its day
+        behind = {key: frozenset(day for day in days if day <= today) for key, days in waiting.items()}
         found = list(requests([table for table in own if table.key in behind], behind))
         asked = [request.run_request(_level(request, known, catalog)) for request in found]
         new = [request for request in asked if not _tried_enough(context.instance, request.tags[LEVEL_TAG])]

@@ -1,9 +1,9 @@
 """Commits that cannot be lost, doubled or overtaken: Spark writes, Delta compares and swaps, delta-rs reads back.
 
-Every commit carries `txnAppId` = the table and `txnVersion` = the version it started from + 1. Delta refuses the
-second of two commits that started from the same version, and skips one that comes late (a zombie whose client was
+Every commit carries `txnAppId` = the table and `txnVersion` = the one of the commit it started from + 1. Delta refuses
+the second of two commits that started from the same one, and skips one that comes late (a zombie whose client was
 killed). Skipped or refused, the log does not show our attempt; committed with the answer lost, it does. So the log is
-asked, never the answer.
+asked, never the answer. Maintenance has no such number: whether it came in between changes nothing for two writers.
 """
 
 from collections.abc import Collection, Iterable
@@ -23,6 +23,9 @@ from lakehouse_assets.platform.failpoints import Failpoint, reach
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
+
+DOOR = "door"
+"""Column that says by which way a row came, in a table that has several."""
 
 RETENTION = {
     "delta.logRetentionDuration": "interval 3650 days",
@@ -51,6 +54,7 @@ class Target:
     name: str
     schema: "StructType"
     append_only: bool = False
+    partition_by: tuple[str, ...] = ()
 
 
 def days_predicate(column: str, days: Collection[date]) -> str:
@@ -70,10 +74,32 @@ def on_days(column: str, days: Iterable[date]) -> "Column":
 
 
 def replace_days(
-    frame: "DataFrame", target: Target, note: Note, base: int | None, column: str, days: Collection[date]
+    frame: "DataFrame",
+    target: Target,
+    note: Note,
+    base: int | None,
+    column: str,
+    days: Collection[date],
+    door: str | None = None,
 ) -> int:
-    """Replace exactly these days by `frame`. Returns the version. Raises LostRace, WriteError, ForeignTable."""
-    return _commit(frame, target, note, base, "overwrite", {"replaceWhere": days_predicate(column, days)})
+    """Replace exactly these days by `frame`, or what came by one door on them.
+
+    Returns the version. Raises LostRace, WriteError, ForeignTable, ValueError for a door that is no plain word.
+    """
+    where = days_predicate(column, days)
+    if door is not None:
+        if not door.isidentifier():
+            raise ValueError(f"{door!r} is no name of a door")
+        where = f"({where}) AND {DOOR} = '{door}'"
+    return _commit(frame, target, note, base, "overwrite", {"replaceWhere": where}, door)
+
+
+def replace_parts(
+    frame: "DataFrame", target: Target, note: Note, base: int | None, column: str, numbers: Collection[int]
+) -> int:
+    """Replace exactly the rows whose `column` is one of these numbers. Returns and raises as `replace_days`."""
+    listed = ", ".join(str(int(number)) for number in sorted(numbers))
+    return _commit(frame, target, note, base, "overwrite", {"replaceWhere": f"{column} IN ({listed})"})
 
 
 def overwrite(frame: "DataFrame", target: Target, note: Note, base: int | None) -> int:
@@ -81,24 +107,35 @@ def overwrite(frame: "DataFrame", target: Target, note: Note, base: int | None) 
     return _commit(frame, target, note, base, "overwrite", {})
 
 
-def append(frame: "DataFrame", target: Target, note: Note, base: int | None) -> int:
-    """Append, only if the table is still at `base`. Returns the version. Raises as `replace_days`."""
-    return _commit(frame, target, note, base, "append", {})
+def append(frame: "DataFrame", target: Target, note: Note, base: int | None, door: str | None = None) -> int:
+    """Append, only if the table is still at `base`, or if since then nothing came by this door.
+
+    Returns the version. Raises as `replace_days`.
+    """
+    return _commit(frame, target, note, base, "append", {}, door)
 
 
 def _commit(
-    frame: "DataFrame", target: Target, note: Note, base: int | None, mode: str, options: dict[str, str]
+    frame: "DataFrame",
+    target: Target,
+    note: Note,
+    base: int | None,
+    mode: str,
+    options: dict[str, str],
+    door: str | None = None,
 ) -> int:
     if base is None:
         options = options | RETENTION | ({"delta.appendOnly": "true"} if target.append_only else {})
     else:
         options = options | _evolution(target)
     start = -1 if base is None else base
-    options |= {"txnAppId": target.name, "txnVersion": str(start + 1), "userMetadata": note.dump()}
+    application, sequence = _compared(target, base, door)
+    options |= {"txnAppId": application, "txnVersion": str(sequence), "userMetadata": note.dump()}
     failure: PySparkException | None = None
     reach(Failpoint.BEFORE_SWAP, target.name)
     try:
-        _described(frame, target.schema).write.format("delta").mode(mode).options(**options).save(str(target.path))
+        rows = _described(frame, target.schema).write.format("delta").mode(mode).options(**options)
+        rows.partitionBy(*target.partition_by).save(str(target.path))
     except PySparkException as error:
         failure = error
     reach(Failpoint.AFTER_SWAP, target.name)
@@ -109,6 +146,18 @@ def _commit(
     if failure is None or version_of(target.path) != base:
         raise LostRace(f"{target.name}: another run committed after version {start}") from failure
     raise WriteError(f"{target.name} was not written, its version is still {start}: {first_line(failure)}") from failure
+
+
+def _compared(target: Target, base: int | None, door: str | None) -> tuple[str, int]:
+    """Delta's transaction identifier and the number it must not have reached: what is compared and swapped.
+
+    The number counts our commits, not Delta's versions, so that maintenance in between changes nothing. Doors of one
+    table do not disturb each other, so each has a sequence of its own.
+    """
+    application = target.name if door is None else f"{target.name}:{door}"
+    table = open_table(target.path, base) if base is not None else None
+    last = table.transaction_version(application) if table else None
+    return application, 0 if last is None else last + 1
 
 
 def _find(path: Path, note: Note, start: int) -> int | None:

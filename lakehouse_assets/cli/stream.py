@@ -1,0 +1,157 @@
+"""`lakehouse stream`: run the streams of the declared tables, and see how they do."""
+
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.settings import settings
+
+if TYPE_CHECKING:
+    from lakehouse_assets.platform.table import Table
+
+
+class Streams(click.Group):
+    """A command for each domain that has a stream, beside `status`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the streams."""
+        return sorted(["status", *_streamed(), *_inboxes()])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a stream."""
+        if cmd_name == "status":
+            return status
+        if cmd_name in _inboxes():
+            return _inbox_command(cmd_name)
+        return _command(cmd_name) if cmd_name in _streamed() else None
+
+
+@click.group(cls=Streams)
+def stream() -> None:
+    """Streams into bronze: each record exactly once, whoever is killed when."""
+
+
+@click.command()
+@click.argument("name", required=False)
+@format_option
+def status(name: str | None, output: str) -> None:
+    """How the streams do: records not yet read, rate, last commit, restarts. With NAME: exit code 1 if it is down."""
+    from lakehouse_assets.platform.delta import last_position
+    from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.streaming.run import read_state
+
+    here = settings()
+    rows = []
+    for domain, table in _streamed().items():
+        if name not in (None, domain):
+            continue
+        state = read_state(here, domain)
+        position = last_position(Lake(here.lake, here.landing).path(table.key))
+        assert table.stream is not None
+        try:
+            lag: int | str = table.stream.lag(position)
+        except LakehouseError as error:
+            lag = f"unknown: {str(error).splitlines()[0]}"
+        now = datetime.now(UTC)
+        age = (now - datetime.fromisoformat(state.last_commit)).total_seconds() if state and state.last_commit else None
+        rows.append((
+            domain, str(table.key), state.mode if state else "never ran", lag, state.rate if state else None,
+            state.records if state else 0, state.last_version if state else None, state.last_commit if state else None,
+            None if age is None else round(age, 1), state.restarts if state else 0, state.error if state else None,
+        ))  # fmt: skip
+    columns = (
+        "stream", "table", "mode", "lag", "records_per_second", "records", "last_version", "last_commit",
+        "position_age_seconds", "restarts", "error",
+    )  # fmt: skip
+    show(Rows(columns, rows), output)
+    if name is not None and not any(row[0] == name and row[2] == "continuous" for row in rows):
+        raise SystemExit(1)
+
+
+def _streamed() -> dict[str, "Table"]:
+    from lakehouse_assets import defs as domains
+    from lakehouse_assets.platform.catalog import discover
+
+    return {table.key.domain: table for table in discover(domains).tables if table.stream is not None}
+
+
+def _command(name: str) -> click.Command:
+    @click.command(name=name)
+    @click.option("--continuous", is_flag=True, help="Read on until Ctrl-C, instead of what there is now.")
+    @click.option("--interval", default=2.0, show_default=True, help="Seconds between looks at an idle source.")
+    @click.option("--no-live", is_flag=True, help="Leave the live tables to Dagster.")
+    def command(continuous: bool, interval: float, no_live: bool) -> None:
+        """Read the source into bronze, and keep the live tables."""
+        from lakehouse_assets import defs as domains
+        from lakehouse_assets.platform.catalog import discover
+        from lakehouse_assets.platform.levels import Levels
+        from lakehouse_assets.platform.plan import Lake
+        from lakehouse_assets.streaming.live import keep, live_tables
+        from lakehouse_assets.streaming.run import Stream
+
+        here, catalog = settings(), discover(domains)
+        table = _streamed()[name]
+        live = () if no_live else live_tables(catalog, table.key)
+        levels = Levels(Lake(here.lake, here.landing), catalog)
+
+        def after_batch(step, batch) -> None:  # type: ignore[no-untyped-def]
+            for one in live:
+                keep(step, levels, one)
+
+        assert table.stream is not None
+        running = Stream(
+            here, catalog, table, table.stream, interval=interval, after_batch=after_batch, told=click.echo
+        )
+        if not continuous:
+            state = running.run_available()
+            click.echo(f"{state.records} records in {state.batches} commits.")
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: running.stop.set())
+        running.run_continuously()
+
+    return command
+
+
+def _inboxes() -> list[str]:
+    from lakehouse_assets import defs as domains
+    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.streaming.inbox import with_inbox
+
+    return with_inbox(discover(domains))
+
+
+def _inbox_command(name: str) -> click.Command:
+    @click.command(name=name)
+    @click.option("--continuous", is_flag=True, help="Go on until Ctrl-C, instead of what there is now.")
+    @click.option("--max-files", default=100, show_default=True, help="Files landed before the tables are made.")
+    @click.option("--interval", default=2.0, show_default=True, help="Seconds between looks at an empty inbox.")
+    def command(continuous: bool, max_files: int, interval: float) -> None:
+        """Land the files that arrive in LAKEHOUSE_INBOX/<domain>/<table>/ and make the days they change."""
+        from uuid import uuid4
+
+        from lakehouse_assets import defs as domains
+        from lakehouse_assets.platform.catalog import discover
+        from lakehouse_assets.platform.materialize import Step
+        from lakehouse_assets.platform.plan import Lake
+        from lakehouse_assets.platform.session import close_session, fence_dead_sessions, open_session
+        from lakehouse_assets.streaming.inbox import Inbox
+
+        here, catalog = settings(), discover(domains)
+        inbox = Inbox(here, catalog, name, max_files, interval, told=click.echo)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: inbox.stop.set())
+        fence_dead_sessions(here)
+        run_id = f"stream-{name}-{uuid4().hex[:12]}"
+        spark = open_session(here, run_id)
+        try:
+            drained = inbox.run(Step(spark, Lake(here.lake, here.landing), catalog, run_id), continuous)
+        finally:
+            close_session(spark)
+        click.echo(f"{drained.files} files; days made: {sum(drained.days.values())}")
+
+    return command

@@ -1,0 +1,31 @@
+"""Bronze of the marketplace: documents byte for byte, from a bucket, a folder, or landed files."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from lakehouse_assets.defs.marketplace import FIRST_DAY, contracts
+from lakehouse_assets.platform.landing import EventFiles
+from lakehouse_assets.platform.table import ReplaceDays, landed_table
+from lakehouse_assets.streaming.documents import Documents
+
+
+def _as_documents(landed: DataFrame) -> DataFrame:
+    return landed.select(
+        "document",
+        F.col("source_file").alias("path"),
+        F.md5("document").alias("etag"),
+        F.lit(None).cast("timestamp_ntz").alias("arrival"),
+        F.lit("file").alias("door"),
+        "feed_day",
+    )
+
+
+marketing_place = landed_table(
+    __name__,
+    "marketing_place",
+    contracts.MarketingPlace,
+    EventFiles(("document",), first_day=FIRST_DAY, whole=True),
+    rows=_as_documents,
+    write=ReplaceDays(door="file"),
+    stream=Documents(),
+)

@@ -1,0 +1,158 @@
+"""Contracts of the marketplace domain. Columns are called as the source's data dictionary calls them."""
+
+from typing import Annotated
+
+import pyspark.sql.types as T
+
+from lakehouse_assets.platform.contract import Action, Contract, Dimension, column, facts, row_rule
+from lakehouse_assets.platform.silver import StateRow
+
+OWNERS = ("team:marketplace",)
+
+ORDER_STATUS = [
+    "PRE-ORDER", "IN-PROCESSING", "PAID", "PARTIALLY-BILLED", "BILLED", "PARTIALLY-SENT", "SENT",
+    "PARTIALLY-DELIVERED", "DELIVERED", "RETURNED", "REFUNDED", "CANCELED", "EXPIRED",
+]  # fmt: skip
+"""The allowed values, in the order of an order's life: of two documents of one time the later status counts."""
+PAYMENT_STATUS = ["PRE-ORDER", "IN-PROCESSING", "PAID", "CANCELED", "EXPIRED"]
+
+
+class MarketingPlace(Contract):
+    """Documents as they came, byte for byte: each object of the bucket, and each landed file, once."""
+
+    document: T.StringType = column("text of the document", action=Action.FAIL)
+    path: T.StringType = column("object or file it came in", action=Action.FAIL)
+    etag: T.StringType = column("hash that the store has of it; of a landed file its MD5", action=Action.FAIL)
+    arrival: T.TimestampNTZType = column("when the object was last changed, UTC", nullable=True)
+    door: T.StringType = column("the way it came", isin=["file", "s3", "folder"], action=Action.FAIL)
+    feed_day: T.DateType = column("day on which it arrived", action=Action.FAIL)
+
+    class Config:
+        metadata = facts(owners=OWNERS)
+
+
+class Order(StateRow):
+    """Orders, by their last document."""
+
+    txt_detl_idt_pedi_pgto: T.StringType = column("order", source=True)
+    cod_idef_clie: T.StringType = column("customer of the order", source=True, nullable=True, pii=True)
+    stat_pedi: T.StringType = column("status of the order", source=True, isin=ORDER_STATUS)
+    stat_pgto: T.StringType = column("status of its payment", source=True, nullable=True, isin=PAYMENT_STATUS)
+    dat_hor_tran: T.TimestampNTZType = column("when the order was created, UTC", source=True)
+    dat_atui: T.TimestampNTZType = column("when the order was last changed, UTC", source=True)
+    list_item_pedi: T.StringType = column("items of the order, as JSON", source=True)
+    list_envo: T.StringType = column("shipments of the order, as JSON", source=True, nullable=True)
+    num_ordm_stat: T.IntegerType = column("place of the status in an order's life, from 1", nullable=True)
+    qtd_envo: T.IntegerType = column("number of shipments", nullable=True)
+    unknown_fields: T.StringType = column("fields that the data dictionary does not know, as JSON", nullable=True)
+
+    class Config:
+        metadata = facts(owners=OWNERS, event_time="dat_atui")
+
+    @row_rule()
+    def not_from_the_future(cls) -> str:
+        """The order was not changed after the document arrived."""
+        return "dat_atui < feed_day + INTERVAL 1 DAY"
+
+    @row_rule()
+    def created_before_changed(cls) -> str:
+        """An order is created before it changes."""
+        return "dat_hor_tran <= dat_atui"
+
+    @row_rule(dimension=Dimension.COMPLETENESS)
+    def items_are_readable(cls) -> str:
+        """The order has at least one item."""
+        return "size(from_json(list_item_pedi, 'array<map<string,string>>')) > 0"
+
+    @row_rule(action=Action.WARN, dimension=Dimension.SCHEMA)
+    def fields_are_known(cls) -> str:
+        """The document has no fields that the data dictionary does not know."""
+        return "unknown_fields IS NULL"
+
+    @row_rule(action=Action.WARN, dimension=Dimension.INTEGRITY)
+    def delivered_was_sent(cls) -> str:
+        """A delivered order has a shipment."""
+        return "stat_pedi <> 'DELIVERED' OR qtd_envo > 0"
+
+
+class Product(Contract):
+    """Items of orders, as their last documents say."""
+
+    txt_detl_idt_pedi_pgto: T.StringType = column("order", action=Action.FAIL)
+    num_item: T.IntegerType = column("place of the item in the order, from 1", ge=1, action=Action.FAIL)
+    cod_ofrt_ineo_requ: T.StringType = column("offer", nullable=True)
+    cod_vrne_prod: T.StringType = column("variant of the product", nullable=True)
+    nom_item: T.StringType = column("name of the item", nullable=True)
+    qtd_item_pedi: T.LongType = column("quantity, at least 1", nullable=True, ge=1, action=Action.WARN)
+    idt_venr: T.StringType = column("seller", nullable=True)
+    idt_vrne_venr: T.StringType = column("the seller's own number of the variant", nullable=True)
+    nom_venr: T.StringType = column("name of the seller", nullable=True)
+    vlr_prod: Annotated[T.DecimalType, 18, 4] = column("price of the variant", nullable=True, ge=0, action=Action.WARN)
+    vlr_oril: Annotated[T.DecimalType, 18, 4] = column("price before discount", nullable=True, ge=0, action=Action.WARN)
+    vlr_prod_ofrt_desc: Annotated[T.DecimalType, 18, 4] = column(
+        "discount of the variant", nullable=True, ge=0, action=Action.WARN
+    )
+    unknown_fields: T.StringType = column("further fields of the item, as JSON", nullable=True)
+    stat_pedi: T.StringType = column("status of the order", action=Action.FAIL)
+    dat_atui: T.TimestampNTZType = column("when the order was last changed, UTC", action=Action.FAIL)
+
+    class Config:
+        metadata = facts(owners=OWNERS)
+
+
+class Shipment(Contract):
+    """Items of the shipments of orders, as their last documents say."""
+
+    txt_detl_idt_pedi_pgto: T.StringType = column("order", action=Action.FAIL)
+    num_envo: T.IntegerType = column("place of the shipment in the order, from 1", ge=1, action=Action.FAIL)
+    num_item_envo: T.IntegerType = column("place of the item in the shipment, from 1", ge=1, action=Action.FAIL)
+    cod_tipo_entg: T.StringType = column("shipment", nullable=True)
+    nom_stat_entg: T.StringType = column("status of the shipment", nullable=True)
+    cod_venr: T.StringType = column("seller", nullable=True)
+    cod_prod: T.StringType = column("variant of the product", nullable=True)
+    cod_prod_venr: T.StringType = column("the seller's own number of the variant", nullable=True)
+    qtd_prod: T.LongType = column("quantity of the item", nullable=True, ge=0, action=Action.WARN)
+    stat_entg: T.StringType = column("status of the item's delivery", nullable=True)
+    unknown_fields: T.StringType = column("further fields of the shipment, as JSON", nullable=True)
+    dat_atui: T.TimestampNTZType = column("when the order was last changed, UTC", action=Action.FAIL)
+
+    class Config:
+        metadata = facts(owners=OWNERS)
+
+
+class Seller(StateRow):
+    """Sellers, as the newest document with an item of theirs says."""
+
+    idt_venr: T.StringType = column("seller")
+    nom_venr: T.StringType = column("name of the seller", nullable=True)
+    dat_atui: T.TimestampNTZType = column("when the order that says so was last changed, UTC")
+
+    class Config:
+        metadata = facts(owners=OWNERS, event_time="dat_atui")
+
+
+class OrderFunnel(Contract):
+    """Orders by the day of their creation and their status now."""
+
+    order_day: T.DateType = column("day on which the orders were created, UTC", action=Action.FAIL)
+    stat_pedi: T.StringType = column("status now", action=Action.FAIL)
+    orders: T.LongType = column("orders", ge=1, action=Action.FAIL)
+    share: Annotated[T.DecimalType, 9, 6] = column("share of the day's orders", gt=0, le=1, action=Action.FAIL)
+
+    class Config:
+        metadata = facts(owners=OWNERS)
+
+
+class SellerPerformance(Contract):
+    """What each seller sold, and what became of it."""
+
+    idt_venr: T.StringType = column("seller", action=Action.FAIL)
+    nom_venr: T.StringType = column("greatest of its names in orders", nullable=True)
+    orders: T.LongType = column("orders with an item of the seller", ge=1, action=Action.FAIL)
+    units: T.LongType = column("units ordered", ge=0, action=Action.FAIL)
+    value: Annotated[T.DecimalType, 38, 4] = column("value ordered", ge=0, action=Action.FAIL)
+    delivered: T.LongType = column("orders of these that are delivered", ge=0, action=Action.FAIL)
+    lost: T.LongType = column("orders cancelled, expired, refunded or returned", ge=0, action=Action.FAIL)
+
+    class Config:
+        metadata = facts(owners=OWNERS)

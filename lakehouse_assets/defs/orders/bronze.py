@@ -1,0 +1,45 @@
+"""Bronze of orders: events as they came, by whatever door."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from lakehouse_assets.defs.orders import FIRST_DAY, contracts
+from lakehouse_assets.defs.orders.event import DAY_FORMATS, FIELDS, NAMES, TOPIC
+from lakehouse_assets.platform.landing import EventFiles
+from lakehouse_assets.platform.table import ReplaceDays, landed_table
+from lakehouse_assets.streaming.kafka_topic import KafkaTopic
+
+
+def _as_events(landed: DataFrame) -> DataFrame:
+    """Rows of files as records: the value is the JSON that the producer writes of the same row."""
+    text = F.to_json(F.struct(*FIELDS), {"ignoreNullFields": "false"})
+    day = F.try_to_timestamp("invoice_date", F.lit("M/d/yyyy")).cast("timestamp_ntz")
+    booked = F.coalesce(F.col("invoice_date").try_cast("timestamp_ntz"), day)
+    return landed.select(
+        F.col("invoice_no").alias("key"),
+        text.alias("value"),
+        F.col("source_file").alias("topic"),
+        F.col("landing").cast("int").alias("partition"),
+        F.col("row_number").alias("offset"),
+        booked.alias("timestamp"),
+        F.lit(None).cast("string").alias("headers"),
+        F.lit("file").alias("door"),
+        "feed_day",
+    )
+
+
+order_events = landed_table(
+    __name__,
+    "order_events",
+    contracts.OrderEvent,
+    EventFiles(
+        FIELDS,
+        day_column="invoice_date",
+        first_day=FIRST_DAY,
+        drift=NAMES,
+        day_formats=DAY_FORMATS,
+    ),
+    rows=_as_events,
+    write=ReplaceDays(door="file"),
+    stream=KafkaTopic(TOPIC, FIRST_DAY),
+)

@@ -1,0 +1,47 @@
+"""Which feed days of a table changed between two versions, read from its Delta log. No Spark."""
+
+from datetime import date
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+
+from lakehouse_assets.platform.delta import open_table
+from lakehouse_assets.platform.delta_log import read_entry
+from lakehouse_assets.platform.table import DAY_COLUMN
+
+
+def changed_days(path: Path, after: int, until: int) -> frozenset[date] | None:
+    """Days that the commits after version `after` up to `until` changed; None where the log or a file is gone.
+
+    Maintenance (`dataChange=false`) changes no day.
+    """
+    days: set[date] = set()
+    for version in range(after + 1, until + 1):
+        entry = read_entry(path, version)
+        if entry is None or not entry.complete:
+            return None
+        days |= entry.note.days if entry.note else entry.touched
+    return frozenset(days)
+
+
+def is_readable(path: Path, version: int) -> bool:
+    """Whether a version can still be read: its log is there, and no vacuum took a file of it."""
+    try:
+        table = open_table(path, version)
+    except DeltaError:
+        return False
+    if table is None:
+        return False
+    files = pa.table(table.get_add_actions(flatten=True)).column("path").to_pylist()
+    return all((path / unquote(file)).exists() for file in files)
+
+
+def first_day(path: Path, version: int) -> date | None:
+    """The first feed day that a version holds, by the statistics of its files."""
+    table = open_table(path, version)
+    files = pa.table(table.get_add_actions(flatten=True)) if table is not None else pa.table({})
+    if f"min.{DAY_COLUMN}" not in files.column_names:
+        return None
+    return min((day for day in files[f"min.{DAY_COLUMN}"].to_pylist() if day is not None), default=None)

@@ -1,0 +1,210 @@
+"""The commits of a table with a state: first the changes of its days, then what the table becomes by them.
+
+Both are compare-and-swap. The table's commit says up to which version of the changes it was folded, so that whatever
+was committed of the changes and not yet of the table (a killed run) is caught up by the next commit.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial, reduce
+from typing import TYPE_CHECKING
+
+import pyspark.sql.types as T
+from pyspark.sql import functions as F
+
+from lakehouse_assets.platform import writer
+from lakehouse_assets.platform.change_log import SUFFIX, ChangeLog, News
+from lakehouse_assets.platform.change_log import news as news_since
+from lakehouse_assets.platform.days import write_days
+from lakehouse_assets.platform.delta import Note, Pin, last_note, may_hold
+from lakehouse_assets.platform.delta_log import unjudged
+from lakehouse_assets.platform.evaluate import RUN_COLUMNS
+from lakehouse_assets.platform.fold import BUCKET, bucket, fold, newest, versions
+from lakehouse_assets.platform.plan import Lake, LostInput, Plan
+from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.table import DAY_COLUMN, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+CHANGES = SUFFIX
+"""Under this name the table's commits note which version of the changes they were folded from."""
+
+SMALL = 1_000_000
+"""Changes up to this number are sent whole to where the table's rows are, instead of both being shuffled."""
+NO_BUCKET = -1
+OLD = "_old"
+
+
+def change_columns(spec: State) -> "dict[str, Column]":
+    """What the contract of a table with a state has beside what its function returns, as a single change has it."""
+    deleted = F.coalesce(F.expr(spec.delete_when), F.lit(False)) if spec.delete_when else F.lit(False)
+    return {
+        "is_deleted": deleted,
+        "effective_from": F.col(spec.sequence[0]),
+        "effective_to": F.lit(None),
+        "is_current": F.lit(True),
+    }
+
+
+def target_of(lake: Lake, table: Table) -> writer.Target:
+    """A declared table as the writer knows it; one with a state has also the part that a key belongs to."""
+    schema, path = table.compiled.spark_schema, lake.path(table.key)
+    if not isinstance(table.write, State):
+        return writer.Target(path, str(table.key), schema)
+    part = T.StructField(BUCKET, T.IntegerType(), False, {"comment": "part of the table that the key belongs to"})
+    return writer.Target(path, str(table.key), T.StructType([*schema, part]), partition_by=(BUCKET,))
+
+
+@dataclass(frozen=True)
+class StateTable:
+    """A table with a state, and the changes beside it."""
+
+    spark: "SparkSession"
+    lake: Lake
+    table: Table
+    spec: State
+
+    @property
+    def columns(self) -> list[str]:
+        return self.table.compiled.spark_schema.names
+
+    @property
+    def state(self) -> writer.Target:
+        return target_of(self.lake, self.table)
+
+    @property
+    def log(self) -> ChangeLog:
+        """The changes beside the table."""
+        return ChangeLog(self.spark, self.lake, self.table, self.spec)
+
+    def commit(self, plan: Plan, kept: "DataFrame", withheld: "DataFrame", note: Note) -> int:
+        """Commit the note's days: `kept` are their changes (or snapshots), `withheld` their rows in quarantine.
+
+        Returns the table's version. Raises as `writer.replace_days`, and LostInput when the changes are gone.
+        """
+        base = self.log.version
+        if base is None and plan.base is not None:
+            raise LostInput(
+                f"{self.log.target.path} is gone, from which {self.table.key} is made. Nothing was written. "
+                "Restore the folder, or move the table away as well and make all its days again."
+            )
+        folded = base is not None and self._folded(plan.base) == base and not unjudged(self.state.path)
+        live = partial(self._live, plan.base) if folded else None
+        return self._fold(plan, note, self.log.replace(kept, withheld, note, base, live))
+
+    def judged_then(self, plan: Plan, day: date) -> "DataFrame":
+        """The changes of a day (of snapshots: what it held) as they were when the plan's commit was made."""
+        return self.log.judged(plan.pins[self._pin].version or 0, day)
+
+    def _live(self, base: int | None) -> "DataFrame":
+        return self._read(base).where("is_current AND NOT is_deleted")
+
+    @property
+    def _pin(self) -> str:
+        """Under which name a commit notes the changes it was folded from. Another declaration folds everything anew."""
+        return f"{CHANGES} {hashlib.sha256(repr(self.spec).encode()).hexdigest()[:8]}"
+
+    def _folded(self, state: int | None) -> int | None:
+        note = last_note(self.state.path, state) if state is not None else None
+        pin = note.inputs.get(self._pin) if note else None
+        return pin.version if pin else None
+
+    def _fold(self, plan: Plan, note: Note, version: int) -> int:
+        # What somebody else wrote into the table is not made of its changes: then it is folded anew, whole.
+        since = None if unjudged(self.state.path) else self._folded(plan.base)
+        news = news_since(self.log.target.path, since, version) if since is not None else None
+        pin = Pin(version, "all" if news is None else write_days(news.days))
+        note = replace(note, inputs={**note.inputs, self._pin: pin})
+        if since is None or news is None:
+            rows = fold(self.log.read(version), self.spec, self.columns).select("*", bucket(self.spec))
+            return writer.overwrite(rows.repartition(BUCKET), self.state, note, plan.base)
+        return self._merge(plan, note, self._refolded(plan, since, version, news))
+
+    def _merge(self, plan: Plan, note: Note, refolded: "_Refolded") -> int:
+        """Write those parts of the table in which a row changes."""
+        keys = self.spec.keys
+        rows = refolded.rows.persist()
+        changed = refolded.changed(keys).persist()
+        try:
+            parts = {row[0] for row in changed.select(bucket(self.spec)).distinct().collect()} or {NO_BUCKET}
+            state = self._read(plan.base).where(F.col(BUCKET).isin(*parts))
+            other = refolded.hint(changed.select(*[F.col(key).alias(f"_{key}") for key in keys]))
+            same = reduce(lambda a, b: a & b, [F.col(key) == F.col(f"_{key}") for key in keys])
+            stays = state.join(other, same & F.expr(refolded.replaces), "left_anti")
+            new = rows.where(~F.col(OLD)).join(refolded.hint(changed), list(keys), "left_semi")
+            written = stays.unionByName(new.select(*self.columns, bucket(self.spec))).repartition(BUCKET)
+            return writer.replace_parts(written, self.state, note, plan.base, BUCKET, parts)
+        finally:
+            changed.unpersist()
+            rows.unpersist()
+
+    def _refolded(self, plan: Plan, since: int, version: int, news: News) -> "_Refolded":
+        """What becomes of the keys that the days of the news held before or hold now.
+
+        Where nothing was taken back, the state of a key stands for all its older changes: the current state does
+        always, the current version does if all news are later. Else all changes of the key are folded again.
+        """
+        spec, columns = self.spec, self.columns
+        state = self._read(plan.base).select(*columns)
+        after = self.log.read(version).where(writer.on_days(DAY_COLUMN, news.days))
+        hint = _broadcast if news.rows <= SMALL else _as_it_is
+        keys = after.select(*spec.keys)
+        old, new = F.lit(True).alias(OLD), F.lit(False).alias(OLD)
+        if not spec.history and not may_hold(self.log.target.path, DAY_COLUMN, news.days, since):
+            of_keys = state.join(hint(keys.distinct()), list(spec.keys), "left_semi")
+            known = after.select("*", new).unionByName(of_keys.select("*", old))
+            return _Refolded(newest(known, spec, [*columns, OLD]), (), "true", hint)
+        if spec.snapshots and not may_hold(self.log.target.path, DAY_COLUMN, [min(news.days), date.max], since):
+            current = state.where("is_current").join(hint(keys.distinct()), list(spec.keys), "left_semi")
+            folded = versions(after.unionByName(current), spec, columns)
+            rows = folded.select("*", new).unionByName(current.select("*", old))
+            return _Refolded(rows, _compared(columns), "is_current", hint)
+        before = self.log.read(since).where(writer.on_days(DAY_COLUMN, news.days)).select(*spec.keys)
+        touched = keys.unionByName(before).distinct()
+        folded = fold(self.log.read(version).join(hint(touched), list(spec.keys), "left_semi"), spec, columns)
+        of_keys = state.join(hint(touched), list(spec.keys), "left_semi")
+        rows = folded.select("*", new).unionByName(of_keys.select("*", old))
+        return _Refolded(rows, _compared(columns), "true", hint)
+
+    def _read(self, version: int | None) -> "DataFrame":
+        return self.spark.read.format("delta").option("versionAsOf", version or 0).load(str(self.state.path))
+
+
+@dataclass(frozen=True)
+class _Refolded:
+    """Rows of the keys in question, as they become and (`_old`) as they are.
+
+    `compared`: the columns by which both are told apart; none: the rows that are there are those that changed.
+    `replaces`: SQL for the rows of a changed key that give way. `hint`: how to join with keys.
+    """
+
+    rows: "DataFrame"
+    compared: tuple[str, ...]
+    replaces: str
+    hint: "Callable[[DataFrame], DataFrame]"
+
+    def changed(self, keys: tuple[str, ...]) -> "DataFrame":
+        """Keys whose rows change."""
+        if not self.compared:
+            return self.rows.where(~F.col(OLD)).select(*keys)
+        nulls = [F.isnull(name) for name in self.compared]
+        content = F.xxhash64(*self.compared, *nulls).cast("decimal(38,0)")
+        balance = F.sum(F.when(F.col(OLD), -content).otherwise(content)).alias("balance")
+        more = F.sum(F.when(F.col(OLD), -1).otherwise(1)).alias("more")
+        return self.rows.groupBy(*keys).agg(balance, more).where("balance != 0 OR more != 0").select(*keys)
+
+
+def _compared(columns: "Sequence[str]") -> tuple[str, ...]:
+    return tuple(name for name in columns if name not in RUN_COLUMNS)
+
+
+def _broadcast(keys: "DataFrame") -> "DataFrame":
+    return F.broadcast(keys)
+
+
+def _as_it_is(keys: "DataFrame") -> "DataFrame":
+    return keys

@@ -1,0 +1,151 @@
+"""What differs between full snapshots: changes by feed day, so that a fold of them up to a day is that day's snapshot.
+
+A key that a snapshot lacks is deleted on that day. A day without rows is no snapshot and deletes nobody. A key whose
+row left for quarantine is there, but what it says is unknown: it stays as it was.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pyspark.sql.types as T
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window
+
+from lakehouse_assets.platform.fold import values
+from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.table import DAY_COLUMN
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+UNKNOWN = "_unknown"
+"""Column of the changes of a snapshot: the key was there, in quarantine. Such a row says nothing else."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Successive snapshots to be compared: each with the one before it; `before`: the one before the first."""
+
+    before: date | None
+    days: tuple[date, ...]
+
+
+def chains(
+    old: Collection[date], gone: Collection[date], new: Collection[date], unsure: Collection[date] = ()
+) -> list[Chain]:
+    """What to compare when of the snapshots `old` the days `gone` are taken away and the days `new` are put in.
+
+    A new snapshot is compared with the one before it, and the first one after a new or vanished one again. Of a day
+    that is `unsure` (keys of it are in quarantine, and stay as they were before) the next one is compared as well.
+    """
+    all_days = sorted((set(old) - set(gone)) | set(new))
+    changed = {*gone, *new}
+    found: list[Chain] = []
+    before: date | None = None
+    moved = False  # whether what is known at the end of `before` may be another than it was
+    for day in sorted({*all_days, *changed}):
+        if day not in all_days:
+            moved = True
+            continue
+        compared = moved or day in new
+        moved = day in new or (compared and day in unsure)
+        if compared:
+            if found and found[-1].days[-1] == before:
+                found[-1] = Chain(found[-1].before, (*found[-1].days, day))
+            else:
+                found.append(Chain(before, (day,)))
+        before = day
+    return found
+
+
+def contents_as_of(changes: "DataFrame", spec: State, day: date, columns: Sequence[str]) -> "DataFrame":
+    """The snapshot of a day, from the changes up to it; keys that were in quarantine on that very day are unknown."""
+    live = known_as_of(changes, spec, day, columns)
+    unknown = changes.where(F.col(UNKNOWN) & (F.col(DAY_COLUMN) == F.lit(day))).select(*columns, UNKNOWN)
+    return live.join(unknown.select(*spec.keys), list(spec.keys), "left_anti").unionByName(unknown)
+
+
+def known_as_of(changes: "DataFrame", spec: State, day: date, columns: Sequence[str]) -> "DataFrame":
+    """What was known of each key at the end of a day, dated that day; deleted ones are not there."""
+    said = [name for name in columns if name not in spec.keys]
+    last = F.max_by(F.struct(*said), F.col(DAY_COLUMN)).alias("last")
+    known = changes.where((F.col(DAY_COLUMN) <= F.lit(day)) & ~F.col(UNKNOWN))
+    live = known.groupBy(*spec.keys).agg(last).select(*spec.keys, "last.*").where("NOT is_deleted")
+    return dated(live, day, columns)
+
+
+def dated(live: "DataFrame", day: date, columns: Sequence[str]) -> "DataFrame":
+    """Live rows as the contents of a day."""
+    on = {DAY_COLUMN: F.lit(day), "effective_from": F.lit(day), "effective_to": F.lit(None).cast("date")}
+    on |= {"is_current": F.lit(True)}
+    return live.select(*[on.get(name, F.col(name)).alias(name) for name in columns], F.lit(False).alias(UNKNOWN))
+
+
+def differences(
+    spark: "SparkSession", contents: "DataFrame", spec: State, columns: Sequence[str], of: Sequence[Chain]
+) -> "DataFrame":
+    """Changes of the compared days. `contents`: every snapshot of the chains, by feed day, with `_unknown`."""
+    places = [
+        (number, place, day, place == 0)
+        for number, chain in enumerate(of)
+        for place, day in enumerate((chain.before, *chain.days))
+        if day is not None
+    ]
+    layout = spark.createDataFrame(places, _PLACES)
+    last_place = spark.createDataFrame([(n, len(chain.days)) for n, chain in enumerate(of)], "_chain int, _last int")
+    placed = contents.join(F.broadcast(layout), DAY_COLUMN).join(F.broadcast(last_place), "_chain")
+    following = layout.select("_chain", (F.col("_place") - 1).alias("_place"), F.col(DAY_COLUMN).alias("_next_day"))
+    by_key = Window.partitionBy("_chain", *spec.keys).orderBy("_place")
+    said = F.struct(*values(spec, columns))
+    seen = placed.select(
+        "*",
+        F.when(~F.col(UNKNOWN), F.struct(*columns)).alias("_row"),
+        F.when(~F.col(UNKNOWN), said).alias("_said"),
+        (F.col("_place") - F.row_number().over(by_key)).alias("_stay"),
+    )
+    until = by_key.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    up_to = by_key.rowsBetween(Window.unboundedPreceding, -1)
+    judged = seen.select(
+        "*",
+        F.last("_row", ignorenulls=True).over(until).alias("_known"),
+        F.last("_said", ignorenulls=True).over(up_to).alias("_said_before"),
+        F.last(F.when(~F.col(UNKNOWN), F.col("_stay")), ignorenulls=True).over(up_to).alias("_stay_before"),
+        F.lead("_place").over(by_key).alias("_place_after"),
+    )
+    # Within one stay place and row number grow together: a key that was away since it was last known has come back.
+    came_back = ~F.col("_stay_before").eqNullSafe(F.col("_stay"))
+    differs = came_back | ~F.col("_said_before").eqNullSafe(F.col("_said"))
+    upserts = judged.where(~F.col("_is_before") & (F.col(UNKNOWN) | differs)).select(*columns, UNKNOWN)
+    vanishes = (
+        F.col("_known").isNotNull()
+        & (F.col("_place") < F.col("_last"))
+        & (F.col("_place_after").isNull() | (F.col("_place_after") > F.col("_place") + 1))
+    )
+    deletes = (
+        judged.where(vanishes)
+        .join(F.broadcast(following), ["_chain", "_place"])
+        .select("_known.*", "_next_day")
+        .select(*[_deleted(name).alias(name) for name in columns], F.lit(False).alias(UNKNOWN))
+    )
+    return upserts.unionByName(deletes)
+
+
+def _deleted(name: str):  # type: ignore[no-untyped-def]
+    match name:
+        case "is_deleted":
+            return F.lit(True)
+        case "feed_day" | "effective_from":
+            return F.col("_next_day")
+    return F.col(name)
+
+
+_PLACES = T.StructType(
+    [
+        T.StructField("_chain", T.IntegerType()),
+        T.StructField("_place", T.IntegerType()),
+        T.StructField(DAY_COLUMN, T.DateType()),
+        T.StructField("_is_before", T.BooleanType()),
+    ]
+)

@@ -1,0 +1,115 @@
+"""What a stream is: something that brings a table's rows in batches, each exactly once for ever.
+
+How far a source was read is written in the commit that holds the rows (`Note.position`), so rows and position cannot
+disagree, whoever is killed when. The commit is a compare-and-swap on the door's own sequence (`writer.py`): of two
+that began at the same position the second is refused, and reads on from where the first has ended.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from lakehouse_assets.platform import writer
+from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.delta import DayRows, Kind, Note
+from lakehouse_assets.platform.delta_log import unjudged
+from lakehouse_assets.platform.journal import AUDIT, append_audit
+from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.table import Table
+from lakehouse_assets.platform.touched import rows_per_day
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+ATTEMPTS = 6
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A commit of a stream: rows per feed day, and how far the source was then read."""
+
+    version: int
+    rows: Mapping[date, int]
+    position: Mapping[str, Any]
+    lag: int
+
+    @property
+    def records(self) -> int:
+        """Rows of the batch."""
+        return sum(self.rows.values())
+
+
+class StreamSource(Protocol):
+    """Where a table's stream comes from. `door` names this way in, in the table's column `door`."""
+
+    @property
+    def door(self) -> str: ...
+
+    @property
+    def permanent(self) -> tuple[type[Exception], ...]:
+        """Errors that another try cannot mend."""
+
+    def drain(self, step: Step, table: Table, upto: object | None = None) -> Batch | None:
+        """Commit the next batch; None when there is nothing to read, or nothing before the end `upto`."""
+
+    def end(self) -> object | None:
+        """How far the source goes now; None: it is not there at all."""
+
+    def lag(self, position: Mapping[str, Any] | None) -> int:
+        """Records between a position and the end."""
+
+
+def drain_available(step: Step, table: Table, source: StreamSource) -> list[Batch]:
+    """Read what the source holds now, and not what arrives meanwhile. Raises as `drain`."""
+    end = source.end()
+    batches: list[Batch] = []
+    while end is not None and (batch := source.drain(step, table, end)) is not None:
+        batches.append(batch)
+    return batches
+
+
+def commit_batch(
+    step: Step, table: Table, frame: "DataFrame", base: int | None, position: Mapping[str, Any], door: str
+) -> tuple[int, dict[date, int]]:
+    """Append a batch read from what `base` says was read. Returns version and rows per day.
+
+    Raises LostRace when another reader of the same door came first, WriteError, ForeignTable.
+    """
+    started = datetime.now(UTC)
+    path, name = step.lake.path(table.key), str(table.key)
+    note = Note(
+        table=name,
+        run_id=step.run_id,
+        attempt=f"{step.run_id}/{name}@{base}",
+        days=frozenset(),
+        code_version=code_version(table),
+        inputs={},
+        base=base,
+        unjudged=frozenset(unjudged(path)) if base is not None else frozenset(),
+        kind=Kind.STREAM,
+        position=position,
+    )
+    target = writer.Target(path, name, table.compiled.spark_schema)
+    version = writer.append(frame, target, note, base, door)
+    rows = rows_per_day(path, version)
+    append_audit(step.lake.tables, table.key.domain, _audit(note, version, rows, started, datetime.now(UTC)))
+    return version, rows
+
+
+def _audit(note: Note, version: int, rows: Mapping[date, int], started: datetime, finished: datetime) -> pa.Table:
+    counts: Collection[tuple[date, DayRows]] = [(day, DayRows(n, n, 0, 0, "")) for day, n in rows.items()]
+    return pa.Table.from_pylist(
+        [
+            {
+                "table": note.table, "feed_day": day, "run_id": note.run_id, "status": "committed",
+                "started": started, "finished": finished, "code_version": note.code_version, "input_versions": "{}",
+                "base_version": -1 if note.base is None else note.base, "output_version": version,
+                "rows_in": of.rows_in, "kept": of.kept, "quarantined": 0, "duplicates": 0, "restated": 0, "digest": "",
+            }
+            for day, of in counts
+        ],
+        schema=AUDIT,
+    )  # fmt: skip

@@ -1,0 +1,55 @@
+"""What happened to the keys of a table with history: changes per day, and the versions of one key."""
+
+from typing import Any
+
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.serving.query import Result, query
+from lakehouse_assets.settings import Settings
+
+
+class NoHistory(LakehouseError):
+    """The table keeps no history of its keys."""
+
+
+def history_table(catalog: Catalog, name: str) -> tuple[Table, State]:
+    """A table with history and how it is written. Raises NoHistory."""
+    table = catalog.table(TableKey.parse(name))
+    if not isinstance(table.write, State) or not table.write.history:
+        having = [str(t.key) for t in catalog.tables if isinstance(t.write, State) and t.write.history]
+        raise NoHistory(f"{table.key} keeps no history. These do: {', '.join(having)}")
+    return table, table.write
+
+
+def changes_per_day(settings: Settings, table: Table, spec: State) -> Result:
+    """Columns: day, inserted, updated, deleted, live (keys that are there at the end of the day)."""
+    keys = ", ".join(f'"{key}"' for key in spec.keys)
+    return query(
+        settings,
+        f"""
+        WITH versions AS (
+            SELECT CAST(effective_from AS DATE) AS day, is_deleted,
+                   lag(is_deleted) OVER (PARTITION BY {keys} ORDER BY effective_from) AS was_deleted
+            FROM {".".join(table.key.parts)}
+        ), counted AS (
+            SELECT day,
+                   count(*) FILTER (NOT is_deleted AND coalesce(was_deleted, true)) AS inserted,
+                   count(*) FILTER (NOT is_deleted AND NOT was_deleted) AS updated,
+                   count(*) FILTER (is_deleted AND NOT coalesce(was_deleted, true)) AS deleted
+            FROM versions GROUP BY day
+        )
+        SELECT *, CAST(sum(inserted - deleted) OVER (ORDER BY day) AS BIGINT) AS live FROM counted ORDER BY day
+        """,  # noqa: S608  (names come from the declaration)
+    )
+
+
+def versions_of(settings: Settings, table: Table, spec: State, key: tuple[Any, ...]) -> Result:
+    """The versions of one key, oldest first."""
+    if len(key) != len(spec.keys):
+        raise LakehouseError(f"The key of {table.key} is {', '.join(spec.keys)}: give --key once for each.")
+    same = " AND ".join(f'CAST("{name}" AS VARCHAR) = ?' for name in spec.keys)
+    columns = ", ".join(f'"{name}"' for name in table.compiled.spark_schema.names)
+    sql = f"SELECT {columns} FROM {'.'.join(table.key.parts)} WHERE {same} ORDER BY effective_from"  # noqa: S608
+    return query(settings, sql, list(key))

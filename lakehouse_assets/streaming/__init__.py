@@ -1,0 +1,1 @@
+"""Real time: streams into bronze, exactly once; the servers to develop them with."""

@@ -1,0 +1,152 @@
+"""Documents of a bucket or a folder as the source of a bronze table: each object, as it was then, exactly once.
+
+An object is known by its path and its ETag: one that was overwritten is another document. Which are read already is
+read from the table itself, so there is no list of them to lose.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from deltalake import QueryBuilder
+
+from lakehouse_assets.platform.delta import last_position, open_table
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.stream import ATTEMPTS, Batch, commit_batch
+from lakehouse_assets.platform.table import Table
+from lakehouse_assets.platform.writer import LostRace
+from lakehouse_assets.settings import settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+BATCH = 5_000
+
+
+class NoSuchPlace(LakehouseError):
+    """The bucket, the path in it, or the folder does not exist."""
+
+
+@dataclass(frozen=True, order=True)
+class Object:
+    """An object: where it is, its hash, when it was last changed (naive, UTC)."""
+
+    arrival: datetime
+    path: str
+    etag: str
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Objects below a place: `s3://bucket/input/` or a folder; None: what the settings say. Only names that end so."""
+
+    place: str | None = None
+    suffix: str = ".json"
+    batch: int = BATCH
+
+    @property
+    def door(self) -> str:
+        """The way in, as the table's column says it."""
+        return "s3" if (self._place() or "").startswith("s3://") else "folder"
+
+    @property
+    def permanent(self) -> tuple[type[Exception], ...]:
+        """Errors that another try cannot mend: none."""
+        return ()
+
+    def end(self) -> "frozenset[Object] | None":
+        """The objects that are there now; None: no place is configured. Raises NoSuchPlace, S3Error."""
+        return frozenset(self._objects()) if self._place() else None
+
+    def lag(self, position: Mapping[str, Any] | None) -> int:
+        """Objects that are not read yet, by number. Raises NoSuchPlace, S3Error."""
+        there = self.end()
+        return max(0, len(there or ()) - (position["objects"] if position else 0))
+
+    def drain(self, step: Step, table: Table, upto: object | None = None) -> Batch | None:
+        """Commit the next documents, oldest first. Raises NoSuchPlace, S3Error, WriteError."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._drain(step, table, upto)
+            except LostRace:
+                continue  # another reader was first: read on from where it ended
+        return self._drain(step, table, upto)
+
+    def _drain(self, step: Step, table: Table, upto: object | None) -> Batch | None:
+        there = upto if isinstance(upto, frozenset) else self.end()
+        base = step.lake.version(table.key)
+        known = _known(step.lake.path(table.key), base)
+        new = sorted(one for one in there or () if (one.path, one.etag) not in known)
+        if not new:
+            return None
+        now = new[: self.batch]
+        position = last_position(step.lake.path(table.key), base) if base is not None else None
+        reached = {"place": self._place(), "objects": (position["objects"] if position else 0) + len(now)}
+        version, rows = commit_batch(step, table, self._read(step, table, now), base, reached, self.door)
+        return Batch(version, rows, reached, len(new) - len(now))
+
+    def _read(self, step: Step, table: Table, objects: list[Object]) -> "DataFrame":
+        """The documents of these objects as rows of bronze."""
+        columns = {
+            "document": [_text(self._bytes(one)) for one in objects],
+            "path": [one.path for one in objects],
+            "etag": [one.etag for one in objects],
+            "arrival": pa.array([one.arrival for one in objects], pa.timestamp("us")),
+            "door": [self.door] * len(objects),
+            "feed_day": [one.arrival.date() for one in objects],
+        }
+        frame = step.spark.createDataFrame(pa.table(columns), table.compiled.spark_schema)
+        return frame.coalesce(1)
+
+    def _place(self) -> str | None:
+        return self.place or settings().documents
+
+    def _objects(self) -> Iterator[Object]:
+        from lakehouse_assets.streaming.s3_client import list_objects, split
+
+        place = self._place() or ""
+        if place.startswith("s3://"):
+            bucket, prefix = split(place)
+            for key, etag, changed in list_objects(settings(), bucket, prefix, required=False):
+                if key.endswith(self.suffix):
+                    yield Object(changed.astimezone(UTC).replace(tzinfo=None), f"s3://{bucket}/{key}", etag)
+            return
+        folder = Path(place)
+        if not folder.is_dir():
+            raise NoSuchPlace(f"Path does not exist: {folder}. Make it, or name another (LAKEHOUSE_DOCUMENTS).")
+        for file in sorted(folder.rglob(f"*{self.suffix}")):
+            changed = datetime.fromtimestamp(file.stat().st_mtime, UTC).replace(tzinfo=None)
+            yield Object(changed, str(file), hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest())
+
+    def _bytes(self, one: Object) -> bytes:
+        from lakehouse_assets.streaming.s3_client import read_object, split
+
+        if one.path.startswith("s3://"):
+            return read_object(settings(), *split(one.path), one.etag)
+        return Path(one.path).read_bytes()
+
+
+def _known(path: Path, version: int | None) -> set[tuple[str, str]]:
+    """Path and ETag of what the table holds from a store."""
+    table = open_table(path, version) if version is not None else None
+    if table is None:
+        return set()
+    found = pa.table(
+        QueryBuilder().register("t", table).execute("SELECT path, etag FROM t WHERE door <> 'file'").read_all()
+    )
+    return set(zip(found["path"].to_pylist(), found["etag"].to_pylist(), strict=True))
+
+
+def _text(data: bytes) -> str:
+    """Bytes as text; those that are no UTF-8 as base64, so that nothing is lost."""
+    import base64
+
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "base64:" + base64.b64encode(data).decode()

@@ -1,0 +1,51 @@
+"""A real Kafka broker of this home (KRaft, one node, loopback), for development, the demo and tests."""
+
+import base64
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lakehouse_assets.platform.jars import KAFKA
+from lakehouse_assets.platform.server_launch import free_port
+from lakehouse_assets.streaming.java_server import JavaServer
+
+
+def _prepare(folder: Path, port: int, java: Callable[[Sequence[str]], None]) -> Sequence[str]:
+    """Write the configuration; format the storage the first time."""
+    properties = folder / "server.properties"
+    data = folder / "data"
+    first = not (data / "meta.properties").exists()
+    properties.write_text(
+        "".join(f"{name}={value}\n" for name, value in _configuration(data, port, free_port()).items())
+    )
+    logging = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+    if first:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        java([logging, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(properties)])
+    return [logging, "kafka.Kafka", str(properties)]
+
+
+def _configuration(data: Path, port: int, controller_port: int) -> dict[str, str]:
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(data),
+        "offsets.topic.replication.factor": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "auto.create.topics.enable": "false",
+        # Records of the demo are kept for ever: their timestamps are those of the events, years ago.
+        "log.retention.ms": "-1",
+        "log.roll.ms": "9223372036854775807",
+    }
+
+
+SERVER = JavaServer("kafka", KAFKA, "512m", _prepare)

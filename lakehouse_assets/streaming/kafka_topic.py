@@ -1,0 +1,140 @@
+"""A Kafka topic as the source of a bronze table: each (topic, partition, offset) exactly once for ever."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from lakehouse_assets.platform.delta import last_position
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.stream import ATTEMPTS, Batch, commit_batch
+from lakehouse_assets.platform.table import Table
+from lakehouse_assets.platform.writer import LostRace
+from lakehouse_assets.settings import settings
+from lakehouse_assets.streaming.kafka_client import TopicState, bootstrap, spark_options, topic_state
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+SMALL_BATCH = 100_000
+
+
+class GoneRecords(LakehouseError):
+    """Records that were not yet read are no longer in the topic, or it is another topic of the same name."""
+
+
+@dataclass(frozen=True)
+class KafkaTopic:
+    """A topic; `batch` bounds the records of a commit, `first_day` is the feed day of what claims to be older."""
+
+    topic: str
+    first_day: date
+    batch: int = 1_000_000
+    door: str = "kafka"
+
+    @property
+    def permanent(self) -> tuple[type[Exception], ...]:
+        """Errors that another try cannot mend."""
+        return (GoneRecords,)
+
+    def end(self) -> TopicState | None:
+        """What the topic holds now; None: no Kafka is configured. Raises KafkaError."""
+        return topic_state(settings(), self.topic) if bootstrap(settings()) else None
+
+    def lag(self, position: Mapping[str, Any] | None) -> int:
+        """Records of the topic that are not read yet. Raises KafkaError."""
+        now = topic_state(settings(), self.topic)
+        return sum(high - start for start, (_, high) in _starts(position, now))
+
+    def drain(self, step: Step, table: Table, upto: object | None = None) -> Batch | None:
+        """Commit the next batch, up to `upto` or what the topic holds. Raises GoneRecords, KafkaError, WriteError."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._drain(step, table, upto)
+            except LostRace:
+                continue  # another reader was first: read on from where it ended
+        return self._drain(step, table, upto)
+
+    def _drain(self, step: Step, table: Table, upto: object | None) -> Batch | None:
+        now = upto if isinstance(upto, TopicState) else topic_state(settings(), self.topic)
+        base = step.lake.version(table.key)
+        position = last_position(step.lake.path(table.key), base) if base is not None else None
+        ranges = self._ranges(table, position, now)
+        if not ranges:
+            return None
+        ends = {str(partition): end for partition, (_, end) in ranges.items()}
+        reached = {"topic": self.topic, "identity": now.identity, "offsets": _offsets(position) | ends}
+        version, rows = commit_batch(step, table, self._read(step, ranges), base, reached, self.door)
+        lag = sum(high - start for start, (_, high) in _starts(reached, now))
+        return Batch(version, rows, reached, lag)
+
+    def _ranges(self, table: Table, position: Mapping[str, Any] | None, now: TopicState) -> dict[int, tuple[int, int]]:
+        """Per partition the offsets to read next, first and end. Raises GoneRecords."""
+        where = f"{table.key}: topic {self.topic}"
+        if position is not None and position["identity"] != now.identity:
+            raise GoneRecords(
+                f"{where} was deleted and made anew since it was read: its offsets mean other records now. Nothing was "
+                "written. Give the new topic another name, and read it into the table by that."
+            )
+        found: dict[int, tuple[int, int]] = {}
+        for partition, (low, high) in sorted(now.bounds.items()):
+            start = _offsets(position).get(str(partition), low if position is None else 0)
+            if start < low or start > high:
+                raise GoneRecords(
+                    f"{where}, partition {partition}: read up to offset {start}, but it now holds {low} to {high}. "
+                    f"{'Records' if start < low else 'Already read records'} are gone. Nothing was written. Raise the "
+                    "topic's retention; land the lost records from files, if the source has them."
+                )
+            if start < high:
+                found[partition] = (start, high)
+        share = max(1, self.batch // max(1, len(found)))
+        return {partition: (start, min(end, start + share)) for partition, (start, end) in found.items()}
+
+    def _read(self, step: Step, ranges: Mapping[int, tuple[int, int]]) -> "DataFrame":
+        """The records of these offsets as rows of bronze."""
+        records = (
+            step.spark.read.format("kafka")
+            .options(**spark_options(settings()))
+            .option("assign", json.dumps({self.topic: sorted(ranges)}))
+            .option("startingOffsets", json.dumps({self.topic: {str(p): start for p, (start, _) in ranges.items()}}))
+            .option("endingOffsets", json.dumps({self.topic: {str(p): end for p, (_, end) in ranges.items()}}))
+            .option("includeHeaders", "true")
+            .option("failOnDataLoss", "true")
+            .load()
+        )
+        header = F.transform("headers", lambda one: F.array(one["key"], _text(one["value"])))
+        rows = records.select(
+            _text(F.col("key")).alias("key"),
+            _text(F.col("value")).alias("value"),
+            "topic",
+            "partition",
+            "offset",
+            F.col("timestamp").cast("timestamp_ntz").alias("timestamp"),
+            F.to_json(header).alias("headers"),
+            F.lit(self.door).alias("door"),
+            F.greatest(F.to_date("timestamp"), F.lit(self.first_day)).alias("feed_day"),
+        )
+        few = sum(end - start for start, end in ranges.values()) <= SMALL_BATCH
+        return rows.coalesce(1) if few else rows
+
+
+def _offsets(position: Mapping[str, Any] | None) -> dict[str, int]:
+    return dict(position["offsets"]) if position else {}
+
+
+def _starts(position: Mapping[str, Any] | None, now: TopicState) -> list[tuple[int, tuple[int, int]]]:
+    known = _offsets(position)
+    return [
+        (known.get(str(partition), low if position is None else 0), (low, high))
+        for partition, (low, high) in now.bounds.items()
+    ]
+
+
+def _text(value: "Column") -> "Column":
+    """Bytes as text; those that are no UTF-8 as base64, so that nothing is lost."""
+    text = value.cast("string")
+    return F.when(F.is_valid_utf8(text), text).otherwise(F.concat(F.lit("base64:"), F.base64(value)))

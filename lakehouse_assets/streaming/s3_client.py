@@ -1,0 +1,104 @@
+"""Buckets of any S3 endpoint, by boto3: made, filled, listed, read. Credentials come from the environment alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.settings import Settings
+from lakehouse_assets.streaming.s3_server import SERVER
+
+
+class S3Error(LakehouseError):
+    """S3 does not answer, refuses, or lacks a bucket or path."""
+
+
+def split(url: str) -> tuple[str, str]:
+    """Bucket and key of `s3://bucket/key`."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def endpoint(settings: Settings) -> str | None:
+    """The endpoint of the settings, else this home's running server, else AWS (None)."""
+    if settings.s3_endpoint is not None:
+        return settings.s3_endpoint
+    running = SERVER.running(settings)
+    return f"http://127.0.0.1:{running.port}" if running else None
+
+
+def client(settings: Settings) -> Any:
+    """boto3's client. This home's own server takes any credentials; those of others come from AWS_* variables."""
+    import boto3
+    from botocore.config import Config
+
+    url = endpoint(settings)
+    ours = settings.s3_endpoint is None and url is not None
+    given = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"} if ours else {}
+    config = Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 3}, s3={"addressing_style": "path"})
+    return boto3.client("s3", endpoint_url=url, config=config, **given)
+
+
+@contextmanager
+def explained(settings: Settings, what: str) -> Iterator[None]:
+    """S3's errors as S3Error, with where and what to do."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    where = endpoint(settings) or "AWS"
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in ("NoSuchBucket", "NoSuchKey", "404"):
+            raise S3Error(
+                f"Path does not exist: {what} at {where}. See what there is: lakehouse bucket list"
+            ) from error
+        raise S3Error(f"{what} at {where}: {error}") from error
+    except BotoCoreError as error:
+        raise S3Error(
+            f"{what}: S3 at {where} does not answer: {error}. This home's own: lakehouse s3 start; another: "
+            "LAKEHOUSE_S3_ENDPOINT and AWS_* in the environment."
+        ) from error
+
+
+def create_bucket(settings: Settings, bucket: str) -> bool:
+    """Make a bucket; False when it is there. Raises S3Error."""
+    with explained(settings, f"bucket {bucket}"):
+        if bucket in buckets(settings):
+            return False
+        client(settings).create_bucket(Bucket=bucket)
+        return True
+
+
+def buckets(settings: Settings) -> list[str]:
+    """Names of all buckets. Raises S3Error."""
+    with explained(settings, "buckets"):
+        return [one["Name"] for one in client(settings).list_buckets()["Buckets"]]
+
+
+def list_objects(
+    settings: Settings, bucket: str, prefix: str = "", required: bool = True
+) -> list[tuple[str, str, datetime]]:
+    """Key, ETag and last change of each object below a path. Raises S3Error; if `required`, also for an empty path."""
+    found: list[tuple[str, str, datetime]] = []
+    with explained(settings, f"s3://{bucket}/{prefix}"):
+        for page in client(settings).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            found += [(one["Key"], one["ETag"].strip('"'), one["LastModified"]) for one in page.get("Contents", ())]
+    if required and prefix and not found:
+        raise S3Error(f"Path does not exist: s3://{bucket}/{prefix}. See what there is: lakehouse bucket list {bucket}")
+    return found
+
+
+def read_object(settings: Settings, bucket: str, key: str, etag: str) -> bytes:
+    """The bytes of an object, if it still is the one with this ETag. Raises S3Error."""
+    with explained(settings, f"s3://{bucket}/{key}"):
+        data: bytes = client(settings).get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"].read()
+        return data
+
+
+def put_object(settings: Settings, bucket: str, key: str, file: Path) -> None:
+    """Write a file as an object. Raises S3Error."""
+    with explained(settings, f"s3://{bucket}/{key}"):
+        client(settings).put_object(Bucket=bucket, Key=key, Body=file.read_bytes())

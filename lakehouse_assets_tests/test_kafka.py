@@ -1,0 +1,249 @@
+"""Orders through a real Kafka broker: each record exactly once, whoever is killed when, and what the file door says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lakehouse_assets.defs.orders.event import ONLINE_RETAIL
+from lakehouse_assets.defs.orders.producer import Event, events_of, send
+from lakehouse_assets.platform.failpoints import VARIABLE
+from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.session import fence_dead_sessions
+from lakehouse_assets.platform.stream import commit_batch, drain_available
+from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.writer import LostRace
+from lakehouse_assets.settings import Settings
+from lakehouse_assets.streaming.kafka_client import client_options, ensure_topic
+from lakehouse_assets.streaming.kafka_server import SERVER
+from lakehouse_assets.streaming.kafka_topic import GoneRecords, KafkaTopic
+from lakehouse_assets_tests.lake_driver import LakeDriver
+from lakehouse_assets_tests.test_orders import content, csv_of, everything, line
+
+pytestmark = pytest.mark.slow
+
+BRONZE = "orders/bronze/order_events"
+DAY = date(2011, 1, 4)
+NOON = datetime(2011, 1, 4, 12)
+
+
+@pytest.fixture(scope="module")
+def broker(spark_home: Settings) -> Iterator[Settings]:
+    """The broker of the test run's home."""
+    SERVER.start(spark_home)
+    yield spark_home
+    SERVER.stop(spark_home)
+
+
+def topic_of(broker: Settings, name: str, partitions: int = 3, batch: int = 1_000_000) -> KafkaTopic:
+    """A topic of the test's own."""
+    ensure_topic(broker, name, partitions)
+    return KafkaTopic(name, date(2009, 1, 1), batch)
+
+
+def bronze(driver: LakeDriver) -> Table:
+    return driver.catalog.table(TableKey.parse(BRONZE))
+
+
+def step(driver: LakeDriver, run_id: str = "stream") -> Step:
+    return Step(driver.spark, driver.lake, driver.catalog, run_id)
+
+
+def numbered(count: int, first: int = 0) -> list[Event]:
+    """Events that are told apart by their invoice."""
+    return [
+        Event(str(n), json.dumps(line(invoice_no=str(n))), NOON + timedelta(seconds=n % 3600))
+        for n in range(first, first + count)
+    ]
+
+
+def coordinates(driver: LakeDriver) -> list[tuple[Any, ...]]:
+    return driver.rows(BRONZE, "partition", "offset", "key")
+
+
+def test_every_record_comes_once_in_however_many_batches(broker: Settings, spark: SparkSession, tmp_path: Path) -> None:
+    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "batches", batch=600)
+    send(client_options(broker), numbered(1000), source.topic)
+    batches = drain_available(step(driver), bronze(driver), source)
+    assert len(batches) > 1
+    assert batches[-1].lag == 0
+    assert sum(batch.records for batch in batches) == 1000
+    rows = coordinates(driver)
+    assert len({row[:2] for row in rows}) == len(rows) == 1000
+    assert {row[2] for row in rows} == {str(n) for n in range(1000)}
+    assert drain_available(step(driver), bronze(driver), source) == []
+    stamped = driver.read(BRONZE).where("key = '7'").collect()[0]
+    assert stamped.timestamp == NOON + timedelta(seconds=7)
+    assert stamped.feed_day == DAY
+    assert [name for name, _ in json.loads(stamped.headers)] == ["sent_at", "schema_version"]
+
+
+def test_of_two_readers_at_one_position_the_second_is_refused(
+    broker: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    """A zombie: it read its position, then another one committed. Also where the file door committed in between."""
+    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "two")
+    send(client_options(broker), numbered(30), source.topic)
+    now = source.end()
+    assert now is not None
+    ranges = source._ranges(bronze(driver), None, now)
+    zombie = source._read(step(driver, "zombie"), ranges)
+    driver.land("orders/order_events", csv_of(tmp_path / "day.csv", dict(ONLINE_RETAIL), [line()]))
+    driver.make(BRONZE, [DAY])
+    base = driver.lake.version(bronze(driver).key)
+    drain_available(step(driver), bronze(driver), source)
+    for stale in (None, base):
+        with pytest.raises(LostRace):
+            commit_batch(step(driver, "zombie"), bronze(driver), zombie, stale, {"offsets": {}}, source.door)
+    assert len(driver.rows(BRONZE, "offset")) == 31
+    driver.land("orders/order_events", csv_of(tmp_path / "day.csv", dict(ONLINE_RETAIL), [line(), line()]))
+    driver.make(BRONZE, [DAY])
+    doors = [door for (door,) in driver.rows(BRONZE, "door")]
+    assert (doors.count("file"), doors.count("kafka")) == (2, 30), "a day made again keeps what the stream brought"
+
+
+def test_records_that_are_gone_are_an_error_and_not_an_empty_day(
+    broker: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import AdminClient
+
+    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "gone", partitions=1)
+    send(client_options(broker), numbered(10), source.topic)
+    drain_available(step(driver), bronze(driver), source)
+    send(client_options(broker), numbered(10, first=10), source.topic)
+    admin = AdminClient(client_options(broker))
+    for deleted in admin.delete_records([TopicPartition(source.topic, 0, 15)]).values():
+        deleted.result()
+    with pytest.raises(GoneRecords, match="read up to offset 10, but it now holds 15 to 20"):
+        drain_available(step(driver), bronze(driver), source)
+    admin.delete_topics([source.topic])[source.topic].result()
+    ensure_topic(broker, source.topic, 1)
+    with pytest.raises(GoneRecords, match="deleted and made anew"):
+        drain_available(step(driver), bronze(driver), source)
+    assert len(coordinates(driver)) == 10
+
+
+def test_what_is_no_text_and_no_time_is_kept(broker: Settings, spark: SparkSession, tmp_path: Path) -> None:
+    from confluent_kafka import Producer
+
+    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "odd", partitions=1)
+    producer = Producer(client_options(broker))
+    producer.produce(source.topic, value=b"\xff\xfe", key=None, timestamp=1)
+    producer.produce(source.topic, value=None, key=b"k", headers=[("h", b"\xff"), ("h", None)])
+    producer.flush()
+    drain_available(step(driver), bronze(driver), source)
+    rows = driver.read(BRONZE).orderBy("offset").collect()
+    assert [row.value for row in rows] == ["base64://4=", None]
+    assert rows[0].feed_day == date(2009, 1, 1), "the first day of the source: no record is of no day"
+    assert json.loads(rows[1].headers) == [["h", "base64:/w=="], ["h", None]]
+
+
+STREAM = """
+import sys
+from datetime import date
+from pathlib import Path
+from lakehouse_assets.platform.session import fence_dead_sessions, open_session
+from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.settings import settings
+from lakehouse_assets.streaming.kafka_topic import KafkaTopic
+from lakehouse_assets.streaming.run import Stream
+from lakehouse_assets_tests.lake_driver import LakeDriver
+
+class OfTheTest(Stream):
+    def _open(self):
+        fence_dead_sessions(settings())
+        session = open_session(settings(), "stream")
+        return Step(session, LakeDriver.at(session, Path(sys.argv[1])).lake, self.catalog, "stream")
+
+from lakehouse_assets import defs
+from lakehouse_assets.platform.catalog import discover
+from lakehouse_assets.platform.table import TableKey
+catalog = discover(defs)
+table = catalog.table(TableKey.parse("orders/bronze/order_events"))
+source = KafkaTopic(sys.argv[2], date(2009, 1, 1), int(sys.argv[3]))
+stream = OfTheTest(settings(), catalog, table, source, interval=0.2, told=lambda line: print(line, flush=True))
+stream.run_continuously()
+"""
+
+
+def stream_process(folder: Path, topic: str, batch: int, **variables: str) -> "subprocess.Popen[str]":
+    """A stream that runs on in a process of its own; it says a line for every batch and every error."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | variables
+    return subprocess.Popen(
+        [sys.executable, "-c", STREAM, str(folder), topic, str(batch)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+
+
+def lines_until(process: "subprocess.Popen[str]", count: int) -> list[str]:
+    assert process.stdout is not None
+    return [process.stdout.readline() for _ in range(count)]
+
+
+KILLS = [3, pytest.param(30, marks=pytest.mark.random_histories)]
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_a_stream_killed_again_and_again_reads_everything_once(
+    broker: Settings, spark: SparkSession, tmp_path: Path, kills: int
+) -> None:
+    """Killed before its commit, right after it, and at random; the broker killed meanwhile, and started again."""
+    random, topic = Random(8), f"killed-{kills}"
+    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, topic, batch=150)
+    sent = 0
+    for number in range(kills):
+        send(client_options(broker), numbered(600, first=sent), topic)
+        sent += 600
+        place = ("before-swap", "after-swap", None)[number % 3]
+        if place:
+            killed = stream_process(tmp_path, topic, 150, **{VARIABLE: f"{place}:{BRONZE}"})
+            assert killed.wait(timeout=200) == -signal.SIGKILL
+        else:
+            killed = stream_process(tmp_path, topic, 150)
+            lines_until(killed, random.randint(1, 2))
+            SERVER.stop(broker, force=True)
+            killed.kill()
+            killed.wait()
+            SERVER.start(broker)
+        fence_dead_sessions(broker)
+    drain_available(step(driver), bronze(driver), source)
+    rows = coordinates(driver)
+    assert len({row[:2] for row in rows}) == len(rows) == sent
+    assert {row[2] for row in rows} == {str(n) for n in range(sent)}
+
+
+def test_files_through_kafka_and_through_the_file_door_give_the_same_tables(
+    broker: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    """A day of the shop where it is beside this checkout, and always a day with every defect."""
+    files = [csv_of(tmp_path / "defects.csv", dict(ONLINE_RETAIL), [
+        line(), line(), line(stock_code="85123a"), line(invoice_no="C1", quantity="-6"), line(quantity="many"),
+        line(invoice_date="yesterday", description="com acento: ção"), line(customer_id=""), line(unit_price="-1"),
+    ])]  # fmt: skip
+    real = Path(__file__).parents[2] / "shared" / "data" / "orders" / "by-day" / "2010-12-22.csv"
+    files += [real] if real.exists() else []
+    days = [DAY, date(2010, 12, 22)]
+    source = topic_of(broker, "same")
+    by_file, by_kafka = LakeDriver.at(spark, tmp_path / "file"), LakeDriver.at(spark, tmp_path / "kafka")
+    for file in files:
+        by_file.land("orders/order_events", file)
+        sent = send(client_options(broker), events_of(file), source.topic)
+        assert sent.delivered == sent.sent > 0
+    by_file.make(BRONZE, days)
+    drain_available(step(by_kafka), bronze(by_kafka), source)
+    values = [sorted(driver.rows(BRONZE, "feed_day", "key", "value")) for driver in (by_file, by_kafka)]
+    assert values[0] == values[1], "the text of every event is the same"
+    for driver in (by_file, by_kafka):
+        everything(driver, days)
+    assert content(by_file) == content(by_kafka)
+    assert datetime.now(UTC).date() not in {day for (day,) in by_kafka.rows(BRONZE, "feed_day")}

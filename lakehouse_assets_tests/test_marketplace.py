@@ -1,0 +1,220 @@
+"""The marketplace: documents in any order of arrival give the same tables, and the last state is the right one."""
+
+import json
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import groupby
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.outcome import Status
+from lakehouse_assets.platform.stream import drain_available
+from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.settings import Settings
+from lakehouse_assets.streaming.documents import Documents
+from lakehouse_assets_tests.lake_driver import LakeDriver
+
+ORIGINALS = Path(__file__).parents[2] / "shared" / "data" / "marketplace" / "events"
+BRONZE = "marketplace/bronze/marketing_place"
+ORDERS, SELLERS = "marketplace/silver/orders", "marketplace/silver/sellers"
+PRODUCTS, SHIPMENTS = "marketplace/silver/products", "marketplace/silver/shipments"
+FUNNEL, PERFORMANCE = "marketplace/gold/order_funnel", "marketplace/gold/seller_performance"
+ARRIVAL = ("feed_day", "processed_date")
+FIRST = date(2024, 3, 1)
+Document = dict[str, Any]
+
+
+def item(number: int, **more: Any) -> Document:
+    return {
+        "nom_item": f"item {number}", "cod_ofrt_ineo_requ": f"o{number}", "vlr_oril": 10.50, "vlr_prod": 9.99,
+        "vlr_prod_ofrt_desc": 0.0, "qtd_item_pedi": number, "idt_venr": f"seller{number % 2}",
+        "nom_venr": f"Seller {number % 2}", "idt_vrne_venr": f"v{number}", "cod_vrne_prod": f"MKU-{number}",
+    } | more  # fmt: skip
+
+
+def shipment(code: str, *items: int, status: str = "SENT", **more: Any) -> Document:
+    shipped = [{"qtd_prod": 1, "cod_prod_venr": f"v{n}", "cod_prod": f"MKU-{n}", "stat_entg": status} for n in items]
+    return {"cod_tipo_entg": code, "list_item_envo": shipped, "cod_venr": "seller1", "nom_stat_entg": status} | more
+
+
+def document(order: str, minute: int, status: str, *shipments: Document, **more: Any) -> Document:
+    """An order's document, changed `minute` minutes after its creation."""
+    return {
+        "txt_detl_idt_pedi_pgto": order, "cod_idef_clie": "customer", "dat_hor_tran": "2023-05-11T13:00:00.000Z",
+        "list_item_pedi": [item(1), item(2)], "list_envo": list(shipments), "stat_pgto": "PAID", "stat_pedi": status,
+        "dat_atui": f"2023-05-11T13:{minute:02}:00.500Z",
+    } | more  # fmt: skip
+
+
+def life(order: str) -> list[Document]:
+    """An order's documents: two of one time, optional fields, an item that is gone in the end."""
+    return [
+        document(order, 0, "PRE-ORDER"),
+        document(order, 1, "PAID"),
+        document(order, 4, "PARTIALLY-SENT", shipment("a", 1)),
+        document(order, 4, "PARTIALLY-SENT", shipment("a", 1), shipment("b", 2, status="BILLED")),
+        document(order, 9, "SENT", shipment("a", 1), shipment("b", 2, dat_emis_cpvt="2023-05-11")),
+        document(
+            order, 12, "DELIVERED", shipment("a", 1, status="DELIVERED"), list_item_pedi=[item(1, vlr_desc_envo=1.5)]
+        ),
+    ]  # fmt: skip
+
+
+def originals() -> list[Document]:
+    """The challenge's documents, where they are beside this checkout."""
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(ORIGINALS.glob("*.json"))]
+
+
+def write(folder: Path, name: str, found: Document | str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.json"
+    file.write_text(found if isinstance(found, str) else json.dumps(found, indent=2, ensure_ascii=False), "utf-8")
+    return file
+
+
+def rows(driver: LakeDriver, table: str) -> list[tuple[Any, ...]]:
+    """Rows of a table, without what depends on the arrival."""
+    return driver.rows(table, *[name for name in driver.read(table).columns if name not in ARRIVAL])
+
+
+def bring(driver: LakeDriver, folder: Path, documents: list[Document | str]) -> None:
+    """The documents into bronze, by the folder's stream."""
+    for number, one in enumerate(documents):
+        write(folder, f"{number:05}", one)
+    table = driver.catalog.table(TableKey.parse(BRONZE))
+    drain_available(Step(driver.spark, driver.lake, driver.catalog, "stream"), table, Documents(str(folder)))
+
+
+@pytest.mark.slow
+def test_documents_in_any_order_of_arrival_give_the_same_tables(spark: SparkSession, tmp_path: Path) -> None:
+    """Many worlds side by side in one lake: in each the same documents arrive on other days, some of them twice."""
+    random, worlds = Random(4), 60
+    told = [*life("ours"), *originals()]
+    arrivals: dict[date, list[Document]] = {FIRST + timedelta(days=n): [] for n in range(3)}
+    days = list(arrivals)
+    for world in range(worlds):
+        for one in random.sample(told, len(told)):
+            copy = one | {"txt_detl_idt_pedi_pgto": f"{world}:{one['txt_detl_idt_pedi_pgto']}"}
+            for day in random.choices(days, k=random.choice((1, 1, 1, 2))):
+                arrivals[day].append(copy)
+    driver = LakeDriver.at(spark, tmp_path)
+    source = driver.catalog.table(TableKey.parse(BRONZE))
+    from lakehouse_assets.platform import writer
+    from lakehouse_assets.platform.delta import Note
+
+    frame = spark.createDataFrame(
+        [
+            (json.dumps(one), f"{day}/{n}", str(n), None, "file", day)
+            for day, documents in arrivals.items()
+            for n, one in enumerate(documents)
+        ],
+        source.compiled.spark_schema,
+    )
+    target = writer.Target(driver.lake.path(source.key), BRONZE, source.compiled.spark_schema)
+    writer.append(frame, target, Note(BRONZE, "test", "test", frozenset(days), "code", {}), None)
+    for day in random.sample(days, len(days)):
+        for table in (ORDERS, SELLERS):
+            assert driver.make(table, [day]).days[0].status is Status.COMMITTED
+    for table in (PRODUCTS, SHIPMENTS):
+        driver.make(table, days)
+    last = {order: max(group, key=_last) for order, group in groupby(sorted(told, key=_order), key=_order)}
+    for table in (ORDERS, PRODUCTS, SHIPMENTS):
+        of_world: dict[str, list[tuple[Any, ...]]] = {}
+        kept = {*driver.read(table).columns} - {*ARRIVAL, "record_hash", "txt_detl_idt_pedi_pgto"}
+        for world_order, *rest in driver.rows(table, "txt_detl_idt_pedi_pgto", *sorted(kept)):
+            world, _, order = world_order.partition(":")
+            of_world.setdefault(world, []).append((order, *rest))
+        assert len(of_world) == worlds, table
+        assert len({tuple(found) for found in of_world.values()}) == 1, f"{table}: a world differs"
+    states = driver.rows(ORDERS, "txt_detl_idt_pedi_pgto", "stat_pedi", "list_envo")
+    for world_order, status, shipments in states:
+        expected = last[world_order.partition(":")[2]]
+        assert (status, json.loads(shipments)) == (expected["stat_pedi"], expected["list_envo"])
+
+
+def _order(one: Document) -> str:
+    return str(one["txt_detl_idt_pedi_pgto"])
+
+
+def _last(one: Document) -> tuple[str, int]:
+    return one["dat_atui"], len(one["list_envo"])
+
+
+def test_the_tables_of_some_documents(spark: SparkSession, tmp_path: Path) -> None:
+    """Bronze keeps the bytes; silver types and flattens; what is wrong is quarantined; what is unknown is reported."""
+    driver, folder = LakeDriver.at(spark, tmp_path), tmp_path / "input"
+    odd = [
+        "no JSON",
+        "{}",
+        json.dumps(document("x", 1, "LOST")),
+        json.dumps(document("y", 1, "PAID", list_item_pedi=[])),
+    ]
+    told: list[Document | str] = [*life("a"), *life("a")[:2], document("b", 3, "CANCELED", canal="app"), *odd]
+    bring(driver, folder, told)
+    held = driver.rows(BRONZE, "path", "document")
+    assert [text for _, text in held] == [file.read_text(encoding="utf-8") for file in sorted(folder.iterdir())]
+    bring(driver, folder, told)
+    assert len(driver.rows(BRONZE, "path")) == len(told), "what is there already is not read again"
+    (day,) = {day for (day,) in driver.rows(BRONZE, "feed_day")}
+    (made,) = driver.make(ORDERS, [day]).days
+    assert (made.rows.rows_in, made.rows.quarantined, made.rows.duplicates) == (len(told), len(odd), 2)
+    assert {rule.rule: rule.failed for rule in made.rules if rule.action.value == "warn" and rule.failed}[
+        "fields_are_known"
+    ] == 3
+    states = driver.rows(ORDERS, "txt_detl_idt_pedi_pgto", "stat_pedi", "unknown_fields")
+    assert states == [
+        ("a", "DELIVERED", '{"list_item_pedi":["vlr_desc_envo"]}'),
+        ("b", "CANCELED", '{"document":["canal"]}'),
+    ]
+    for table in (SELLERS, PRODUCTS, SHIPMENTS, FUNNEL, PERFORMANCE):
+        driver.make(table, [day])
+    assert [(r[0], r[1]) for r in driver.rows(PRODUCTS, "txt_detl_idt_pedi_pgto", "num_item")] == [
+        ("a", 1), ("b", 1), ("b", 2),
+    ]  # fmt: skip
+    (first, *_) = driver.rows(PRODUCTS, "txt_detl_idt_pedi_pgto", "num_item", "vlr_prod", "unknown_fields")
+    assert first == ("a", 1, Decimal("9.99"), '{"vlr_desc_envo":"1.5"}')
+    assert driver.rows(SHIPMENTS, "cod_tipo_entg", "stat_entg") == [("a", "DELIVERED")]
+    assert driver.rows(SELLERS, "idt_venr", "nom_venr") == [("seller0", "Seller 0"), ("seller1", "Seller 1")]
+    assert driver.rows(FUNNEL, "stat_pedi", "orders", "share") == [
+        ("CANCELED", 1, Decimal("0.5")), ("DELIVERED", 1, Decimal("0.5")),
+    ]  # fmt: skip
+    assert driver.rows(PERFORMANCE, "idt_venr", "orders", "units", "value", "delivered", "lost") == [
+        ("seller0", 1, 2, Decimal("19.98"), 0, 1),
+        ("seller1", 2, 2, Decimal("19.98"), 1, 1),
+    ]
+
+
+@pytest.mark.slow
+def test_documents_of_a_bucket_come_once_each(spark_home: Settings, spark: SparkSession, tmp_path: Path) -> None:
+    """A real S3 server: objects put, overwritten, and the server killed and started again in between."""
+    from lakehouse_assets.streaming.s3_client import S3Error, create_bucket, list_objects, put_object
+    from lakehouse_assets.streaming.s3_server import SERVER
+
+    driver, source = LakeDriver.at(spark, tmp_path), Documents("s3://itau-shop/input/")
+    table = driver.catalog.table(TableKey.parse(BRONZE))
+    step = Step(spark, driver.lake, driver.catalog, "stream")
+    SERVER.start(spark_home)
+    try:
+        assert create_bucket(spark_home, "itau-shop")
+        assert not create_bucket(spark_home, "itau-shop")
+        with pytest.raises(S3Error, match="Path does not exist"):
+            list_objects(spark_home, "itau-shop", "nothing/")
+        for number, one in enumerate(life("a")):
+            put_object(spark_home, "itau-shop", f"input/{number}.json", write(tmp_path, str(number), one))
+        assert [batch.records for batch in drain_available(step, table, source)] == [6]
+        put_object(spark_home, "itau-shop", "input/0.json", write(tmp_path, "0", document("a", 20, "RETURNED")))
+        SERVER.stop(spark_home, force=True)
+        with pytest.raises(S3Error, match="does not answer"):
+            drain_available(step, table, source)
+        SERVER.start(spark_home)
+        assert [batch.records for batch in drain_available(step, table, source)] == [1]
+        assert drain_available(step, table, source) == []
+        documents = [json.loads(text) for (text,) in driver.rows(BRONZE, "document")]
+        assert sorted(map(_last, documents)) == sorted(map(_last, [*life("a"), document("a", 20, "RETURNED")]))
+    finally:
+        SERVER.stop(spark_home)

@@ -12,6 +12,9 @@ READY := $(VENV)/.ready
 ALL ?=
 REQUIRE_ALL ?=
 ARGS ?=
+ONLY ?=
+SIZE ?=
+DIR ?=
 
 # pip and uv link files into the environment where they can; a cache on another file system is no reason to complain.
 export UV_LINK_MODE ?= copy
@@ -39,8 +42,8 @@ lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(READY) ## The measurements of bench/
-	@for measurement in bench/*.py; do echo "== $$measurement"; $(BIN)/python "$$measurement"; done
+bench: $(READY) ## Speed, side by side: ONLY="a c" SIZE=small|full DIR=folder (docs/performance.md)
+	@$(BIN)/python -m bench --only '$(ONLY)' --size '$(or $(SIZE),small)' $(if $(DIR),--dir '$(DIR)')
 
 up: ## Everything in containers (docker compose), with the settings of .env
 	@docker compose version >/dev/null 2>&1 || { echo "make up needs Docker with its compose plugin." >&2; exit 1; }

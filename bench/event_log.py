@@ -1,21 +1,18 @@
-"""How long Dagster's event log takes for one range run: shipped SQLite storage against ours. Prints, asserts nothing.
+"""g: Dagster events stored per second in one range run of tables that compute nothing: ours against as shipped."""
 
-Run: python bench/event_log.py [days] [tables]
-"""
-
-import logging
 import os
-import sys
-import tempfile
+import shutil
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from bench.harness import Bar, Result, Size, best
 from lakehouse_assets.ops.home import install_dagster_yaml
+
+TABLES = 8
 
 
 def tables(days: int, count: int) -> list[dg.AssetsDefinition]:
@@ -53,24 +50,38 @@ def seconds(instance: dg.DagsterInstance, days: int, count: int) -> tuple[float,
     return time.perf_counter() - start, len(instance.all_logs(result.run_id))
 
 
-def main(days: int, count: int) -> None:
-    logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as folder:
-        shipped, ours = Path(folder, "shipped"), Path(folder, "ours")
-        for home in (shipped, ours):
-            home.mkdir()
-        os.environ["DAGSTER_HOME"] = str(ours)
-        os.environ["DAGSTER_EVENT_BATCH_SIZE"] = "500"
-        install_dagster_yaml(ours)
-        (shipped / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-        took = {}
-        for home in (ours, shipped):
-            with dg.DagsterInstance.from_config(str(home)) as instance:
-                took[home.name], events = seconds(instance, days, count)
-            print(f"{home.name:8} {took[home.name]:6.1f} s for {events} events ({count} tables x {days} days)")
-    print(f"ratio    {took['shipped'] / took['ours']:6.1f}")
-
-
-if __name__ == "__main__":
-    main(*(int(a) for a in (sys.argv[1:] + ["60", "8"][len(sys.argv) - 1 :])))
+def measure(size: Size, folder: Path) -> Result:
+    """A materialization and a check result per table and day."""
+    before = {name: os.environ.get(name) for name in ("DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE")}
+    os.environ["DAGSTER_EVENT_BATCH_SIZE"] = "500"
+    took: dict[str, list[float]] = {"ours": [], "shipped": []}
+    events = 0
+    try:
+        for _ in range(size.repeats):
+            for name, samples in took.items():
+                home = folder / name
+                shutil.rmtree(home, ignore_errors=True)
+                home.mkdir()
+                os.environ["DAGSTER_HOME"] = str(home)
+                if name == "ours":
+                    install_dagster_yaml(home)
+                else:
+                    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+                with dg.DagsterInstance.from_config(str(home)) as instance:
+                    spent, events = seconds(instance, size.events_days, TABLES)
+                samples.append(spent)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+    ratio = best(took["shipped"]) / best(took["ours"])
+    return Result(
+        "g",
+        f"{events} events of {TABLES} tables x {size.events_days} days",
+        {
+            "ours, events per s": events / best(took["ours"]),
+            "as shipped, events per s": events / best(took["shipped"]),
+            "times as many": ratio,
+        },
+        (Bar("times as many", 5, at_least=True),),
+        took,
+    )

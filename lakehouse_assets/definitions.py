@@ -9,9 +9,11 @@ from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.commits import adopt_job, commits_sensor
+from lakehouse_assets.platform.drop import drop_sensor, dropped_tables, landing_job
 from lakehouse_assets.platform.io import delta_io_manager
 from lakehouse_assets.platform.spark import SparkConnectResource
 from lakehouse_assets.platform.triggers import level_sensor, yesterday_schedule
+from lakehouse_assets.serving.warehouse import warehouse_assets, warehouse_sensor
 
 catalog: Catalog = discover(domains)
 
@@ -23,11 +25,16 @@ def first_days(tables: Catalog) -> dict[str, date]:
 
 
 days = first_days(catalog)
+landing_jobs = {d: landing_job(d, catalog, days[d]) for d in days if dropped_tables(catalog, d)}
 
 definitions = dg.Definitions(
-    assets=build_assets(catalog, days),
-    sensors=[make(domain, catalog) for domain in days for make in (level_sensor, commits_sensor)],
-    jobs=[adopt_job(catalog)],
+    assets=[*build_assets(catalog, days), *warehouse_assets(catalog, days)],
+    sensors=[
+        *[make(domain, catalog) for domain in days for make in (level_sensor, commits_sensor)],
+        *[drop_sensor(domain, catalog, job) for domain, job in landing_jobs.items()],
+        warehouse_sensor(catalog),
+    ],
+    jobs=[adopt_job(catalog), *landing_jobs.values()],
     schedules=[yesterday_schedule(domain, catalog) for domain in days],
     resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog)},
     executor=dg.in_process_executor,

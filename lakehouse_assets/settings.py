@@ -14,13 +14,17 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".lakehouse"), description="folder of lake, landing, Spark server and Dagster's storage")
     root: Path | None = Field(None, description="folder of the lake and the landed files; unset: the home")
+    drop: Path | None = Field(None, description="folder in which sources drop files; unset: drop in the home")
     spark_remote: str | None = Field(None, description="Spark Connect URL of a cluster; unset: the embedded server")
     spark_token: SecretStr | None = Field(None, description="token of that cluster's Spark Connect server")
     spark_heap: str = Field("2g", pattern=r"^\d+[mg]$", description="heap of the embedded server's JVM")
     spark_cores: str = Field("*", pattern=r"^(\*|\d+)$", description="cores of the embedded server")
-    quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
     pseudonym_key: SecretStr | None = Field(None, description="key of pseudonyms (HMAC-SHA256), 32 characters or more")
     pseudonym_key_id: str = Field("1", description="name of that key; it is stored beside every pseudonym")
+    warehouse_url: SecretStr | None = Field(
+        None, description="URL of a PostgreSQL to publish to; unset: an embedded one"
+    )
+    quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
     documents: str | None = Field(
         None, description="where the marketplace's documents arrive: s3://bucket/input/ or a folder"
@@ -44,6 +48,11 @@ class Settings(BaseSettings):
     def landing(self) -> Path:
         """Root of the landed files: `<landing>/<domain>/<table>/<feed day>/`."""
         return (self.root or self.home).absolute() / "landing"
+
+    @property
+    def drop_folder(self) -> Path:
+        """Where sources drop their files: `<drop>/<domain>/<day>/<table>.csv`."""
+        return (self.drop or self.home / "drop").absolute()
 
     @property
     def spark_dir(self) -> Path:

@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """A warm server saves the developer who runs one file again and again the better part of each run."""
+    parser.addoption("--keep-spark", metavar="FOLDER", help="use the Spark server of this folder, and leave it running")
+
+
 @pytest.fixture(scope="session")
-def spark_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def spark_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of the test run's lakehouse (also in LAKEHOUSE_* of this process); its server stops with the run."""
     from lakehouse_assets.platform.server import ensure_server, stop_server
 
-    home = tmp_path_factory.mktemp("lakehouse")
+    kept: str | None = request.config.getoption("--keep-spark")
+    home = Path(kept).absolute() if kept else tmp_path_factory.mktemp("lakehouse")
     before = dict(os.environ)
     os.environ |= {"LAKEHOUSE_HOME": str(home), "LAKEHOUSE_SPARK_HEAP": "2g"}
     settings.cache_clear()
@@ -27,7 +33,8 @@ def spark_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         ensure_server(here)
         yield here
     finally:
-        stop_server(here)
+        if not kept:
+            stop_server(here)
         os.environ.clear()
         os.environ.update(before)
         settings.cache_clear()

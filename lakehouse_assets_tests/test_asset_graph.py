@@ -11,9 +11,11 @@ import pytest
 
 from lakehouse_assets.definitions import catalog, definitions
 from lakehouse_assets.platform.table import LANDING_LAYER, TableKey
+from lakehouse_assets.serving.warehouse import served, warehouse_key
 
 GRAPH = definitions.resolve_asset_graph()
 SILVER = ("purchase", "product_item", "purchase_extra_info")
+LANDED = {table.landing for table in catalog.tables if table.landing}
 
 
 def key(name: str) -> dg.AssetKey:
@@ -31,8 +33,17 @@ def test_the_graph_is_what_the_tables_declare() -> None:
         checks = {check.name: GRAPH.get_check_spec(check).blocking for check in node.check_keys}
         assert checks == {"contract": True, "conservation": True, "freshness": False}
     landed = [node.key for node in GRAPH.asset_nodes if node.key.path[1] == LANDING_LAYER]
-    assert {tuple(one.path) for one in landed} == {table.landing.parts for table in catalog.tables if table.landing}
+    assert {TableKey(*one.path) for one in landed} == LANDED
     assert not any(GRAPH.get(one).is_materializable for one in landed), "`lakehouse land` makes them, Dagster does not"
+
+
+def test_every_gold_table_is_published_behind_it_by_the_same_days() -> None:
+    for table in served(catalog):
+        node = GRAPH.get(key(str(warehouse_key(table))))
+        assert node.parent_keys == {key(str(table.key))}
+        assert node.partitions_def == GRAPH.get(key(str(table.key))).partitions_def
+        assert upstream(str(warehouse_key(table)), str(table.key), "2023-02-03") == ["2023-02-03", "2023-02-03"]
+        assert [check.name for check in node.check_keys] == ["equals_delta"]
 
 
 def upstream(of: str, parent: str, day: str) -> list[str]:
@@ -108,7 +119,7 @@ def test_importing_the_definitions_touches_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
-        "assets": len(catalog.tables) + len([t for t in catalog.tables if t.landing]),
+        "assets": len(catalog.tables) + len(LANDED) + len(served(catalog)),
         "connect": False,
     }
     assert list(tmp_path.iterdir()) == []

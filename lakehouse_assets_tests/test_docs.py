@@ -30,7 +30,8 @@ PROJECT = Path(__file__).parents[1]
 README = PROJECT / "README.md"
 GMV = PROJECT / "lakehouse_assets" / "defs" / "gmv" / "README.md"
 NOTEBOOK = PROJECT / "docs" / "notebooks" / "gmv_history.ipynb"
-PAGES = sorted([README, *(PROJECT / "lakehouse_assets" / "defs").rglob("*.md"), *(PROJECT / "docs").rglob("*.md")])
+DOMAIN_PAGES = sorted((PROJECT / "lakehouse_assets" / "defs").glob("*/README.md"))
+PAGES = sorted([README, *DOMAIN_PAGES, *(PROJECT / "docs").rglob("*.md")])
 EVENT_TABLES = ("product_item", "purchase", "purchase_extra_info")
 FIRST, LAST = date(2023, 1, 1), date(2023, 1, 5)
 

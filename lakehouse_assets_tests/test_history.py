@@ -1,7 +1,11 @@
 """Tables with a state on real Spark and Delta, judged by a fold in plain Python: nothing ever goes backwards."""
 
 import csv
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
@@ -11,6 +15,7 @@ from random import Random
 import pytest
 from pyspark.sql import SparkSession
 
+from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets_tests import history_model as model
 from lakehouse_assets_tests.change_tables import OF_CHANGES, catalog
@@ -31,6 +36,7 @@ class Lakeside:
         lake = Lake(folder / "lake", folder / "landing")
         self.driver = LakeDriver(spark, lake, catalog)
         self.folder, self.source, self.files = folder, source, 0
+        self.tables = OF_CHANGES if source == "changes" else ("snapshots",)
         self.landed: dict[date, list[Row]] = {}
         self.made: dict[date, list[Row]] = {}
 
@@ -47,7 +53,7 @@ class Lakeside:
 
     def make(self, days: Collection[date]) -> None:
         self.driver.make(f"test/bronze/{self.source}", days)
-        for table in OF_CHANGES if self.source == "changes" else ("snapshots",):
+        for table in self.tables:
             outcome = self.driver.make(f"test/silver/{table}", days)
             assert all(day.conserved and not day.reasons for day in outcome.days)
         self.made |= {day: list(self.landed.get(day, [])) for day in days}
@@ -65,7 +71,8 @@ class Lakeside:
             return
         changes = self.changes()
         assert self.rows("current", *CHANGED) == sorted(model.current(changes), key=repr)
-        assert self.rows("prices", *CHANGED, *VALID) == model.versions(changes, (0,))
+        if "prices" in self.tables:
+            assert self.rows("prices", *CHANGED, *VALID) == model.versions(changes, (0,))
 
 
 def change(op: str, at: int | str, item: str = "a", price: str = "1", color: str = "", shop: int = 1) -> Row:
@@ -207,11 +214,60 @@ def test_random_snapshots_give_what_folding_them_gives(
     """Snapshots in any order, late, replaced, missing, with malformed rows."""
     rng = Random(f"snapshots {seed}")
     lake = Lakeside(spark, tmp_path, "items")
-    for step in range(7):
+    for step in range(6):
         days = rng.sample(DAYS, rng.choice([1, 1, 2]))
         if step in (1, 2):
             days = [DAYS[2 + step]]  # forward, as every day
         for day in days:
             lake.land(day, [row for shop in range(histories) for row in random_snapshot(rng, shop)], replace=True)
-        lake.make(DAYS if step == 5 else days)
+        lake.make(DAYS if step == 4 else days)
         lake.judge()
+
+
+MAKE = """
+import sys
+from datetime import date
+from pathlib import Path
+from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.session import open_session
+from lakehouse_assets.settings import settings
+from lakehouse_assets_tests.change_tables import catalog
+from lakehouse_assets_tests.lake_driver import LakeDriver
+folder, table, day = Path(sys.argv[1]), sys.argv[2], date.fromisoformat(sys.argv[3])
+lake = Lake(folder / "lake", folder / "landing")
+LakeDriver(open_session(settings(), "killed"), lake, catalog).make(table, [day])
+"""
+CURRENT = "test/silver/current"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "place",
+    [
+        f"{Failpoint.AFTER_SWAP.value}:{CURRENT}__changes",
+        f"{Failpoint.BEFORE_SWAP.value}:{CURRENT}",
+        f"{Failpoint.AFTER_SWAP.value}:{CURRENT}",
+    ],
+    ids=["changes committed", "before the table", "table committed"],
+)
+def test_killed_between_changes_and_table_the_next_commit_catches_up(
+    spark: SparkSession, tmp_path: Path, place: str
+) -> None:
+    """Even the commit of another day: the table says up to which version of the changes it was folded."""
+    lake = Lakeside(spark, tmp_path, "changes")
+    lake.tables = ("current",)
+    lake.land(DAYS[0], told("I1 I1@b", 1))
+    lake.make(DAYS[:1])
+    lake.land(DAYS[1], told("U2=2 D2@b", 1))
+    lake.driver.make("test/bronze/changes", [DAYS[1]])
+    environment = os.environ | {VARIABLE: place, "PYTHONPATH": str(Path(__file__).parents[1])}
+    killed = subprocess.run(
+        [sys.executable, "-c", MAKE, str(tmp_path), CURRENT, str(DAYS[1])], env=environment, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    lake.land(DAYS[2], told("U1=9 I3@c", 1))
+    lake.make(DAYS[2:3])
+    lake.made[DAYS[1]] = lake.landed[DAYS[1]]
+    lake.judge()
+    lake.make(DAYS[1:2])
+    lake.judge()

@@ -7,14 +7,22 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.loyalty import generate as feeds
+from lakehouse_assets.ops.forget import forget
 from lakehouse_assets.platform.landing import LandingError
+from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.pseudonym import NoKey, pseudonym
+from lakehouse_assets.platform.replay import Answer, replay
 from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.serving.as_of import clauses_as_of
 from lakehouse_assets.serving.history import changes_per_day
+from lakehouse_assets.serving.query import QueryError, query
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
@@ -22,6 +30,7 @@ ORIGINALS = Path(__file__).parents[2] / "shared" / "data" / "loyalty"
 SNAPSHOTS = [date(2025, 3, 6), date(2025, 7, 14), date(2025, 8, 18)]
 MARCH = date(2024, 3, 31)
 LAST = date(2024, 4, 8)
+REAL = (ORIGINALS / "transactions_2024_q1.csv", ORIGINALS / "transactions_cart.parquet")
 KEY = "a key of these tests, 32 characters or more"
 
 pytestmark = [
@@ -88,9 +97,8 @@ def test_changes_between_real_snapshots_are_those_of_an_independent_diff(custome
         )
         expected.append((day, inserted, updated, deleted, len(now)))
         before = now
-    counted = list(found.rows)
     days_without_change = [e for e in expected if e[1:4] == (0, 0, 0)]
-    assert counted == [e for e in expected if e not in days_without_change]
+    assert found.rows == [e for e in expected if e not in days_without_change]
 
 
 def test_history_has_no_gap_no_overlap_and_one_current_row(customers: LakeDriver) -> None:
@@ -157,7 +165,7 @@ def programme(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, key
     folder = tmp_path_factory.mktemp("programme")
     driver = LakeDriver.at(spark, folder)
     first = date(2024, 1, 1)
-    real = feeds.real_transactions(ORIGINALS / "transactions_2024_q1.csv", ORIGINALS / "transactions_cart.parquet")
+    real = feeds.real_transactions(*REAL)
     feeds.write_changes(folder / "feeds", real, first, LAST, seed=3, share=0.05)
     days = [first + timedelta(days=n) for n in range((LAST - first).days + 1)]
     driver.land("loyalty/clientes", ORIGINALS / "customers_2024-03.csv", day=MARCH)
@@ -178,7 +186,7 @@ def programme(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, key
 def expected_live() -> dict[str, feeds.Transaction]:
     """Transactions that are there in the end, with their last points: by sorting and folding."""
     found = {}
-    for t in feeds.real_transactions(ORIGINALS / "transactions_2024_q1.csv", ORIGINALS / "transactions_cart.parquet"):
+    for t in feeds.real_transactions(*REAL):
         told = [r for day, table, r in feeds.changes(t, 3, 0.05) if table == "transacao" and day <= LAST]
         if not told:
             continue
@@ -241,3 +249,62 @@ def test_a_customer_who_comes_later_heals_the_facts(programme: LakeDriver) -> No
         programme.make(f"loyalty/{table}", [day])
     known |= set(original("clientes", day))
     assert inferred() == sum(t.cliente not in known for t in live)
+
+
+def test_a_history_is_read_as_of_any_day(customers: LakeDriver) -> None:
+    here = settings().model_copy(update={"root": customers.lake.tables.parent})
+    live = "select count(*), count(distinct id_cliente) from loyalty.silver.clientes where not is_deleted"
+    for nth, day in enumerate(SNAPSHOTS):
+        number = len(original("clientes", day))
+        for known in (day, day + timedelta(days=20)):
+            assert query(here, live, as_of=clauses_as_of(customers.catalog, known)).rows == [(number, number)], nth
+    before = clauses_as_of(customers.catalog, SNAPSHOTS[0] - timedelta(days=1))
+    assert query(here, live, as_of=before).rows == [(0, 0)]
+    with pytest.raises(QueryError, match="has a history"):
+        query(here, "select * from loyalty.bronze.clientes", as_of=before)
+
+
+def test_days_can_be_replayed(customers: LakeDriver, programme: LakeDriver) -> None:
+    for driver, table, day in ((customers, "clientes", SNAPSHOTS[1]), (programme, "transacao", date(2024, 2, 5))):
+        step = Step(driver.spark, driver.lake, driver.catalog, "replay")
+        found = replay(step, TableKey.parse(f"loyalty/silver/{table}"), day)
+        assert (found.answer, found.identical) == (Answer.SAME, True), found.said
+        assert found.rows
+
+
+def test_a_person_is_erased_everywhere_and_does_not_come_back(programme: LakeDriver) -> None:
+    live = expected_live().values()
+    subject = Counter(t.cliente for t in live if t.time.date() > date(2024, 3, 1)).most_common(9)[-1][0]
+    table = TableKey.parse("loyalty/silver/transacao")
+    theirs = programme.read(str(table)).where(F.col("id_cliente") == pseudonym(subject))
+    (day,) = theirs.select("feed_day").limit(1).collect()
+    before = programme.read(str(table)).count()
+    forget(programme.spark, programme.lake, programme.catalog, "loyalty/clientes", subject)
+
+    def traces() -> list[str]:
+        """Parquet files of lake and landing that hold the person, under whichever name."""
+        roots = (programme.lake.tables, programme.lake.landing)
+        names = {subject, pseudonym(subject)}
+        return [
+            str(file)
+            for root in roots
+            for file in root.rglob("*.parquet")
+            if "/_" not in str(file.relative_to(root))
+            and any(
+                names & set(column.to_pylist())
+                for column in pq.ParquetFile(file).read().columns
+                if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+            )
+        ]
+
+    assert traces() == []
+    gone = sum(t.cliente == subject for t in feeds.real_transactions(*REAL))
+    assert before - programme.read(str(table)).count() == gone
+    step = Step(programme.spark, programme.lake, programme.catalog, "replay")
+    assert replay(step, table, day.feed_day, version=0).answer is Answer.ERASED
+    landed = programme.land("loyalty/clientes", ORIGINALS / "customers_2024-03.csv", day=MARCH, replace=True)
+    assert not landed.already_landed
+    for one in ("bronze/clientes", "silver/clientes", "gold/points_balance"):
+        programme.make(f"loyalty/{one}", [MARCH])
+    assert traces() == []
+    assert forget(programme.spark, programme.lake, programme.catalog, "loyalty/clientes", subject)[0].rows_removed == 0

@@ -9,9 +9,14 @@ from lakehouse_assets.settings import settings
 @click.command()
 @click.argument("statement")
 @click.option("--version", "versions", multiple=True, metavar="TABLE=N", help="Read a table as of its Delta version N.")
+@click.option("--as-of", help="Read tables with history as they were known at the end of this day, as 2023-03-31.")
 @format_option
-def sql(statement: str, versions: tuple[str, ...], output: str) -> None:
+def sql(statement: str, versions: tuple[str, ...], as_of: str | None, output: str) -> None:
     """Run a query, for example "select * from gmv.silver.purchase limit 5". Spark is not started."""
+    from lakehouse_assets import defs as domains
+    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.days import parse_day
+    from lakehouse_assets.serving.as_of import clauses_as_of
     from lakehouse_assets.serving.query import query
 
     pinned: dict[str, int] = {}
@@ -20,7 +25,8 @@ def sql(statement: str, versions: tuple[str, ...], output: str) -> None:
         if not version.isdigit():
             raise click.BadParameter(f"{text!r}: write it as gmv.silver.purchase=3", param_hint="--version")
         pinned[table] = int(version)
-    result = query(settings(), statement, versions=pinned)
+    known = clauses_as_of(discover(domains), parse_day(as_of)) if as_of else None
+    result = query(settings(), statement, versions=pinned, as_of=known)
     show(Rows(result.columns, result.rows), output)
 
 

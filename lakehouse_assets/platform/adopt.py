@@ -16,9 +16,11 @@ from lakehouse_assets.platform import evaluate, writer
 from lakehouse_assets.platform.conform import ContractMismatch
 from lakehouse_assets.platform.delta import DayRows, Kind, Note
 from lakehouse_assets.platform.delta_log import Entry, read_entry, unjudged
+from lakehouse_assets.platform.history import target_of
 from lakehouse_assets.platform.journal import audited
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
+from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.reader import read_table
 from lakehouse_assets.platform.records import write_records
 from lakehouse_assets.platform.table import DAY_COLUMN, Ledger, Table
@@ -28,18 +30,18 @@ from lakehouse_assets.platform.writer import on_days
 OUTSIDE = "outside Dagster"
 
 
-def recover(step: Step, table: Table, version: int, days: Collection[date]) -> Outcome | None:
+def recover(lake: Lake, table: Table, version: int, days: Collection[date]) -> Outcome | None:
     """The outcome of our own commit, from its note; written to the journals if the run did not get that far.
 
     None when the commit is not ours or the log no longer has it.
     """
-    entry = read_entry(step.lake.path(table.key), version)
+    entry = read_entry(lake.path(table.key), version)
     if entry is None or entry.note is None or entry.note.kind is not Kind.STEP:
         return None
     outcome = _outcome(table, entry, entry.note, days)
-    known = audited(step.lake.tables, table.key.domain, str(table.key), entry.note.run_id)
+    known = audited(lake.tables, table.key.domain, str(table.key), entry.note.run_id)
     missing = tuple(day for day in outcome.days if day.day not in known)
-    write_records(step.lake.tables, table.compiled, replace(outcome, days=missing))
+    write_records(lake.tables, table.compiled, replace(outcome, days=missing))
     return outcome
 
 
@@ -94,8 +96,8 @@ def judge(step: Step, table: Table) -> Outcome | None:
     )
     # The verdict first: a failed day is blocked from here on, and only then no longer unjudged.
     write_records(step.lake.tables, table.compiled, outcome)
-    nothing = step.spark.createDataFrame([], table.compiled.spark_schema)
-    target = writer.Target(path, str(table.key), table.compiled.spark_schema)
+    target = target_of(step.lake, table)
+    nothing = step.spark.createDataFrame([], target.schema)
     return replace(outcome, version=writer.append(nothing, target, note, version))
 
 

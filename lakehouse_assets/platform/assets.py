@@ -74,6 +74,8 @@ def landing_spec(table: Table, days: dg.PartitionsDefinition) -> dg.AssetSpec | 
 def build_asset(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -> dg.AssetsDefinition:
     """The asset of a table; its companions are outputs of the same step."""
     made = (table, *table.companions)
+    # Dagster takes one input per asset: a table that reads another in two spans gets the second from the I/O manager.
+    ins = {read.table: name for name, read in reversed([*table.reads.items()])}
     specs = {one.key.name: _without_deps(asset_spec(one, days, catalog)) for one in made}
     checks = [spec for one in made for spec in check_specs(one, days)]
 
@@ -85,6 +87,7 @@ def build_asset(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -
                 asset_key(r.table), partition_mapping=partition_mapping(r), input_manager_key=IO_MANAGER_KEY
             )
             for name, r in table.reads.items()
+            if ins[r.table] == name
         },
         internal_asset_deps={one.key.name: _upstream(one) for one in made},
         partitions_def=days,
@@ -94,10 +97,11 @@ def build_asset(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -
         op_tags={TABLE_TAG: str(table.key)},
     )
     def compute(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
+        manager, step = getattr(context.resources, IO_MANAGER_KEY), context.get_step_execution_context()
+        inputs |= {name: manager.input(step, table, name) for name in table.reads.keys() - inputs.keys()}
         yield dg.Output(table(**inputs), output_name=table.key.name, metadata=EVENTS_ARE_OURS)
         for companion in table.companions:
-            manager = getattr(context.resources, IO_MANAGER_KEY)
-            frames = manager.inputs(context.get_step_execution_context(), companion)
+            frames = manager.inputs(step, companion)
             yield dg.Output(companion(**frames), output_name=companion.key.name, metadata=EVENTS_ARE_OURS)
         for spec in checks:
             yield dg.Output(None, output_name=spec.get_python_identifier())

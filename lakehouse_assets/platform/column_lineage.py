@@ -14,7 +14,8 @@ def column_lineage(table: Table, catalog: Catalog) -> dg.TableColumnLineage:
     Raises DeclarationError when a contract names an input or a column that does not exist.
     """
     inputs = {name: (read, _columns(table, read, catalog)) for name, read in table.reads.items()}
-    return dg.TableColumnLineage({column: list(_of(table, column, inputs)) for column in _own(table)})
+    # An input that is read in two spans is two inputs of one table.
+    return dg.TableColumnLineage({column: list(dict.fromkeys(_of(table, column, inputs))) for column in _own(table)})
 
 
 def _own(table: Table) -> list[str]:

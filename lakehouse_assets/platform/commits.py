@@ -6,8 +6,9 @@ only a place to read on from: lost, the logs are read again, and what is already
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -15,8 +16,8 @@ from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED
 
 from lakehouse_assets.platform.adopt import judge, recover
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.delta import Kind
-from lakehouse_assets.platform.delta_log import newest_version, read_entry, unjudged
+from lakehouse_assets.platform.delta import Kind, Note
+from lakehouse_assets.platform.delta_log import Entry, newest_version, read_entry, unjudged
 from lakehouse_assets.platform.events import data_version, day_events
 from lakehouse_assets.platform.landing import manifest_path, parts
 from lakehouse_assets.platform.materialize import Step
@@ -47,10 +48,11 @@ def adopt_job(catalog: Catalog) -> dg.JobDefinition:
 
         here = settings()
         lake, table = Lake(here.lake, here.landing), catalog.table(TableKey.parse(config.table))
+        first, last = min(config.versions, default=0), max(config.versions, default=-1)
+        missing = _unreported(context.instance, table, _steps(lake.path(table.key), first - 1, last))
         for version in config.versions:
-            days = _unreported(context.instance, lake, table, version)
-            step = Step(context.resources.spark.spark_session, lake, catalog, context.run_id)
-            _report(context, table, lake, recover(step, table, version, days))
+            days = [day for day, made_by in missing.items() if made_by == version]
+            _report(context, table, lake, recover(lake, table, version, days))
         if unjudged(lake.path(table.key)):
             step = Step(context.resources.spark.spark_session, lake, catalog, context.run_id)
             _report(context, table, lake, judge(step, table))
@@ -113,48 +115,43 @@ def _read_on(instance: dg.DagsterInstance, lake: Lake, table: Table, seen: dict[
     if newest is None or newest < start:
         seen.pop(name, None)  # no table, or one made anew: its log is read from the beginning
         return []
-    found: list[int] = []
-    for version in range(start + 1, min(newest, start + ENTRIES_PER_TICK) + 1):
-        entry = read_entry(path, version)
-        if entry is not None and entry.note is not None and entry.note.kind is Kind.STEP:
-            if _under_way(instance, entry.note.run_id):
-                break
-            if _unreported(instance, lake, table, version):
-                found.append(version)
-        if not found:
-            seen[name] = version
+    until = min(newest, start + ENTRIES_PER_TICK)
+    steps = _steps(path, start, until)
+    busy = _under_way(instance, {note.run_id for _, note in steps}) if steps else set[str]()
+    until = min([until, *[entry.version - 1 for entry, note in steps if note.run_id in busy]])
+    ended = [(entry, note) for entry, note in steps if entry.version <= until]
+    found = sorted(set(_unreported(instance, table, ended).values())) if ended else []
+    seen[name] = found[0] - 1 if found else until
     return found
 
 
-def _under_way(instance: dg.DagsterInstance, run_id: str) -> bool:
-    run = instance.get_run_by_id(run_id)
-    return run is not None and run.status in UNFINISHED
+def _steps(path: Path, after: int, until: int) -> list[tuple[Entry, Note]]:
+    """The commits of steps among a table's versions."""
+    entries = (read_entry(path, version) for version in range(after + 1, until + 1))
+    return [(entry, entry.note) for entry in entries if entry and entry.note and entry.note.kind is Kind.STEP]
 
 
-def _unreported(instance: dg.DagsterInstance, lake: Lake, table: Table, version: int) -> set[date]:
-    """Days of a commit that Dagster does not know, unless a later commit made them again."""
-    path = lake.path(table.key)
-    entry = read_entry(path, version)
-    if entry is None or entry.note is None:
-        return set()
-    rows = entry.note.rows
+def _under_way(instance: dg.DagsterInstance, run_ids: Collection[str]) -> set[str]:
+    """Those of the runs that have not ended: they may still report for themselves."""
+    return {run.run_id for run in instance.get_runs(dg.RunsFilter(run_ids=list(run_ids), statuses=UNFINISHED))}
+
+
+def _unreported(instance: dg.DagsterInstance, table: Table, steps: list[tuple[Entry, Note]]) -> dict[date, int]:
+    """Days that Dagster knows of no commit, or only of an older one, with the newest version that made each."""
+    made = {day: (entry.version, rows.digest) for entry, note in steps for day, rows in note.rows.items()}
     known = instance.event_log_storage.get_latest_tags_by_partition(
         dg.AssetKey(table.key.parts),
         DagsterEventType.ASSET_MATERIALIZATION,
         tag_keys=[DATA_VERSION_TAG],
-        asset_partitions=[str(day) for day in rows],
+        asset_partitions=[str(day) for day in made],
     )
-    missing = {
-        day
-        for day, counts in rows.items()
-        if known.get(str(day), {}).get(DATA_VERSION_TAG) != data_version(version, counts.digest)
-    }
-    newest = newest_version(path, version) or version
-    while missing and version < newest:
-        version += 1
-        later = read_entry(path, version)
-        missing -= later.note.days if later and later.note else frozenset()
-    return missing
+
+    def is_known(day: date, version: int, digest: str) -> bool:
+        told = known.get(str(day), {}).get(DATA_VERSION_TAG, "")
+        newer = told.partition(":")[0]
+        return told == data_version(version, digest) or (newer.isdigit() and int(newer) > version)
+
+    return {day: version for day, (version, digest) in made.items() if not is_known(day, version, digest)}
 
 
 def _request(

@@ -13,9 +13,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from lakehouse_assets.platform.days import read_days, write_days
-from lakehouse_assets.platform.touched import actions_of, touched_days
-
-HISTORY_PAGE = 50
+from lakehouse_assets.platform.touched import actions_of, info_of, touched_days
 
 
 @dataclass(frozen=True)
@@ -138,6 +136,7 @@ class Commit:
     version: int
     operation: str
     note: Note | None
+    timestamp: int = 0  # milliseconds since 1970
 
 
 def open_table(path: Path, version: int | None = None) -> DeltaTable | None:
@@ -155,28 +154,39 @@ def version_of(path: Path) -> int | None:
 
 
 def commits(path: Path, *, after: int = -1, until: int | None = None) -> Iterator[Commit]:
-    """Commits from the newest down to `after` (exclusive), read page by page."""
-    found = open_table(path, until)
-    if found is None:
-        return
-    newest = found.version()
-    seen = 0
-    limit = min(HISTORY_PAGE, newest - after)
-    while limit > seen:
-        page = found.history(limit)
-        for entry in page[seen:]:
-            note = Note.load(entry.get("userMetadata"))
-            if note and note.kind is Kind.STREAM:
-                note = replace(note, days=stream_days(path, entry["version"]))
-            yield Commit(entry["version"], entry.get("operation", ""), note)
-        if len(page) < limit:
+    """Commits from the newest, or `until`, down to `after` (exclusive), as far back as the log goes.
+
+    The log is read itself: of a table opened at an older version, delta-rs 1.6.6 tells the newest commits as the
+    history of that version.
+    """
+    newest = version_of(path) if until is None else until
+    for version in range(-1 if newest is None else newest, after, -1):
+        commit = commit_at(path, version)
+        if commit is None:
             return
-        seen, limit = limit, min(limit * 4, newest - after)
+        yield commit
+
+
+def commit_at(path: Path, version: int) -> Commit | None:
+    """One commit; None when the log no longer has it. Which days a stream brought is seen in what it brought."""
+    info = info_of(path, version)
+    if info is None:
+        return None
+    note = Note.load(info.get("userMetadata"))
+    if note and note.kind is Kind.STREAM:
+        note = replace(note, days=stream_days(path, version))
+    return Commit(version, info.get("operation", "unknown"), note, info.get("timestamp", 0))
+
+
+def last_commit(path: Path, version: int | None = None) -> Commit | None:
+    """The newest commit of a step at or before `version`: neither maintenance nor a notebook's, adopted or not."""
+    of_steps = (commit for commit in commits(path, until=version) if commit.note and commit.note.kind is Kind.STEP)
+    return next(of_steps, None)
 
 
 def stream_days(path: Path, version: int) -> frozenset[date]:
     """Feed days of an append of a stream: known only when it is written, so its note does not have them."""
-    return frozenset(touched_days(path, actions_of(path, version)))
+    return touched_days(path, actions_of(path, version))[0]
 
 
 def last_position(path: Path, version: int | None = None) -> Mapping[str, Any] | None:
@@ -187,18 +197,33 @@ def last_position(path: Path, version: int | None = None) -> Mapping[str, Any] |
 
 def last_note(path: Path, version: int | None = None) -> Note | None:
     """The note of the newest step at or before `version`."""
-    notes = (commit.note for commit in commits(path, until=version))
-    return next((note for note in notes if note and note.kind is Kind.STEP), None)
+    last = last_commit(path, version)
+    return last.note if last else None
 
 
 def may_hold(path: Path, column: str, days: Collection[date], version: int | None = None) -> bool:
     """Whether, by the statistics of its files, the table (default: its newest version) may have rows of these days."""
-    table = open_table(path, version)
-    if table is None or not days:
+    if not days:
         return False
-    files = pa.table(table.get_add_actions(flatten=True))
-    first, last = min(days), max(days)
-    if f"min.{column}" not in files.column_names:
-        return files.num_rows > 0
-    bounds = zip(files[f"min.{column}"].to_pylist(), files[f"max.{column}"].to_pylist(), strict=True)
-    return any(low is None or high is None or (low <= last and high >= first) for low, high in bounds)
+    return any(rows is None or rows for rows in _rows_of_files(path, version, column, min(days), max(days)))
+
+
+def rows_within(path: Path, version: int | None, column: str, first: date | None, last: date) -> int:
+    """At most so many rows of days `first`..`last` a version has, by the statistics of its files; None: no table."""
+    return sum(rows or 0 for rows in _rows_of_files(path, version, column, first, last)) if version is not None else 0
+
+
+def _rows_of_files(
+    path: Path, version: int | None, column: str, first: date | None, last: date
+) -> Iterator[int | None]:
+    """Rows of each file that may hold a day of `first`..`last`; None where its statistics do not tell."""
+    table = open_table(path, version)
+    if table is None:
+        return
+    files = pa.table(table.get_add_actions(flatten=True)).to_pydict()
+    unknown = [None] * len(files["path"])
+    counts = files.get("num_records", unknown)
+    lows, highs = (files.get(f"{bound}.{column}", unknown) for bound in ("min", "max"))
+    for count, low, high in zip(counts, lows, highs, strict=True):
+        if low is None or high is None or (low <= last and (first is None or high >= first)):
+            yield count

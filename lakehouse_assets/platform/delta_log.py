@@ -3,25 +3,27 @@
 delta-rs loads a whole table to answer that. An entry of ours is known by its first line: `commitInfo` comes first.
 """
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
-from lakehouse_assets.platform.delta import Kind, Note, stream_days, version_of
-from lakehouse_assets.platform.touched import log_file, touched_days
+from lakehouse_assets.platform.delta import Note, commit_at, version_of
+from lakehouse_assets.platform.touched import actions_of, log_file, touched_days
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One commit: our note, or the feed days that somebody else's commit touched (maintenance touches none)."""
+    """One commit: our note, or the feed days that somebody else's commit touched (maintenance touches none).
+
+    Not `complete`: a file that it changed is gone, and nothing says which days it held.
+    """
 
     version: int
     at: datetime
     operation: str
     note: Note | None
     touched: frozenset[date]
+    complete: bool = True
 
 
 def newest_version(path: Path, seen: int) -> int | None:
@@ -35,27 +37,12 @@ def newest_version(path: Path, seen: int) -> int | None:
 
 def read_entry(path: Path, version: int) -> Entry | None:
     """One commit, or None when the log no longer has it."""
-    log = log_file(path, version)
-    try:
-        text = log.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    commit = commit_at(path, version)
+    if commit is None:
         return None
-    first, _, rest = text.partition("\n")
-    actions = [json.loads(first)]
-    note = Note.load(actions[0].get("commitInfo", {}).get("userMetadata"))
-    if note is None:
-        actions += [json.loads(line) for line in rest.splitlines() if line]
-    info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
-    note = note or Note.load(info.get("userMetadata"))
-    if note and note.kind is Kind.STREAM:  # which days a stream brought is seen in what it brought
-        note = replace(note, days=stream_days(path, version))
-    return Entry(
-        version=version,
-        at=datetime.fromtimestamp(info.get("timestamp", 0) / 1000, UTC),
-        operation=info.get("operation", "unknown"),
-        note=note,
-        touched=frozenset() if note else frozenset(touched_days(path, actions)),
-    )
+    touched, complete = (frozenset[date](), True) if commit.note else touched_days(path, actions_of(path, version))
+    at = datetime.fromtimestamp(commit.timestamp / 1000, UTC)
+    return Entry(version, at, commit.operation, commit.note, touched, complete)
 
 
 def unjudged(path: Path, seen: int = 0) -> dict[date, int]:

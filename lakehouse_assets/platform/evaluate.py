@@ -1,10 +1,8 @@
-"""All rules of a table in one pass: mark every row, count per day, and take good and bad rows apart.
-
-The caller persists what `mark` returns: counting, keeping, quarantining and sampling each read it.
-"""
+"""All rules of a table in one pass: mark every row, count per day, and take good and bad rows apart."""
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import date
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -23,6 +21,7 @@ __all__ = [
     "CompiledContract",
     "DayCounts",
     "DayVerdict",
+    "Marked",
     "RuleResult",
     "count_per_day",
     "kept",
@@ -40,6 +39,43 @@ RUN_COLUMNS = frozenset({"processed_at", "processed_date", "run_id"})  # differ 
 
 class MissingDay(LakehouseError):
     """Rows without a feed day belong to no partition."""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Candidate rows, marked (see `mark`). `bad`: those that broke a rule.
+
+    Either all of them are held in memory once they were counted, or the bad ones are, once they were looked at: then
+    the good ones are computed again when they are written, without a look at any rule if all of them stay.
+    """
+
+    contract: CompiledContract
+    candidate: "DataFrame"
+    all: "DataFrame"
+    bad: "DataFrame"
+    held: bool
+
+    @classmethod
+    def of(
+        cls, candidate: "DataFrame", contract: CompiledContract, duplicates_of: tuple[str, ...] | None, *, hold: bool
+    ) -> "Marked":
+        """Mark the rows; nothing is computed yet. Raises as `mark`."""
+        from pyspark.sql import functions as F
+
+        every = mark(candidate, contract, duplicates_of=duplicates_of)
+        bad = every.where(F.col(LEAVES) | (F.size(BROKEN) > 0))
+        (every if hold else bad).persist()
+        return cls(contract, candidate, every, bad, hold)
+
+    def kept(self, *, all_stay: bool) -> "DataFrame":
+        """The rows of the table; `all_stay`: it was counted that none leaves and none is a duplicate."""
+        if all_stay and not self.held:
+            return self.candidate.select(*self.contract.spark_schema.names)
+        return kept(self.all, self.contract)
+
+    def release(self) -> None:
+        """Forget what is held."""
+        (self.all if self.held else self.bad).unpersist()
 
 
 def mark(candidate: "DataFrame", contract: CompiledContract, *, duplicates_of: tuple[str, ...] | None) -> "DataFrame":

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-from dagster import AssetCheckEvaluation, AssetMaterialization, DagsterEventType
+from dagster import AssetCheckEvaluation, AssetMaterialization, AssetRecordsFilter, DagsterEventType
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
@@ -82,21 +82,34 @@ def day_events(
     instance: dg.DagsterInstance, table: Table, lake: Lake, outcome: Outcome, run_id: str
 ) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
     """The events of an outcome's days, in the order to record them: each is stored before the next is asked for."""
+    key = dg.AssetKey(outcome.table.parts)
     committed = outcome.with_status(Status.COMMITTED)
     for day in committed:
         yield materialization(table, lake, outcome, day)
     ids = instance.event_log_storage.get_latest_storage_id_by_partition(
-        dg.AssetKey(outcome.table.parts), DagsterEventType.ASSET_MATERIALIZATION, {str(day.day) for day in committed}
+        key, DagsterEventType.ASSET_MATERIALIZATION, {str(day.day) for day in committed}
     )
     for day in outcome.days:
         if day.status is Status.BLOCKED:
             continue
-        target = ids.get(str(day.day)) if day.status is Status.COMMITTED else None
-        pointer = (
+        target = (
             AssetCheckEvaluationTargetMaterializationData(
-                storage_id=target, run_id=run_id, timestamp=outcome.finished.timestamp()
+                storage_id=ids[str(day.day)], run_id=run_id, timestamp=outcome.finished.timestamp()
             )
-            if target
-            else None
+            if day.status is Status.COMMITTED
+            else _standing(instance, key, day.day)
         )
-        yield from evaluations(table.compiled, outcome, day, pointer)
+        yield from evaluations(table.compiled, outcome, day, target)
+
+
+def _standing(
+    instance: dg.DagsterInstance, key: dg.AssetKey, day: date
+) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """The materialization that stands where a day failed: a check that points at no event is not shown on the day."""
+    of_day = AssetRecordsFilter(asset_key=key, asset_partitions=[str(day)])
+    found = instance.fetch_materializations(of_day, limit=1).records
+    if not found:
+        return None
+    return AssetCheckEvaluationTargetMaterializationData(
+        storage_id=found[0].storage_id, run_id=found[0].run_id, timestamp=found[0].timestamp
+    )

@@ -64,8 +64,11 @@ class DeltaIOManager(dg.IOManager):
             if not context.has_asset_partitions or DAY_COLUMN not in frame.columns:
                 return frame
             return frame.where(on_days(DAY_COLUMN, map(parse_day, context.asset_partition_keys)))
-        plan = self.plan(step, self._catalog.table(TableKey.parse(declared)))
-        return read_input(self._spark.spark_session, self._lake, plan, context.name, self._catalog)
+        return self.input(step, self._catalog.table(TableKey.parse(declared)), context.name)
+
+    def input(self, step: "StepExecutionContext", table: Table, name: str) -> "DataFrame":
+        """An input of a declared table, by its name there, as the step's plan pins it."""
+        return read_input(self._spark.spark_session, self._lake, self.plan(step, table), name, self._catalog)
 
     def inputs(self, step: "StepExecutionContext", companion: Table) -> "dict[str, DataFrame]":
         """The inputs of a companion, pinned now, for the days that the table it accompanies has just committed."""

@@ -54,6 +54,7 @@ CHECK_RESULTS = pa.schema(
         ("blocking", pa.bool_()),
         ("table_version", pa.int64()),
         ("sql", pa.string()),
+        ("samples", pa.string()),
         ("evaluated_at", pa.timestamp("us", tz="UTC")),
     ]
 )
@@ -72,11 +73,12 @@ def check_results_path(lake: Path) -> Path:
 
 
 def append(path: Path, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> None:
-    """Append rows in one commit; creates the journal on first use."""
+    """Append rows in one commit; creates the journal on first use, and adds columns that an older one lacks."""
     write_deltalake(
         str(path),
         rows,
         mode="append",
+        schema_mode="merge",
         partition_by=list(partition_by) or None,
         configuration={"delta.appendOnly": "true", "delta.checkpointInterval": "20"},
     )

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -34,6 +34,7 @@ class EventFiles:
 
     `day_in_name`: a file's name, else its folder's, says the day. `drift`: how files may differ. `most_missing`: the
     files are full snapshots, of which one that has fewer rows than the one before, by more than this share, is refused.
+    `subject`: the column that says whose a row is, by which it can be erased on request.
     `day_formats`: how the day column writes its days, besides ISO, in strptime's letters.
     `whole`: a file is one record, its text the only column; its day is that of its last change.
     """
@@ -44,6 +45,7 @@ class EventFiles:
     day_in_name: bool = False
     drift: Drift | None = None
     most_missing: float | None = None
+    subject: str | None = None
     day_formats: tuple[str, ...] = ()
     whole: bool = False
 
@@ -111,7 +113,7 @@ def land(
     whole; bytes that are already there are not landed again. The file is held in memory. Raises LandingError.
     """
     folder = _folder(root, table)
-    delivery = _read(source, file, day, today)
+    delivery = _read(source, file, day, today, _not_erased(root, table, source))
     with _locked(folder):
         for _ in range(_ATTEMPTS):
             manifest = Manifest(folder)
@@ -129,7 +131,7 @@ def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa
 
     Raises LandingError.
     """
-    return _read(source, file, None, today).days
+    return _read(source, file, None, today, lambda rows: rows).days
 
 
 def manifest_version(root: Path, table: str) -> int | None:
@@ -168,7 +170,19 @@ def _folder(root: Path, table: str) -> Path:
     return root.absolute() / table
 
 
-def _read(source: EventFiles, file: Path, day: date | None, today: date) -> _Delivery:
+def _not_erased(root: Path, table: str, source: EventFiles) -> Callable[[pa.Table], pa.Table]:
+    """Takes the rows of erased subjects out of a file."""
+    from lakehouse_assets.platform.erasure import without_erased
+
+    subject = source.subject
+    if subject is None:
+        return lambda rows: rows
+    return lambda rows: without_erased(root, table.split("/")[0], subject, rows)
+
+
+def _read(
+    source: EventFiles, file: Path, day: date | None, today: date, keep: Callable[[pa.Table], pa.Table]
+) -> _Delivery:
     if file.is_dir():
         raise LandingError(f"{file}: a folder. Name the files in it, for example {file}/*.csv")
     if not file.exists():
@@ -194,6 +208,7 @@ def _read(source: EventFiles, file: Path, day: date | None, today: date) -> _Del
     if day is None and source.day_in_name:
         day = day_in_name((file.name, file.absolute().parent.name))
     rows = rows.append_column("row_number", pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)))
+    rows = keep(rows)
     days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today, source.day_formats)
     return _Delivery(file.name, kind, hashlib.sha256(data).hexdigest(), days)
 

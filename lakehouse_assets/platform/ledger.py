@@ -7,9 +7,11 @@ Input is what each entity contributed, as a list of changes by the day it became
 A day that is published is a *step*. Publishing recomputes the figures at the first step (`base`) and follows the
 changes through the last (`top`); a row is appended for every key and step at which the figure differs from before.
 
-    1. step = greatest(known_on, base); per entity and step the last change counts.
+    1. step = greatest(known_on, base); per entity and step the last change counts. Of entities that nothing new
+       touches, nothing need be known (`publication.py`): what the others contributed so far is a step before the first.
     2. What an entity no longer contributes is taken off the old key, what it now contributes is put on the new one.
-    3. The ledger's newest row per key joins with nothing to add, so that a figure that vanishes becomes a zero row.
+    3. The ledger's newest row per key joins: with nothing to add where all entities are recomputed, so that a figure
+       that vanishes becomes a zero row; else with its figures, to which the moves are added.
     4. Per key, running sums in the order of steps; where they change, a row, with the next version.
 """
 
@@ -57,12 +59,53 @@ class Steps:
         return self.published is not None and self.first_requested < self.published
 
 
-def rows_to_append(contributions: "DataFrame", published: "DataFrame", spec: Ledger, steps: Steps) -> "DataFrame":
+@dataclass(frozen=True)
+class News:
+    """Contributions to publish: <entity…>, known_on, step, share (struct of dimensions and amount, or NULL).
+
+    Whole: of all entities, and the figures are their sums. Else: of the entities concerned, whose rows of a step before
+    the first are what they contributed to the figures published so far; the sums are added to these figures.
+    """
+
+    rows: "DataFrame"
+    whole: bool
+
+
+def everything(contributions: "DataFrame", spec: Ledger, steps: Steps) -> News:
+    """All contributions, recomputed."""
+    return News(_at(contributions, spec, F.greatest("known_on", F.lit(steps.base))), whole=True)
+
+
+def only_after(published: date, contributions: "DataFrame", spec: Ledger) -> News:
+    """Contributions of the entities that days after `published` touch, where no day before has changed."""
+    step = F.when(F.col("known_on") > F.lit(published), F.col("known_on")).otherwise(F.lit(BEGINNING))
+    return News(_at(contributions, spec, step), whole=False)
+
+
+def replaced(then: "DataFrame", now: "DataFrame", spec: Ledger, steps: Steps) -> News:
+    """Contributions of some entities as they were published, and as they are now."""
+    was = _at(then, spec, F.lit(BEGINNING))
+    # Unless something follows in that very step, an entity contributes nothing any more.
+    gone = was.select(
+        *spec.entity,
+        F.lit(BEGINNING).alias("known_on"),
+        F.lit(steps.base).alias("step"),
+        F.lit(None).cast(was.schema["share"].dataType).alias("share"),
+    ).distinct()
+    return News(was.union(gone).union(_at(now, spec, F.greatest("known_on", F.lit(steps.base)))), whole=False)
+
+
+def _at(contributions: "DataFrame", spec: Ledger, step: "Column") -> "DataFrame":
+    share = F.when(F.col(spec.amount).isNotNull(), F.struct(*spec.dimensions, F.col(spec.amount).alias("amount")))
+    return contributions.select(*spec.entity, "known_on", step.alias("step"), share.alias("share"))
+
+
+def rows_to_append(news: News, published: "DataFrame", spec: Ledger, steps: Steps) -> "DataFrame":
     """Ledger rows of a publication: dimensions, figures, effective_date, version, reason, feed_day.
 
     `published` is the whole ledger as pinned. Two shuffles (entity, key), whatever the number of days.
     """
-    changes = _changes(contributions, spec, steps)
+    changes = _changes(news.rows, spec, steps)
     newest = published.groupBy(*spec.dimensions).agg(
         F.max(F.struct("version", spec.figure, spec.count)).alias("newest"),
     )
@@ -70,12 +113,16 @@ def rows_to_append(contributions: "DataFrame", published: "DataFrame", spec: Led
         published.select(F.struct("version", spec.figure, spec.count).alias("s")).schema["s"].dataType
     )
     amount = published.schema[spec.figure].dataType
+    if not news.whole:
+        moved = F.broadcast(changes.select(*spec.dimensions).distinct())
+        newest = newest.join(moved, [*spec.dimensions], "left_semi")
+    kept = F.lit(0 if news.whole else 1)
     moves = changes.select("*", nothing.alias("newest")).unionByName(
         newest.select(
             *spec.dimensions,
             F.lit(steps.base).alias("step"),
-            F.lit(0).cast(amount).alias("amount"),
-            F.lit(0).cast("long").alias("entities"),
+            (F.col(f"newest.{spec.figure}") * kept).cast(amount).alias("amount"),
+            (F.col(f"newest.{spec.count}") * kept).alias("entities"),
             "newest",
         )
     )
@@ -109,21 +156,16 @@ def rows_to_append(contributions: "DataFrame", published: "DataFrame", spec: Led
     )
 
 
-def _changes(contributions: "DataFrame", spec: Ledger, steps: Steps) -> "DataFrame":
+def _changes(news: "DataFrame", spec: Ledger, steps: Steps) -> "DataFrame":
     """Moves per key and step: amount and number of entities to add (or, negative, to take off)."""
-    by_entity = Window.partitionBy(*spec.entity)
-    share = F.when(F.col(spec.amount).isNotNull(), F.struct(*spec.dimensions, F.col(spec.amount).alias("amount")))
-    at_step = contributions.where(F.col("known_on") <= F.lit(steps.top)).select(
-        *spec.entity,
-        "known_on",
-        F.greatest("known_on", F.lit(steps.base)).alias("step"),
-        share.alias("new"),
+    by_entity = Window.partitionBy(*spec.entity).orderBy("step", "known_on")
+    last_of_step = (
+        news.where(F.col("known_on") <= F.lit(steps.top))
+        .select("*", F.lead("step").over(by_entity).alias("next_step"))
+        .where(F.col("next_step").isNull() | (F.col("next_step") > F.col("step")))
     )
-    last_of_step = at_step.select("*", F.lead("step").over(by_entity.orderBy("known_on")).alias("next_step")).where(
-        F.col("next_step").isNull() | (F.col("next_step") > F.col("step"))
-    )
-    moved = last_of_step.select("step", "new", F.lag("new").over(by_entity.orderBy("known_on")).alias("old")).where(
-        ~F.col("old").eqNullSafe(F.col("new"))
+    moved = last_of_step.select("step", F.col("share").alias("new"), F.lag("share").over(by_entity).alias("old")).where(
+        (F.col("step") >= F.lit(steps.base)) & ~F.col("old").eqNullSafe(F.col("new"))
     )
     sides = F.array(
         F.struct(F.lit(-1).alias("sign"), F.col("old").alias("share")),

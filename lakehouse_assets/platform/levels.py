@@ -68,10 +68,11 @@ class TableLevels:
     def _take(self, entry: Entry) -> None:
         note = entry.note
         if note is None:
+            touched = entry.touched if entry.complete else entry.touched | self.changed.keys()
             if self.landed:
-                self.changed |= dict.fromkeys(entry.touched, Change(entry.version, entry.at))
+                self.changed |= dict.fromkeys(touched, Change(entry.version, entry.at))
             else:
-                self.unjudged |= dict.fromkeys(entry.touched, entry.version)
+                self.unjudged |= dict.fromkeys(touched, entry.version)
             return
         self.unjudged = {day: version for day, version in self.unjudged.items() if day in note.unjudged}
         if note.kind is not Kind.ERASURE:

@@ -14,26 +14,28 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from lakehouse_assets.platform import evaluate, writer
+from lakehouse_assets.platform import evaluate, publication, writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.delta import DayRows, Note, may_hold, version_of
+from lakehouse_assets.platform.delta import DayRows, Note, may_hold, rows_within, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.history import StateTable, change_columns
-from lakehouse_assets.platform.ledger import Steps, rows_to_append
+from lakehouse_assets.platform.ledger import rows_to_append
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
+from lakehouse_assets.platform.publication import steps_of
 from lakehouse_assets.platform.reader import landed_parts, read_inputs, read_table
 from lakehouse_assets.platform.records import write_records
 from lakehouse_assets.platform.state import State
-from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays
+from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays, Span
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 ATTEMPTS = 6
 RECORD_HASH = "record_hash"
+HELD_CELLS = 5_000_000  # rows times columns
 
 QUARANTINE = T.StructType(
     [
@@ -92,17 +94,17 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
     version = plan.base
     reach(Failpoint.BEFORE_WRITE, table.key)
     if plan.days:
-        marked = evaluate.mark(candidate(step, plan, frame, started), table.compiled, duplicates_of=duplicates_of(plan))
-        marked.persist()
+        judged = candidate(step, plan, frame, started)
+        rows = evaluate.Marked.of(judged, table.compiled, duplicates_of(plan), hold=_is_held(step, plan))
         try:
-            days = _judge(step, plan, marked)
-            version, days = _commit(step, plan, marked, note, days)
+            days = _judge(step, plan, rows)
+            version, days = _commit(step, plan, rows, note, days)
         except PySparkException as error:
             raise writer.WriteError(
                 f"{table.key} could not be computed, its version is still {plan.base}: {writer.first_line(error)}"
             ) from error
         finally:
-            marked.unpersist()
+            rows.release()
     nothing = DayRows(0, 0, 0, 0, "")
     blocked = tuple(DayOutcome(day, Status.BLOCKED, nothing, reasons=(why,)) for day, why in plan.blocked.items())
     outcome = Outcome(
@@ -115,15 +117,29 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
         days=tuple(sorted(days + blocked, key=lambda outcome: outcome.day)),
         started=started,
         finished=datetime.now(UTC),
-        restates=isinstance(table.write, Ledger) and _steps(plan).restates,
+        restates=isinstance(table.write, Ledger) and steps_of(plan).restates,
     )
     write_records(step.lake.tables, table.compiled, outcome)
     return outcome
 
 
-def _steps(plan: Plan) -> Steps:
-    requested = plan.days or plan.requested
-    return Steps(plan.published, requested[0], requested[-1])
+def _is_held(step: Step, plan: Plan) -> bool:
+    """Whether the judged rows are kept in memory between counting and writing.
+
+    That saves computing them again; but of millions of wide rows the cache costs more than reading them twice does.
+    """
+    if not isinstance(plan.table.write, ReplaceDays):
+        return True  # figures: few rows, dear to compute
+    rows = sum(_rows_read(step, plan, name) for name in plan.table.reads)
+    return rows * len(plan.table.compiled.spark_schema) <= HELD_CELLS
+
+
+def _rows_read(step: Step, plan: Plan, name: str) -> int:
+    key, version = plan.table.reads[name].table, plan.pins[name].version
+    if key.layer == LANDING_LAYER:
+        return sum(part.rows for part in landed_parts(step.lake, plan.table.key, plan.days, version))
+    first, last = plan.window(name) or (None, plan.days[-1])
+    return rows_within(step.lake.path(key), version, DAY_COLUMN, first, last)
 
 
 def duplicates_of(plan: Plan) -> tuple[str, ...] | None:
@@ -132,11 +148,18 @@ def duplicates_of(plan: Plan) -> tuple[str, ...] | None:
     return (DAY_COLUMN, RECORD_HASH) if RECORD_HASH in columns else None
 
 
-def candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> "DataFrame":
-    """The rows to judge: what the function returned, published if it is a ledger, stamped with the run."""
+def candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime, *, whole: bool = False) -> "DataFrame":
+    """The rows to judge: what the function returned, published if it is a ledger, stamped with the run.
+
+    `whole`: a ledger's figures are computed from all contributions, even where some are enough.
+    """
     if isinstance(plan.table.write, Ledger):
         ledger = read_table(step.spark, step.lake, plan.table, plan.base)
-        frame = rows_to_append(frame, ledger, plan.table.write, _steps(plan))
+        news = publication.news(step.spark, step.lake, step.catalog, plan, frame, whole=whole)
+        frame = rows_to_append(news, ledger, plan.table.write, steps_of(plan))
+    elif isinstance(plan.table.write, ReplaceDays) and any(r.span is not Span.DAY for r in plan.table.reads.values()):
+        # What reads more days than it makes knows a row of each: only those asked for are made.
+        frame = frame.where(writer.on_days(DAY_COLUMN, plan.days))
     columns = set(frame.columns)
     stamps = {
         "processed_at": F.lit(started).cast("timestamp"),
@@ -152,12 +175,12 @@ def candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> 
     )
 
 
-def _judge(step: Step, plan: Plan, marked: "DataFrame") -> tuple[DayOutcome, ...]:
+def _judge(step: Step, plan: Plan, rows: evaluate.Marked) -> tuple[DayOutcome, ...]:
     """Count rows and broken rules per day in one action (beside it, the rows of the input) and judge each day."""
     contract = plan.table.compiled
     with ThreadPoolExecutor(1) as beside:
         came_in = beside.submit(_rows_in, step, plan)
-        counted = evaluate.count_per_day(marked, contract)
+        counted = evaluate.count_per_day(rows.all, contract)
         expected = came_in.result()
     expected_days = _days_of(plan, counted)
     foreign = sorted(set(counted) - set(expected_days))
@@ -167,7 +190,7 @@ def _judge(step: Step, plan: Plan, marked: "DataFrame") -> tuple[DayOutcome, ...
             "a transformation must keep the feed day of the rows it reads."
         )
     failing = sorted({r for counts in counted.values() for r, n in counts.broken.items() if n})
-    samples = evaluate.samples(marked, contract, failing) if failing else {}
+    samples = evaluate.samples(rows.bad, contract, failing) if failing else {}
     return tuple(_day(day, contract, counted.get(day), expected, samples) for day in expected_days)
 
 
@@ -175,7 +198,7 @@ def _days_of(plan: Plan, counted: Mapping[date, evaluate.DayCounts]) -> list[dat
     """Days a commit stands for. A ledger's also covers the days it carries forward, from the first that has figures."""
     if not isinstance(plan.table.write, Ledger):
         return list(plan.days)
-    steps = _steps(plan)
+    steps = steps_of(plan)
     first = min([*counted, *plan.days]) if plan.published is None else plan.published + timedelta(days=1)
     carried = (date.fromordinal(n) for n in range(first.toordinal(), steps.top.toordinal() + 1))
     return sorted({*carried, *plan.days})
@@ -230,7 +253,7 @@ def _day(
 
 
 def _commit(
-    step: Step, plan: Plan, marked: "DataFrame", note: Note, days: tuple[DayOutcome, ...]
+    step: Step, plan: Plan, rows: evaluate.Marked, note: Note, days: tuple[DayOutcome, ...]
 ) -> tuple[int | None, tuple[DayOutcome, ...]]:
     """Commit the good days. A table written anew or a ledger is one whole: one bad day fails all of them."""
     table, contract = plan.table, plan.table.compiled
@@ -242,34 +265,40 @@ def _commit(
         return plan.base, days
     note = replace(note, days=frozenset(day.day for day in good), rows={day.day: day.rows for day in good})
     target = writer.Target(step.lake.path(table.key), str(table.key), contract.spark_schema)
-    kept = evaluate.kept(marked, contract)
+    kept = rows.kept(all_stay=not any(day.rows.quarantined or day.rows.duplicates for day in days))
     match table.write:
         case ReplaceDays(rows_per_file, door):
-            _quarantine(step, plan, marked, note, good)
-            rows = sum(day.rows.kept for day in good)
+            _quarantine(step, plan, rows, note, good)
+            count = sum(day.rows.kept for day in good)
             frame = kept if len(good) == len(days) else kept.where(writer.on_days(DAY_COLUMN, note.days))
-            files = max(1, -(-rows // rows_per_file))
-            laid_out = frame.coalesce(1) if files == 1 else frame.repartitionByRange(files, DAY_COLUMN)
-            ordered = laid_out.sortWithinPartitions(DAY_COLUMN)
+            ordered = _laid_out(frame, files=max(1, -(-count // rows_per_file)), days=len(good))
             return writer.replace_days(ordered, target, note, plan.base, DAY_COLUMN, note.days, door), days
         case State() as spec:
-            _quarantine(step, plan, marked, note, good)
-            withheld = evaluate.withheld(marked, spec.keys)
+            _quarantine(step, plan, rows, note, good)
+            withheld = evaluate.withheld(rows.bad, spec.keys)
             on_good = writer.on_days(DAY_COLUMN, note.days)
             state = StateTable(step.spark, step.lake, table, spec)
             return state.commit(plan, kept.where(on_good), withheld.where(on_good), note), days
         case Ledger():
-            note = replace(note, published=_steps(plan).top)
+            note = replace(note, published=steps_of(plan).top)
             return writer.append(kept.coalesce(1), replace(target, append_only=True), note, plan.base), days
         case Overwrite():
             return writer.overwrite(kept.coalesce(1), target, note, plan.base), days
 
 
-def _quarantine(step: Step, plan: Plan, marked: "DataFrame", note: Note, good: list[DayOutcome]) -> None:
+def _laid_out(frame: "DataFrame", files: int, days: int) -> "DataFrame":
+    """Few files, each of days that follow one another. Rows of one day have no order to be brought into."""
+    if days == 1:
+        return frame.coalesce(files)
+    laid_out = frame.coalesce(1) if files == 1 else frame.repartitionByRange(files, DAY_COLUMN)
+    return laid_out.sortWithinPartitions(DAY_COLUMN)
+
+
+def _quarantine(step: Step, plan: Plan, rows: evaluate.Marked, note: Note, good: list[DayOutcome]) -> None:
     """Replace the days' quarantine; days without bad rows are touched only if they had some."""
     path = step.lake.quarantine(plan.table.key)
     if not any(day.rows.quarantined for day in good) and not may_hold(path, DAY_COLUMN, note.days):
         return
     target = writer.Target(path, f"{plan.table.key}__quarantine", QUARANTINE)
-    rows = evaluate.quarantined(marked, plan.table.compiled).where(writer.on_days(DAY_COLUMN, note.days))
-    writer.replace_days(rows.coalesce(1), target, note, version_of(path), DAY_COLUMN, note.days)
+    left = evaluate.quarantined(rows.bad, plan.table.compiled).where(writer.on_days(DAY_COLUMN, note.days))
+    writer.replace_days(left.coalesce(1), target, note, version_of(path), DAY_COLUMN, note.days)

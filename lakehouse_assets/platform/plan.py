@@ -9,11 +9,12 @@ from datetime import date
 from pathlib import Path
 
 from lakehouse_assets.platform.days import DayRange, write_days
-from lakehouse_assets.platform.delta import Pin, commits, last_note, open_table, version_of
+from lakehouse_assets.platform.delta import Pin, commits, last_commit, last_note, open_table, version_of
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import committed_days, failed_days
 from lakehouse_assets.platform.landing import manifest_version
+from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, ReplaceDays, Span, Table, TableKey
 
 
@@ -101,7 +102,7 @@ def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
 
 def _outstanding(lake: Lake, table: Table, ready: tuple[date, ...]) -> frozenset[date]:
     """What stays unjudged of what somebody else wrote into the table, when these days are replaced."""
-    if isinstance(table.write, Overwrite):
+    if isinstance(table.write, Overwrite | State):
         return frozenset()
     foreign = unjudged(lake.path(table.key)).keys()
     return frozenset(foreign - set(ready) if isinstance(table.write, ReplaceDays) else foreign)
@@ -151,13 +152,11 @@ def _blocked(lake: Lake, table: Table, days: tuple[date, ...], published: date |
 
 def _refuse_lost_inputs(lake: Lake, table: Table, base: int | None, days: tuple[date, ...]) -> None:
     """Compare the inputs with what the table's newest commit read. Logs alone are read, as a rule two entries."""
-    note = last_note(lake.path(table.key), base) if base is not None and days else None
-    output = open_table(lake.path(table.key), base) if note else None
-    if note is None or output is None:
+    newest = last_commit(lake.path(table.key), base) if base is not None and days else None
+    if newest is None or newest.note is None:
         return
-    written = output.history(1)[0]["timestamp"]
     for name, read in table.reads.items():
-        pin = note.inputs.get(name)
+        pin = newest.note.inputs.get(name)
         if pin is None or pin.version is None:
             continue
         if lake.version(read.table) is None:
@@ -166,7 +165,7 @@ def _refuse_lost_inputs(lake: Lake, table: Table, base: int | None, days: tuple[
                 "Restore its folder, or make all its days again."
             )
         source = open_table(lake.path(read.table)) if read.table.layer != LANDING_LAYER else None
-        if source is None or (source.metadata().created_time or 0) <= written:
+        if source is None or (source.metadata().created_time or 0) <= newest.timestamp:
             continue
         # It was deleted and made anew since: it must hold again what it once held.
         first, last = read.bounds(days[0], days[-1])

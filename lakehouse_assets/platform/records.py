@@ -60,6 +60,7 @@ def _checks(contract: "CompiledContract", outcome: Outcome, day: DayOutcome) -> 
         "feed_day": day.day,
         "run_id": outcome.run_id,
         "rows": day.rows.rows_in,
+        "samples": "[]",
         "table_version": outcome.version,
         "evaluated_at": outcome.finished,
     }
@@ -70,10 +71,12 @@ def _checks(contract: "CompiledContract", outcome: Outcome, day: DayOutcome) -> 
             "rule": result.rule,
             "dimension": result.dimension.value,
             "action": result.action.value,
+            "rows": result.rows,
             "failed": result.failed,
             "passed": result.passed,
             "blocking": True,
             "sql": listing(outcome.table, rules[result.rule], day) if result.failed else "",
+            "samples": json.dumps(day.samples.get(result.rule, []), ensure_ascii=False, default=str),
         }
     unaccounted = day.rows.rows_in - day.rows.kept - day.rows.quarantined - day.rows.duplicates
     yield base | {

@@ -18,11 +18,13 @@ from pyspark.sql import functions as F
 from lakehouse_assets.platform import evaluate
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import Kind, Note, Pin, commits, last_note, open_table
+from lakehouse_assets.platform.history import CHANGES, StateTable
 from lakehouse_assets.platform.landing import LandingError, verify
 from lakehouse_assets.platform.lineage import made_by
 from lakehouse_assets.platform.materialize import Step, candidate, duplicates_of
 from lakehouse_assets.platform.plan import Plan
 from lakehouse_assets.platform.reader import landed_parts, read_inputs, read_table
+from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, ReplaceDays, Table, TableKey
 
 if TYPE_CHECKING:
@@ -103,7 +105,10 @@ def _obstacles(step: Step, table: Table, note: Note, day: date, version: int) ->
     yield from _erased(path, table.key, version, None, day)
     for name, pin in note.inputs.items():
         read = table.reads.get(name)
-        if read is None:
+        if name.startswith(CHANGES):
+            if pin.version is not None:
+                yield from _vacuumed(step.lake.changes(table.key), table.key, pin.version)
+        elif read is None:
             yield (
                 Answer.CHANGED_CODE,
                 f"the code was {note.code_version} and read {name}, which the table no longer reads",
@@ -151,7 +156,7 @@ def _landed(step: Step, table: Table, pin: Pin, day: date) -> Iterator[tuple[Ans
 
 def _plan(step: Step, table: Table, note: Note, day: date) -> Plan:
     """The plan that the step had. Of a table whose days are replaced, the one day is enough."""
-    days = (day,) if isinstance(table.write, ReplaceDays) else tuple(sorted(note.requested))
+    days = (day,) if isinstance(table.write, ReplaceDays | State) else tuple(sorted(note.requested))
     before = last_note(step.lake.path(table.key), note.base) if note.base is not None else None
     return Plan(
         table=table,
@@ -167,13 +172,19 @@ def _plan(step: Step, table: Table, note: Note, day: date) -> Plan:
 def _now(step: Step, plan: Plan) -> "DataFrame":
     frame = plan.table(**read_inputs(step.spark, step.lake, plan, step.catalog))
     marked = evaluate.mark(
-        candidate(step, plan, frame, datetime.now(UTC)), plan.table.compiled, duplicates_of=duplicates_of(plan)
+        candidate(step, plan, frame, datetime.now(UTC), whole=True),
+        plan.table.compiled,
+        duplicates_of=duplicates_of(plan),
     )
-    return evaluate.kept(marked, plan.table.compiled)
+    kept = evaluate.kept(marked, plan.table.compiled)
+    spec = plan.table.write
+    return StateTable(step.spark, step.lake, plan.table, spec).log.as_judged(kept) if isinstance(spec, State) else kept
 
 
 def _then(step: Step, table: Table, plan: Plan, version: int) -> "DataFrame":
-    """What the commit wrote: its day, the rows it appended, or the whole state."""
+    """What the commit wrote: its day, the rows it appended, the changes it was made of, or the whole state."""
+    if isinstance(table.write, State):
+        return StateTable(step.spark, step.lake, table, table.write).judged_then(plan, plan.days[0])
     stored = read_table(step.spark, step.lake, table, version)
     match table.write:
         case ReplaceDays():

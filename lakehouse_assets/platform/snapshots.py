@@ -32,19 +32,26 @@ class Chain:
     days: tuple[date, ...]
 
 
-def chains(old: Collection[date], gone: Collection[date], new: Collection[date]) -> list[Chain]:
+def chains(
+    old: Collection[date], gone: Collection[date], new: Collection[date], unsure: Collection[date] = ()
+) -> list[Chain]:
     """What to compare when of the snapshots `old` the days `gone` are taken away and the days `new` are put in.
 
-    A new snapshot is compared with the one before it, and the first one after a new or vanished one again.
+    A new snapshot is compared with the one before it, and the first one after a new or vanished one again. Of a day
+    that is `unsure` (keys of it are in quarantine, and stay as they were before) the next one is compared as well.
     """
     all_days = sorted((set(old) - set(gone)) | set(new))
-    changed = sorted({*gone, *new})
-    again = {next((day for day in all_days if day > one), None) for one in changed}
-    compared = {*new, *again}
+    changed = {*gone, *new}
     found: list[Chain] = []
     before: date | None = None
-    for day in all_days:
-        if day in compared:
+    moved = False  # whether what is known at the end of `before` may be another than it was
+    for day in sorted({*all_days, *changed}):
+        if day not in all_days:
+            moved = True
+            continue
+        compared = moved or day in new
+        moved = day in new or (compared and day in unsure)
+        if compared:
             if found and found[-1].days[-1] == before:
                 found[-1] = Chain(found[-1].before, (*found[-1].days, day))
             else:

@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 
+from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.table import DAY_COLUMN
+
+Action = dict[str, dict[str, Any]]
 
 
 def log_file(path: Path, version: int) -> Path:
@@ -16,19 +20,34 @@ def log_file(path: Path, version: int) -> Path:
     return path / "_delta_log" / f"{version:020d}.json"
 
 
-def touched_days(path: Path, actions: list[dict[str, dict[str, Any]]]) -> Iterator[date]:
-    """Feed days of the rows that were added, and of the files that were removed; maintenance touches none."""
+def touched_days(path: Path, actions: list[Action]) -> tuple[frozenset[date], bool]:
+    """Feed days of the rows that were added and of the files that were removed; maintenance touches none.
+
+    Also whether that is all of them: not where a file is gone and nothing says which days it held.
+    """
+    held = [_days_of(path, change) for change in _changes(actions)]
+    return frozenset().union(*[days for days in held if days is not None]), None not in held
+
+
+def _changes(actions: list[Action]) -> Iterator[dict[str, Any]]:
     for action in actions:
         change = action.get("add") or action.get("remove")
-        if not change or not change.get("dataChange", True):
-            continue
-        bounds = list(_by_statistics(change))
-        file = path / change["path"]
-        if len(bounds) != 1 and file.exists():
-            if DAY_COLUMN in pq.read_schema(file).names:
-                yield from pq.read_table(file, columns=[DAY_COLUMN])[DAY_COLUMN].unique().to_pylist()
-        else:
-            yield from bounds
+        if change and change.get("dataChange", True):
+            yield change
+
+
+def _days_of(path: Path, change: dict[str, Any]) -> frozenset[date] | None:
+    """Feed days of a file: by its statistics if they name one day, else by its rows; None where nothing says."""
+    first, last = _bounds(change)
+    if first is not None and first == last:
+        return frozenset({first})
+    file = path / unquote(change["path"])
+    if file.exists():
+        if DAY_COLUMN not in pq.read_schema(file).names:
+            return frozenset()
+        column = pq.read_table(file, columns=[DAY_COLUMN])[DAY_COLUMN]
+        return frozenset(day for day in column.unique().to_pylist() if day)
+    return frozenset(DayRange(first, last)) if first and last else None
 
 
 def rows_per_day(path: Path, version: int) -> dict[date, int]:
@@ -38,18 +57,28 @@ def rows_per_day(path: Path, version: int) -> dict[date, int]:
         change = action.get("add")
         if not change:
             continue
-        bounds = list(_by_statistics(change))
-        if len(bounds) == 1:
-            counted = {bounds[0]: int(json.loads(change["stats"])["numRecords"])}
+        first, last = _bounds(change)
+        if first is not None and first == last:
+            counted = {first: int(json.loads(change["stats"])["numRecords"])}
         else:
-            days = pq.read_table(path / change["path"], columns=[DAY_COLUMN])[DAY_COLUMN].value_counts()
+            days = pq.read_table(path / unquote(change["path"]), columns=[DAY_COLUMN])[DAY_COLUMN].value_counts()
             counted = {one["values"].as_py(): one["counts"].as_py() for one in days}
         for day, rows in counted.items():
             found[day] = found.get(day, 0) + rows
     return dict(sorted(found.items()))
 
 
-def actions_of(path: Path, version: int) -> list[dict[str, dict[str, Any]]]:
+def info_of(path: Path, version: int) -> dict[str, Any] | None:
+    """What a commit says of itself; None when the log no longer has it. It is the first action, as a rule."""
+    try:
+        with log_file(path, version).open(encoding="utf-8") as lines:
+            found = (json.loads(line) for line in lines if line.strip())
+            return next((action["commitInfo"] for action in found if "commitInfo" in action), {})
+    except FileNotFoundError:
+        return None
+
+
+def actions_of(path: Path, version: int) -> list[Action]:
     """The actions of a commit; none when the log no longer has it."""
     try:
         lines = log_file(path, version).read_text(encoding="utf-8").splitlines()
@@ -58,10 +87,8 @@ def actions_of(path: Path, version: int) -> list[dict[str, dict[str, Any]]]:
     return [json.loads(line) for line in lines if line]
 
 
-def _by_statistics(change: Mapping[str, Any]) -> Iterator[date]:
-    """Days that the file may hold, as Delta's statistics say: the first to the last."""
-    bounds = json.loads(change.get("stats") or "{}")
-    first, last = (bounds.get(side, {}).get(DAY_COLUMN) for side in ("minValues", "maxValues"))
-    if first and last:
-        days = (date.fromisoformat(last) - date.fromisoformat(first)).days
-        yield from (date.fromisoformat(first) + timedelta(days=n) for n in range(days + 1))
+def _bounds(change: Mapping[str, Any]) -> tuple[date | None, date | None]:
+    """The first and the last day that a file may hold, as Delta's statistics say."""
+    stats = json.loads(change.get("stats") or "{}")
+    first, last = (stats.get(side, {}).get(DAY_COLUMN) for side in ("minValues", "maxValues"))
+    return date.fromisoformat(first) if first else None, date.fromisoformat(last) if last else None

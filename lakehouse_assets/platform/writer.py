@@ -1,9 +1,9 @@
 """Commits that cannot be lost, doubled or overtaken: Spark writes, Delta compares and swaps, delta-rs reads back.
 
-Every commit carries `txnAppId` = the table and `txnVersion` = the version it started from + 1. Delta refuses the
-second of two commits that started from the same version, and skips one that comes late (a zombie whose client was
+Every commit carries `txnAppId` = the table and `txnVersion` = the one of the commit it started from + 1. Delta refuses
+the second of two commits that started from the same one, and skips one that comes late (a zombie whose client was
 killed). Skipped or refused, the log does not show our attempt; committed with the answer lost, it does. So the log is
-asked, never the answer.
+asked, never the answer. Maintenance has no such number: whether it came in between changes nothing for two writers.
 """
 
 from collections.abc import Collection, Iterable
@@ -151,11 +151,10 @@ def _commit(
 def _compared(target: Target, base: int | None, door: str | None) -> tuple[str, int]:
     """Delta's transaction identifier and the number it must not have reached: what is compared and swapped.
 
-    Doors of one table do not disturb each other, so each has a sequence of its own: one more than its commits so far.
+    The number counts our commits, not Delta's versions, so that maintenance in between changes nothing. Doors of one
+    table do not disturb each other, so each has a sequence of its own.
     """
-    if door is None:
-        return target.name, 0 if base is None else base + 1
-    application = f"{target.name}:{door}"
+    application = target.name if door is None else f"{target.name}:{door}"
     table = open_table(target.path, base) if base is not None else None
     last = table.transaction_version(application) if table else None
     return application, 0 if last is None else last + 1

@@ -6,6 +6,7 @@ Tables are called by their three words (`gmv.silver.purchase`); also `gmv.audit`
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lakehouse_assets.platform.check_sql import DUCKDB_PRELUDE
 from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import manifest_path
+from lakehouse_assets.serving.as_of import AsOf
 from lakehouse_assets.settings import Settings
 
 DUCKDB_TYPES = {
@@ -53,23 +55,40 @@ def query(
     parameters: Sequence[Any] = (),
     *,
     versions: Mapping[str, int] | None = None,
+    as_of: AsOf | None = None,
 ) -> Result:
-    """Run one SELECT. `versions` reads a table (by its SQL name) as of a Delta version. Raises QueryError."""
+    """Run one SELECT. `versions` reads a table (by its SQL name) as of a Delta version, `as_of` those with history as
+    they were known at the end of a day. Raises QueryError.
+    """
     asked = {name.replace("/", "."): version for name, version in (versions or {}).items()}
-    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
-        names = sorted(set(_tables(_syntax_tree(connection, sql))))
-        unused = sorted(set(asked) - set(names))
-        if unused:
-            raise QueryError(f"--version names {unused[0]}, which the query does not read.")
-        for name in names:
-            _open(connection, settings, name, asked.get(name))
-        connection.execute(DUCKDB_PRELUDE)
-        _lock(connection, settings)
+    with duckdb.connect(":memory:") as parser:
+        names = sorted(set(_tables(_syntax_tree(parser, sql))))
+    unused = sorted(set(asked) - set(names))
+    if unused:
+        raise QueryError(f"--version names {unused[0]}, which the query does not read.")
+    with open_tables(settings, {name: asked.get(name) for name in names}, as_of) as connection:
         try:
             cursor = connection.execute(sql, list(parameters))
             return Result([column[0] for column in cursor.description or []], cursor.fetchall())
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
+
+
+@contextmanager
+def open_tables(
+    settings: Settings, versions: Mapping[str, int | None], as_of: AsOf | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that has these tables, each as of a version (None: the newest), and reads nothing but the lake.
+
+    `as_of`: those with history as they were known at the end of a day. Raises QueryError where none has.
+    """
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
+        known = [_open(connection, settings, name, version, as_of) for name, version in versions.items()]
+        if as_of and not any(known):
+            raise QueryError(f"None of {', '.join(versions) or 'no table'} has a history to be read as of {as_of.day}.")
+        connection.execute(DUCKDB_PRELUDE)
+        _lock(connection, settings)
+        yield connection
 
 
 def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
@@ -117,7 +136,10 @@ def known_tables(settings: Settings) -> list[str]:
     return sorted(".".join(log.parent.relative_to(settings.lake).parts) for log in logs)
 
 
-def _open(connection: duckdb.DuckDBPyConnection, settings: Settings, name: str, version: int | None) -> None:
+def _open(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, name: str, version: int | None, as_of: AsOf | None
+) -> bool:
+    """Make the table known by its name; whether it is read as of a day."""
     path = table_path(settings, name)
     table = open_table(path, version)
     if table is None:
@@ -133,7 +155,9 @@ def _open(connection: duckdb.DuckDBPyConnection, settings: Settings, name: str, 
         connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{database}"."{schemas[1]}"')
     else:
         target = f'"{database}"."main"."{view}"'
-    connection.execute(f"CREATE VIEW {target} AS {_select(table)}")
+    clause = as_of.clause(name, [field.name for field in table.schema().fields]) if as_of else ""
+    connection.execute(f"CREATE VIEW {target} AS {_select(table)}{clause}")
+    return bool(clause)
 
 
 def _select(table: DeltaTable) -> str:
@@ -149,7 +173,7 @@ def _select(table: DeltaTable) -> str:
             f"hive_partitioning = {partitioned})"
         )
     nothing = ", ".join(f'NULL::{_type(field.type)} AS "{field.name}"' for field in fields)
-    return f"SELECT {nothing} WHERE false"
+    return f"SELECT * FROM (SELECT {nothing} WHERE false)"  # noqa: S608  (names of the table's own columns)
 
 
 def _type(delta_type: Any) -> str:

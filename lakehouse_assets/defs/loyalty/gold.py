@@ -64,7 +64,8 @@ def fct_transacao(transacao: DataFrame, dim_cliente: DataFrame) -> DataFrame:
     holds = (F.col("since").isNull() | (F.col("dt_dia") >= F.col("since"))) & (
         F.col("until").isNull() | (F.col("dt_dia") < F.col("until"))
     )
-    return _live(transacao).join(version, (F.col("id_cliente") == F.col("of")) & holds, "left")
+    facts = _live(transacao).join(version, (F.col("id_cliente") == F.col("of")) & holds, "left")
+    return facts.select(*contracts.FctTransacao.compiled().spark_schema.names)
 
 
 @table(

@@ -1,9 +1,10 @@
 """Silver of loyalty: typed, pseudonymized; customers and products with history, transactions as they are now."""
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.loyalty import bronze, contracts
-from lakehouse_assets.defs.loyalty.sources import SPELLINGS
+from lakehouse_assets.defs.loyalty.sources import EXTRA, SPELLINGS
 from lakehouse_assets.platform.parse import parse
 from lakehouse_assets.platform.pseudonym import KEY_ID, pseudonymized
 from lakehouse_assets.platform.state import scd1, scd2_from_snapshots
@@ -22,7 +23,8 @@ DELETED = "op = 'D'"
 )
 def clientes(landed: DataFrame) -> DataFrame:
     """Customers under pseudonyms; the name is left behind."""
-    return parse(pseudonymized(landed, "id_cliente", "email"), contracts.Clientes, SPELLINGS, carried=(KEY_ID,))
+    known = pseudonymized(_names_of_undeclared(landed), "id_cliente", "email")
+    return parse(known, contracts.Clientes, SPELLINGS, carried=(KEY_ID,))
 
 
 @table(
@@ -33,26 +35,33 @@ def clientes(landed: DataFrame) -> DataFrame:
 )
 def produtos(landed: DataFrame) -> DataFrame:
     """Products."""
-    return parse(landed, contracts.Produtos)
+    return parse(_names_of_undeclared(landed), contracts.Produtos)
 
 
 @table(
     contracts.Transacao,
-    write=scd1(("id_transacao",), SEQUENCE, DELETED),
+    write=scd1(("id_transacao",), SEQUENCE, DELETED, buckets=4),
     landed=day(bronze.transacao),
     conserves="landed",
 )
 def transacao(landed: DataFrame) -> DataFrame:
     """Changes of transactions, their customers under pseudonyms."""
-    return parse(pseudonymized(landed, "id_cliente"), contracts.Transacao, SPELLINGS, carried=(KEY_ID,))
+    known = pseudonymized(_names_of_undeclared(landed), "id_cliente")
+    return parse(known, contracts.Transacao, SPELLINGS, carried=(KEY_ID,))
 
 
 @table(
     contracts.TransacaoProduto,
-    write=scd1(("id_transacao_produto",), SEQUENCE, DELETED),
+    write=scd1(("id_transacao_produto",), SEQUENCE, DELETED, buckets=4),
     landed=day(bronze.transacao_produto),
     conserves="landed",
 )
 def transacao_produto(landed: DataFrame) -> DataFrame:
     """Changes of the products of transactions."""
-    return parse(landed, contracts.TransacaoProduto, SPELLINGS)
+    return parse(_names_of_undeclared(landed), contracts.TransacaoProduto, SPELLINGS)
+
+
+def _names_of_undeclared(landed: DataFrame) -> DataFrame:
+    """What an undeclared column holds may be personal, so only its name goes on; bronze keeps it whole."""
+    names = F.array_join(F.json_object_keys(EXTRA), ",")
+    return landed.select(*[(names if name == EXTRA else F.col(name)).alias(name) for name in landed.columns])

@@ -46,4 +46,7 @@ SPELLINGS = dict.fromkeys(("dt_criacao", "dt_atualizacao", "dt_transacao", "modi
 def files(contract: type[Contract], drift: Drift, most_missing: float | None = None) -> EventFiles:
     """A source whose files are named by their day."""
     columns = contract.compiled().source_columns
-    return EventFiles(columns, first_day=FIRST_DAY, day_in_name=True, drift=drift, most_missing=most_missing)
+    subject = "id_cliente" if "id_cliente" in columns else None
+    return EventFiles(
+        columns, first_day=FIRST_DAY, day_in_name=True, drift=drift, most_missing=most_missing, subject=subject
+    )

@@ -1,0 +1,53 @@
+"""`lakehouse maintain`: fewer files, so that a day costs the same however long the history is."""
+
+import click
+
+from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.settings import settings
+
+
+@click.command()
+@click.argument("table", required=False)
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@format_option
+def maintain(table: str | None, dry_run: bool, output: str) -> None:
+    """Compact small files and remove those that no kept version needs; of TABLE (or domain), or of everything.
+
+    Safe while runs write: no row changes, and every version stays readable for its table's retention.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from lakehouse_assets import defs as domains
+    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.maintenance import maintain as maintain_one
+    from lakehouse_assets.platform.maintenance import places, spark_once, survey
+    from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.platform.session import close_session, open_session
+
+    here = settings()
+    found = places(Lake(here.lake, here.landing), discover(domains), table)
+    if dry_run:
+        states = [survey(place) for place in found]
+        rows = [(s.place.name, s.files, s.small, "yes" if s.due else "no", s.dead) for s in states]
+        show(Rows(("table", "files", "small", "compact", "to_remove"), rows), output)
+        return
+    opened = []
+
+    def open_one():  # type: ignore[no-untyped-def]
+        opened.append(open_session(here, "maintenance"))
+        return opened[-1]
+
+    session, results = spark_once(open_one), []
+    try:
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("", total=len(found))
+            for place in found:
+                progress.update(task, description=place.name)
+                results.append(maintain_one(survey(place), session))
+                progress.advance(task)
+    finally:
+        for spark in opened:
+            close_session(spark)
+    done = [(r.before.place.name, r.before.files, r.files, r.removed, r.said) for r in results]
+    show(Rows(("table", "files_before", "files_after", "removed", "remark"), done), output)

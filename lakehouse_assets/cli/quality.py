@@ -1,0 +1,50 @@
+"""`lakehouse quality`: how every table's days are, on the terminal, as rows, or as a page of its own."""
+
+from pathlib import Path
+
+import click
+
+from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.settings import settings
+
+COLUMNS = (
+    "table", "feed_day", "state", "run_id", "check", "rule", "dimension", "action", "rows", "failed", "rate",
+    "passed", "blocking", "sql",
+)  # fmt: skip
+
+
+@click.command()
+@click.option("--domain", help="Only this domain, as gmv.")
+@click.option("--days", "asked", help="Feed days, as 2023-01-01..2023-02-28; default: the newest 365.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page that stands alone.")
+@format_option
+def quality(domain: str | None, asked: str | None, html: Path | None, output: str) -> None:
+    """Show a heat map of tables and days, with what failed and what waits. Spark is not started.
+
+    JSON and CSV have a row per table, day and rule: the newest verdict, as Dagster's checks show it.
+    """
+    from lakehouse_assets import defs as domains
+    from lakehouse_assets.cli.heatmap import draw
+    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.days import DayRange
+    from lakehouse_assets.serving.quality import read_quality
+    from lakehouse_assets.serving.quality_html import write_page
+
+    catalog = discover(domains)
+    found = read_quality(settings(), catalog, domain, DayRange.parse(asked) if asked else None)
+    if html is not None:
+        size = write_page(found, catalog, html)
+        click.echo(f"{html}: {size / 1e6:.1f} MB, {len(found.tables)} tables, {found.days}", err=True)
+    if output == "table":
+        if html is None:
+            draw(found)
+        return
+    rows = [
+        (
+            table, day, found.state(table, day).value, verdict.run_id, rule.check, rule.rule, rule.dimension,
+            rule.action, rule.rows, rule.failed, round(rule.rate, 6), rule.passed, rule.blocking, rule.sql,
+        )
+        for (table, day), verdict in sorted(found.verdicts.items())
+        for rule in verdict.rules
+    ]  # fmt: skip
+    show(Rows(COLUMNS, rows), output)

@@ -1,0 +1,70 @@
+"""`lakehouse warehouse`: what PostgreSQL holds, how to reach it, publish by hand."""
+
+import click
+
+from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.settings import settings
+
+
+@click.group()
+def warehouse() -> None:
+    """PostgreSQL, to which gold is published: your own by LAKEHOUSE_WAREHOUSE_URL, else one embedded in the home."""
+
+
+@warehouse.command()
+@format_option
+def status(output: str) -> None:
+    """Show every published table: days, rows, the newest day, the Delta version that it comes from."""
+    from lakehouse_assets import defs as domains
+    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.serving.postgres import where
+    from lakehouse_assets.serving.publish import noted
+    from lakehouse_assets.serving.warehouse import served
+    from lakehouse_assets.serving.warehouse_schema import place
+
+    rows = []
+    for table in served(discover(domains)):
+        there = noted(settings(), table)
+        days = [day for day in there if day]
+        held = there.values()
+        rows.append(
+            (
+                ".".join(place(table)), len(days) or None, sum(rows for _, _, rows, _ in held),
+                max(days, default=None), max((version for _, version, _, _ in held), default=None),
+            )
+        )  # fmt: skip
+    show(Rows(("table", "days", "rows", "newest_day", "delta_version"), rows), output, title=where(settings()))
+
+
+@warehouse.command()
+def url() -> None:
+    """Start the embedded server, leave it running, and print its URL: for psql or a dashboard on this machine."""
+    from lakehouse_assets.serving.postgres import url as embedded_url
+
+    click.echo(embedded_url(settings()))
+
+
+@warehouse.command()
+@click.argument("table")
+@click.option("--days", required=True, help="Feed days, as 2023-01-01..2023-02-28.")
+@format_option
+def publish(table: str, days: str, output: str) -> None:
+    """Publish days of TABLE, as gmv/gold/gmv, now. What is there already is left."""
+    from lakehouse_assets import defs as domains
+    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.days import DayRange
+    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.serving.publish import publish as publish_days
+
+    declared = discover(domains).table(TableKey.parse(table))
+    done = publish_days(settings(), declared, list(DayRange.parse(days)), "by hand")
+    rows = [(day.day, day.rows, day.version, day.changed) for day in done]
+    show(Rows(("feed_day", "rows", "delta_version", "written"), rows), output)
+
+
+@warehouse.command()
+def stop() -> None:
+    """Stop the embedded server. It starts again when it is needed."""
+    from lakehouse_assets.serving.postgres import stop as stop_server
+
+    click.echo("Stopped." if stop_server(settings()) else "No embedded server was running.")

@@ -1,0 +1,26 @@
+"""`lakehouse store`: what only the store needs."""
+
+from pathlib import Path
+
+import click
+
+from lakehouse_assets.cli.output import Rows, format_option, show
+
+
+@click.group()
+def store() -> None:
+    """The store: users, products, orders and payments."""
+
+
+@store.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--day", required=True, help="Feed day of the files, as 2018-10-31.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("feeds/store"), show_default=True)
+@format_option
+def olist(folder: Path, day: str, out: Path, output: str) -> None:
+    """Map the Olist shop's files in FOLDER to the store's: <out>/<day>/users.csv and the others."""
+    from lakehouse_assets.defs.store.olist import map_olist
+    from lakehouse_assets.platform.days import parse_day
+
+    rows = map_olist(folder, out, parse_day(day))
+    show(Rows(("table", "rows"), list(rows.items())), output, title=f"{out}/{day}")

@@ -1,0 +1,162 @@
+"""What a publication of a ledger has to look at: the entities that the new days touch, or everything.
+
+A ledger's figures are sums over entities, and what an entity contributes follows from its own records alone. So a
+publication needs the entities with records in days that are new, or that changed since the versions which the last
+publication read: their contributions then and now. All others contribute what they did. The result is the same as
+that of recomputing everything, which is done instead where the last publication cannot be built upon.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.changes import changed_days, first_day, is_readable
+from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.days import DayRange
+from lakehouse_assets.platform.delta import Commit, Note, last_commit, open_table
+from lakehouse_assets.platform.ledger import News, Steps, everything, only_after, replaced
+from lakehouse_assets.platform.plan import Lake, Plan
+from lakehouse_assets.platform.reader import read_input, read_table
+from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, ReplaceDays, Span, Table
+from lakehouse_assets.platform.writer import on_days
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+MOST_TOUCHED = 0.25  # share of all days beyond which looking at everything is cheaper
+
+
+@dataclass(frozen=True)
+class Since:
+    """The last publication: its newest day, the versions it read, and the days of each input that changed since."""
+
+    published: date
+    versions: Mapping[str, int]
+    stale: Mapping[str, frozenset[date]]
+
+    def touched(self, name: str, top: date) -> frozenset[date]:
+        """Days of an input whose entities a publication up to `top` looks at."""
+        new = {day for day in DayRange(self.published, top) if day > self.published}
+        return self.stale[name] | new
+
+
+def steps_of(plan: Plan) -> Steps:
+    """The days that a ledger's plan publishes."""
+    requested = plan.days or plan.requested
+    return Steps(plan.published, requested[0], requested[-1])
+
+
+def news(
+    spark: "SparkSession", lake: Lake, catalog: Catalog, plan: Plan, frame: "DataFrame", *, whole: bool = False
+) -> News:
+    """The contributions to publish; `frame` are all of them, as the function computes them from the pinned inputs.
+
+    `whole`: look at all of them in any case.
+    """
+    steps, write = steps_of(plan), plan.table.write
+    assert isinstance(write, Ledger), plan.table.key
+    since = None if whole else since_last(lake, catalog, plan)
+    if since is None:
+        return everything(frame, write, steps)
+    now = {name: read_input(spark, lake, plan, name, catalog) for name in plan.table.reads}
+    before = {
+        name: read_table(spark, lake, catalog.table(plan.table.reads[name].table), version)
+        for name, version in since.versions.items()
+    }
+    entities = _entities(now, before, since, steps.top, write.entity)
+
+    def contributions(inputs: "Mapping[str, DataFrame]") -> "DataFrame":
+        return plan.table(
+            **{n: rows.join(F.broadcast(entities), [*write.entity], "left_semi") for n, rows in inputs.items()}
+        )
+
+    if not any(since.stale.values()):
+        return only_after(since.published, contributions(now), write)
+    then = {name: _as_published(now[name], before[name], since.stale[name], since.published) for name in now}
+    return replaced(contributions(then), contributions(now), write, steps)
+
+
+def since_last(lake: Lake, catalog: Catalog, plan: Plan) -> Since | None:
+    """What changed since the last publication; None where everything has to be looked at.
+
+    That is: nothing is published yet; the code has changed; an input was made anew, or is not one whose days are
+    replaced; its old versions are gone; or so many days are concerned that everything is cheaper.
+    """
+    table, path = plan.table, lake.path(plan.table.key)
+    last = last_commit(path, plan.base) if plan.base is not None else None
+    if last is None or last.note is None or plan.published is None:
+        return None
+    if last.note.code_version != code_version(table) or not _can_be_cut(catalog, table):
+        return None
+    stale: dict[str, frozenset[date]] = {}
+    versions: dict[str, int] = {}
+    for name in table.reads:
+        changed = _changed(lake, plan, name, last, last.note)
+        if changed is None:
+            return None
+        versions[name], stale[name] = changed
+    since = Since(plan.published, versions, stale)
+    return since if _few(lake, plan, since) else None
+
+
+def _can_be_cut(catalog: Catalog, table: Table) -> bool:
+    """Whether every input has the entity in every row, and commits that name the days whose rows they replace."""
+    assert isinstance(table.write, Ledger)
+    for read in table.reads.values():
+        if read.table.layer == LANDING_LAYER or read.span is not Span.THROUGH:
+            return False
+        source = catalog.table(read.table)
+        columns = {field.name: field for field in source.compiled.spark_schema}
+        if not isinstance(source.write, ReplaceDays) or not {DAY_COLUMN, *table.write.entity} <= columns.keys():
+            return False
+        if any(columns[name].nullable for name in table.write.entity):
+            return False
+    return True
+
+
+def _changed(lake: Lake, plan: Plan, name: str, last: Commit, note: Note) -> tuple[int, frozenset[date]] | None:
+    """The version of an input that the last publication read, and its days that changed since and were published."""
+    path = lake.path(plan.table.reads[name].table)
+    was, now = note.inputs.get(name), plan.pins[name].version
+    if was is None or was.version is None or now is None or now < was.version or plan.published is None:
+        return None
+    source = open_table(path)
+    if source is None or (source.metadata().created_time or 0) > last.timestamp:
+        return None  # made anew: the old version's number is another table's
+    days = changed_days(path, was.version, now)
+    if days is None:
+        return None
+    stale = frozenset(day for day in days if day <= plan.published)
+    return (was.version, stale) if not stale or is_readable(path, was.version) else None
+
+
+def _few(lake: Lake, plan: Plan, since: Since) -> bool:
+    top = steps_of(plan).top
+    firsts = [first_day(lake.path(read.table), plan.pins[n].version or 0) for n, read in plan.table.reads.items()]
+    first = min((day for day in firsts if day is not None), default=top)
+    concerned = set(plan.days).union(*[since.touched(name, top) for name in plan.table.reads])
+    return len(concerned) <= MOST_TOUCHED * ((top - first).days + 1)
+
+
+def _entities(
+    now: "Mapping[str, DataFrame]", before: "Mapping[str, DataFrame]", since: Since, top: date, entity: tuple[str, ...]
+) -> "DataFrame":
+    """Entities with a record in a touched day, then or now."""
+    found = [rows.where(on_days(DAY_COLUMN, since.touched(name, top))).select(*entity) for name, rows in now.items()]
+    found += [
+        before[name].where(on_days(DAY_COLUMN, days)).select(*entity) for name, days in since.stale.items() if days
+    ]
+    return reduce(lambda one, other: one.union(other), found).distinct()
+
+
+def _as_published(now: "DataFrame", before: "DataFrame", stale: frozenset[date], published: date) -> "DataFrame":
+    """An input as the last publication read it. Days that did not change are read from the newest files."""
+    unchanged = now.where((F.col(DAY_COLUMN) <= F.lit(published)) & ~on_days(DAY_COLUMN, stale))
+    if not stale:
+        return unchanged
+    return unchanged.unionByName(before.where(on_days(DAY_COLUMN, stale)), allowMissingColumns=True)

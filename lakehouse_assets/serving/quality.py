@@ -1,0 +1,280 @@
+"""The quality of the lake by table and day: what the journals say of each day's newest verdict, without Spark."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.days import DayRange, write_days
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.journal import FAILED, audit_path, check_results_path, failures
+from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.table import LAYERS, Span, Table, TableKey
+from lakehouse_assets.serving.query import query
+from lakehouse_assets.settings import Settings
+
+DEFAULT_DAYS = 365
+
+
+class State(Enum):
+    """How a table's day is. From best to worst: of several days, the worst is shown."""
+
+    NONE = "no verdict"
+    PASSED = "passed"
+    SET_ASIDE = "rows broke a rule"
+    LATE = "late"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+    @property
+    def glyph(self) -> str:
+        """One character that says the state without colour."""
+        return {"NONE": " ", "PASSED": "·", "SET_ASIDE": "+", "LATE": "~", "WAITING": "…", "FAILED": "✗"}[self.name]
+
+    @property
+    def meaning(self) -> str:
+        """What it means, in a sentence."""
+        return {
+            "NONE": "nobody made this day yet",
+            "PASSED": "every rule holds on every row",
+            "SET_ASIDE": "committed; rows that broke a rule were set aside or marked",
+            "LATE": "committed, but the newest record is older than declared, or none came",
+            "WAITING": "an input of this day failed; made by itself once that is repaired",
+            "FAILED": "a blocking check failed; nothing of the day was committed",
+        }[self.name]
+
+    @staticmethod
+    def worst(states: "Iterator[State]") -> "State":
+        """The worst of several; NONE of none."""
+        return max(states, key=list(State).index, default=State.NONE)
+
+
+@dataclass(frozen=True)
+class RuleCount:
+    """One rule on one day. `rows`: those it was asked of; `passed` is false where it fails the day."""
+
+    check: str
+    rule: str
+    dimension: str
+    action: str
+    rows: int
+    failed: int
+    passed: bool
+    blocking: bool
+    sql: str
+    samples: tuple[Mapping[str, Any], ...]
+
+    @property
+    def rate(self) -> float:
+        """Share of the rows that broke the rule."""
+        return self.failed / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The newest judgement of a table's day. `version`: the Delta version that holds it, None if nothing was committed.
+
+    Rows in = kept + quarantined + duplicates; all None where the run died before it wrote its audit.
+    """
+
+    run_id: str
+    evaluated_at: datetime
+    version: int | None
+    rows_in: int | None
+    kept: int | None
+    quarantined: int | None
+    duplicates: int | None
+    code_version: str | None
+    rules: tuple[RuleCount, ...]
+    failed: bool
+
+    @cached_property
+    def state(self) -> State:
+        """The state by this verdict alone."""
+        broken = [rule for rule in self.rules if rule.failed or not rule.passed]
+        if self.failed or any(rule.blocking and not rule.passed for rule in broken):
+            return State.FAILED
+        if any(not rule.blocking for rule in broken):
+            return State.LATE
+        return State.SET_ASIDE if broken else State.PASSED
+
+    def why(self) -> list[str]:
+        """For each rule that was broken, worst first, what happened."""
+        broken = [rule for rule in self.rules if rule.failed or not rule.passed]
+        ordered = sorted(broken, key=lambda r: (r.passed, not r.blocking, -r.failed, r.rule))
+        said = [f"{r.rule}: {r.failed} of {r.rows} rows" if r.blocking else f"{r.rule}: not met" for r in ordered]
+        if self.failed and all(rule.passed for rule in broken):
+            return [f"could not be judged by its rules: see run {self.run_id}", *said]
+        return said
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Verdicts by table and day. `tables`: in the order of their making; `as_of`: when the newest was given, UTC."""
+
+    days: DayRange
+    tables: tuple[str, ...]
+    verdicts: Mapping[tuple[str, date], Verdict]
+    waiting: Mapping[tuple[str, date], str]
+    repaired: frozenset[tuple[str, date]]
+    as_of: datetime
+
+    def state(self, table: str, day: date) -> State:
+        """The state of a table's day."""
+        verdict = self.verdicts.get((table, day))
+        if verdict is not None and verdict.state is State.FAILED and (table, day) not in self.repaired:
+            return State.FAILED
+        if (table, day) in self.waiting:
+            return State.WAITING
+        return State.NONE if verdict is None or (table, day) in self.repaired else verdict.state
+
+    def why(self, table: str, day: date) -> list[str]:
+        """Why a day is not simply passed."""
+        verdict = self.verdicts.get((table, day))
+        if (table, day) in self.repaired:
+            return ["committed again by a run that died before it recorded its checks; materialize the day once more"]
+        return [
+            *([self.waiting[table, day]] if (table, day) in self.waiting else []),
+            *(verdict.why() if verdict else []),
+        ]
+
+
+def read_quality(settings: Settings, catalog: Catalog, domain: str | None, days: DayRange | None) -> Quality:
+    """The newest verdict of every table and day. Default: the 365 days up to the newest judged day.
+
+    Raises LakehouseError where nothing was judged, at all or in that domain and those days.
+    """
+    if not check_results_path(settings.lake).exists():
+        raise LakehouseError(f"Nothing was judged yet in {settings.lake}: materialize some days first.")
+    span = days or _default_days(settings, domain)
+    verdicts = _verdicts(settings, domain, span)
+    if not verdicts:
+        raise LakehouseError(f"Nothing was judged of {domain or 'any domain'} in {span}.")
+    lake = Lake(settings.lake, settings.landing)
+    domains = {table.split("/")[0] for table, _ in verdicts}
+    judged = {TableKey.parse(table) for table, _ in verdicts}
+    declared = {table.key for table in catalog.tables if table.key.domain in domains}
+    tables = sorted(judged | declared, key=_order)
+    failed = {key: frozenset(failures(lake.tables, key.domain, str(key), lake.path(key))) for key in tables}
+    return Quality(
+        days=span,
+        tables=tuple(map(str, tables)),
+        verdicts=verdicts,
+        waiting=_waiting([catalog.table(key) for key in tables if key in declared], failed, span),
+        repaired=frozenset(
+            (table, day)
+            for (table, day), verdict in verdicts.items()
+            if verdict.state is State.FAILED and day not in failed[TableKey.parse(table)]
+        ),
+        as_of=max(verdict.evaluated_at for verdict in verdicts.values()),
+    )
+
+
+def _order(key: TableKey) -> tuple[str, int, str]:
+    return key.domain, LAYERS.index(key.layer) if key.layer in LAYERS else len(LAYERS), key.name
+
+
+def _default_days(settings: Settings, domain: str | None) -> DayRange:
+    found = query(
+        settings,
+        """SELECT min(feed_day), max(feed_day) FROM ops.check_results
+           WHERE coalesce(split_part("table", '/', 1) = ?, true)""",
+        [domain],
+    ).rows[0]
+    if found[1] is None:
+        raise LakehouseError(f"Nothing was judged yet of {domain or 'any domain'}.")
+    return DayRange(max(found[0], found[1] - timedelta(days=DEFAULT_DAYS - 1)), found[1])
+
+
+def _verdicts(settings: Settings, domain: str | None, days: DayRange) -> dict[tuple[str, date], Verdict]:
+    results = query(
+        settings,
+        """SELECT * REPLACE (epoch_us(evaluated_at) AS evaluated_at) FROM ops.check_results
+           WHERE feed_day BETWEEN ? AND ? AND coalesce(split_part("table", '/', 1) = ?, true)
+           QUALIFY dense_rank() OVER (PARTITION BY "table", feed_day ORDER BY evaluated_at DESC, run_id) = 1
+           ORDER BY "table", feed_day, "check", rule""",
+        [days.first, days.last, domain],
+    )
+    rules: dict[tuple[str, date], list[RuleCount]] = {}
+    runs: dict[tuple[str, date], tuple[str, int]] = {}
+    for values in results.rows:
+        row = dict(zip(results.columns, values, strict=True))
+        cell = row["table"], row["feed_day"]
+        runs[cell] = row["run_id"], row["evaluated_at"]
+        rules.setdefault(cell, []).append(
+            RuleCount(
+                check=row["check"],
+                rule=row["rule"],
+                dimension=row["dimension"],
+                action=row["action"],
+                rows=row["rows"],
+                failed=row["failed"],
+                passed=row["passed"],
+                blocking=row["blocking"],
+                sql=row["sql"],
+                samples=tuple(json.loads(row.get("samples") or "[]")),
+            )
+        )
+    domains = sorted({table.split("/")[0] for table, _ in rules})
+    audits = {name: _audits(settings, name, days) for name in domains if audit_path(settings.lake, name).exists()}
+    return {
+        cell: _verdict(*runs[cell], audits.get(cell[0].split("/")[0], {}).get((*cell, *runs[cell])), found)
+        for cell, found in rules.items()
+    }
+
+
+def _verdict(run_id: str, judged: int, audit: tuple[Any, ...] | None, rules: list[RuleCount]) -> Verdict:
+    version, rows_in, kept, quarantined, duplicates, code_version, status = audit or (None,) * 7
+    return Verdict(
+        run_id,
+        datetime.fromtimestamp(judged / 1e6, UTC),
+        version,
+        rows_in,
+        kept,
+        quarantined,
+        duplicates,
+        code_version,
+        tuple(rules),
+        failed=status == FAILED,
+    )
+
+
+def _audits(settings: Settings, domain: str, days: DayRange) -> dict[tuple[str, date, str, int], tuple[Any, ...]]:
+    """What became of the rows: (table, day, run, when) -> version, rows in, kept, quarantined, duplicates, code."""
+    found = query(
+        settings,
+        f"""SELECT "table", feed_day, run_id, epoch_us(finished),
+                   output_version, rows_in, kept, quarantined, duplicates, code_version, status
+            FROM {domain}.audit WHERE feed_day BETWEEN ? AND ?""",  # noqa: S608  (a folder of the lake)
+        [days.first, days.last],
+    )
+    return {row[:4]: row[4:] for row in found.rows}
+
+
+def _waiting(
+    tables: list[Table], failed: Mapping[TableKey, frozenset[date]], span: DayRange
+) -> dict[tuple[str, date], str]:
+    """Days that an input's failed day holds back, and what they wait for. What waits holds back what reads it."""
+    held = dict(failed)
+    waiting: dict[tuple[str, date], str] = {}
+    found = True
+    while found:
+        found = False
+        for table in tables:
+            for read in table.reads.values():
+                for day in span if held.get(read.table) and read.span is not Span.WHOLE else ():
+                    first, last = read.bounds(day, day)
+                    causes = {d for d in held[read.table] if (first is None or first <= d) and d <= last}
+                    if causes and (str(table.key), day) not in waiting:
+                        waiting[str(table.key), day] = f"waits for {read.table} of {write_days(causes)}"
+                        held[table.key] = held[table.key] | {day}
+                        found = True
+    for table in tables:
+        for companion in table.companions:
+            made_with = {(str(companion.key), day): why for (of, day), why in waiting.items() if of == str(table.key)}
+            waiting |= made_with
+    return waiting

@@ -1,0 +1,174 @@
+"""Gold in the warehouse as Dagster assets: `<domain>/warehouse/<table>`, downstream of the table, by the same days.
+
+A sensor compares levels here too: what the warehouse says it holds with what the Delta log says was changed.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+
+from lakehouse_assets.platform.assets import asset_key, partitions
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.days import ranges
+from lakehouse_assets.platform.io import EVENTS_ARE_OURS, days_of
+from lakehouse_assets.platform.levels import Levels
+from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.table import DAY_COLUMN, Table, TableKey
+from lakehouse_assets.platform.triggers import LEVEL_TAG, RANGE_END, RANGE_START, TICK_SECONDS, TRIES, UNFINISHED
+
+LAYER, GROUP = "warehouse", "warehouse"
+CHECK = "equals_delta"
+MOST_RANGES = 10  # runs that one tick asks for of a table
+
+
+def served(catalog: Catalog) -> list[Table]:
+    """The tables that are published: all of gold."""
+    return [table for table in catalog.tables if table.key.layer == "gold"]
+
+
+def warehouse_key(table: Table) -> TableKey:
+    """The key of a table's asset in the warehouse."""
+    return TableKey(table.key.domain, LAYER, table.key.name)
+
+
+def warehouse_assets(catalog: Catalog, first_days: dict[str, date]) -> list[dg.AssetsDefinition]:
+    """An asset for every published table."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return [_asset(table, partitions(first_days[table.key.domain])) for table in served(catalog)]
+
+
+def _asset(table: Table, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    key = asset_key(warehouse_key(table))
+    check = dg.AssetCheckSpec(
+        CHECK,
+        asset=key,
+        partitions_def=days,
+        description="Row count and checksum of the day in PostgreSQL are those of Delta. Compared before the commit.",
+    )
+
+    @dg.multi_asset(
+        name="__".join(warehouse_key(table).parts),
+        outs={
+            table.key.name: dg.AssetOut(
+                key=key,
+                dagster_type=dg.Nothing,
+                description=f"{table.compiled.description} In PostgreSQL.",
+                group_name=GROUP,
+                kinds={"postgres"},
+                owners=list(table.compiled.owners),
+            )
+        },
+        deps=[dg.AssetDep(asset_key(table.key), partition_mapping=dg.IdentityPartitionMapping())],
+        partitions_def=days,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[check],
+    )
+    def publish_days(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        from lakehouse_assets.platform.errors import LakehouseError
+        from lakehouse_assets.serving.publish import Published, publish
+        from lakehouse_assets.settings import settings
+
+        asked = days_of(context.get_step_execution_context())
+
+        def record(published: Published) -> None:
+            for day in asked if published.day is None else [published.day]:
+                metadata: dict[str, dg.MetadataValue] = {
+                    "dagster/partition_row_count": dg.MetadataValue.int(published.rows),
+                    "delta_version": dg.MetadataValue.int(published.version),
+                    "checksum": dg.MetadataValue.text(str(published.checksum)),
+                    "written": dg.MetadataValue.bool(published.changed),
+                }
+                context.log_event(dg.AssetMaterialization(key, partition=str(day), metadata=metadata))
+                context.log_event(
+                    AssetCheckEvaluation(
+                        asset_key=key, check_name=CHECK, passed=True, metadata=metadata, partition=str(day)
+                    )
+                )
+
+        try:
+            publish(settings(), table, asked, context.run_id, record)
+        except LakehouseError as error:
+            raise dg.Failure(description=str(error)) from error
+        yield dg.Output(None, output_name=table.key.name, metadata=EVENTS_ARE_OURS)
+        yield dg.Output(None, output_name=check.get_python_identifier())
+
+    return publish_days
+
+
+def warehouse_sensor(catalog: Catalog) -> dg.SensorDefinition:
+    """Asks for the days of which the warehouse holds another version than Delta. On by default."""
+    tables = served(catalog)
+    levels: dict[Lake, Levels] = {}
+
+    @dg.sensor(
+        name="warehouse_levels",
+        description="Compares the versions that the warehouse holds with those in Delta, and publishes what is behind.",
+        target=dg.AssetSelection.assets(*[asset_key(warehouse_key(table)) for table in tables]),
+        minimum_interval_seconds=TICK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        from lakehouse_assets.platform.errors import LakehouseError
+        from lakehouse_assets.settings import settings
+
+        here = settings()
+        lake = Lake(here.lake, here.landing)
+        known = levels.setdefault(lake, Levels(lake, catalog))
+        runs = context.instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
+        busy = {key for run in runs for key in run.asset_selection or ()}
+        asked = []
+        try:
+            for table in tables:
+                known.of(table.key).read_on()
+                if known.of(table.key).changed and not busy & {asset_key(table.key), asset_key(warehouse_key(table))}:
+                    asked += _requests(table, _behind(table, known))
+        except LakehouseError as error:
+            return dg.SkipReason(str(error))
+        new = [request for request in asked if not _tried_enough(context.instance, request)]
+        if new:
+            return dg.SensorResult(run_requests=new)
+        return dg.SkipReason(f"{len(asked)} ranges failed {TRIES} times" if asked else "Nothing is behind.")
+
+    return sensor
+
+
+def _behind(table: Table, levels: Levels) -> dict[date, int]:
+    """Days of a table whose newest change the warehouse has not, and the version of that change."""
+    from lakehouse_assets.platform.delta import open_table
+    from lakehouse_assets.serving.publish import noted
+    from lakehouse_assets.settings import settings
+
+    delta = open_table(settings().lake.joinpath(*table.key.parts))
+    if delta is None:
+        return {}
+    source, there = str(delta.metadata().id), noted(settings(), table)
+    changed = {day: change.version for day, change in levels.of(table.key).changed.items()}
+    if DAY_COLUMN not in table.compiled.spark_schema.names:
+        newest = max(changed, key=lambda day: (changed[day], day))
+        changed = {newest: changed[newest]}
+        there = {newest: there[None]} if None in there else {}
+    held = {day: version for day, (of, version, _, _) in there.items() if of == source}
+    return {day: version for day, version in changed.items() if held.get(day, -1) < version}
+
+
+def _requests(table: Table, behind: dict[date, int]) -> list[dg.RunRequest]:
+    key = asset_key(warehouse_key(table))
+    found = []
+    for part in ranges(behind)[:MOST_RANGES]:
+        level = repr((str(table.key), str(part), [behind[day] for day in part]))
+        tags = {RANGE_START: str(part.first), RANGE_END: str(part.last)}
+        tags[LEVEL_TAG] = hashlib.sha256(level.encode()).hexdigest()[:16]
+        found.append(dg.RunRequest(asset_selection=[key], tags=tags))
+    return found
+
+
+def _tried_enough(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
+    of_level = dg.RunsFilter(tags={LEVEL_TAG: request.tags[LEVEL_TAG]})
+    return len(instance.get_run_records(filters=of_level, limit=TRIES)) >= TRIES

@@ -1,0 +1,44 @@
+"""Which snapshots are compared again, without Spark: every day whose difference to the day before may be another."""
+
+from datetime import date, timedelta
+from itertools import pairwise
+from random import Random
+
+from lakehouse_assets.platform.snapshots import Chain, chains
+
+D = [date(2025, 1, 1) + timedelta(days=n) for n in range(9)]
+
+
+def test_a_new_day_at_the_end_is_compared_with_the_last() -> None:
+    assert chains(D[:3], [D[3]], [D[3]]) == [Chain(D[2], (D[3],))]
+    assert chains([], D[:2], D[:2]) == [Chain(None, (D[0], D[1]))]
+
+
+def test_the_day_after_a_late_or_replaced_one_is_compared_again() -> None:
+    assert chains([D[0], D[2], D[4]], [D[1]], [D[1]]) == [Chain(D[0], (D[1], D[2]))]
+    assert chains([D[0], D[2], D[4]], [D[2]], [D[2]]) == [Chain(D[0], (D[2], D[4]))]
+    assert chains([D[0], D[2], D[4]], [D[2]], []) == [Chain(D[0], (D[4],))], "the day holds no snapshot any more"
+    assert chains([D[0]], [D[0]], []) == []
+
+
+def test_where_keys_are_in_quarantine_the_days_after_are_compared_as_well() -> None:
+    assert chains(D[:6], [D[0]], [D[0]], unsure=[D[1], D[2], D[4]]) == [Chain(None, (D[0], D[1], D[2], D[3]))]
+
+
+def test_days_apart_are_chains_of_their_own() -> None:
+    assert chains(D[:8], [D[1], D[6]], [D[1], D[6]]) == [Chain(D[0], (D[1], D[2])), Chain(D[5], (D[6], D[7]))]
+
+
+def test_every_pair_that_moved_is_in_a_chain() -> None:
+    rng = Random(4)
+    for _ in range(500):
+        old, gone = (set(rng.sample(D, rng.randint(0, 6))) for _ in range(2))
+        new = {day for day in gone if rng.random() < 0.7}
+        unsure = {day for day in D if rng.random() < 0.3}
+        now = sorted((old - gone) | new)
+        compared = {pair for chain in chains(old, gone, new, unsure) for pair in pairwise((chain.before, *chain.days))}
+        before = dict(pairwise([None, *sorted(old)]))
+        place = {day: one for one, day in before.items()}
+        for one, day in pairwise([None, *now]):
+            moved = day in new or one in new or place.get(day, "none") != one
+            assert not moved or (one, day) in compared, (old, gone, new, one, day)

@@ -1,0 +1,347 @@
+"""Publishing to a real PostgreSQL: whole days, once, only what changed; roles, comments, and what goes wrong."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pyarrow as pa
+import pytest
+from deltalake import CommitProperties, write_deltalake
+from pydantic import SecretStr
+
+from lakehouse_assets import defs as domains
+from lakehouse_assets.platform.catalog import discover
+from lakehouse_assets.platform.delta import Note, Pin
+from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.serving import postgres
+from lakehouse_assets.serving.postgres import WarehouseError, connect
+from lakehouse_assets.serving.publish import Published, noted, publish
+from lakehouse_assets.serving.warehouse_schema import place, postgres_type
+from lakehouse_assets.settings import Settings
+
+CATALOG = discover(domains)
+SALES = CATALOG.table(TableKey("store", "gold", "daily_sales"))
+CURRENT = CATALOG.table(TableKey("gmv", "gold", "gmv_current"))
+USERS = CATALOG.table(TableKey("store", "silver", "users"))
+DAYS = [date(2025, 1, 1) + timedelta(days=n) for n in range(4)]
+ARROW = {"string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "date": pa.date32(), "boolean": pa.bool_()}
+WRITES = (
+    "INSERT INTO store.daily_sales SELECT * FROM store.daily_sales",
+    "DELETE FROM store.daily_sales",
+    "DROP TABLE store.daily_sales",
+    "CREATE TABLE store.mine (a int)",
+    "UPDATE lakehouse.published SET rows = 0",
+)
+Row = dict[str, Any]
+
+
+def arrow(table: Table, rows: Sequence[Row]) -> pa.Table:
+    fields = []
+    for field in table.compiled.spark_schema:
+        kind = field.dataType.simpleString()
+        if kind.startswith("decimal"):
+            fields.append((field.name, pa.decimal128(*map(int, kind[8:-1].split(",")))))
+        else:
+            fields.append((field.name, ARROW.get(kind, pa.timestamp("us", None if kind.endswith("ntz") else "UTC"))))
+    return pa.Table.from_pylist(list(rows), schema=pa.schema(fields))
+
+
+def commit(settings: Settings, table: Table, rows: Sequence[Row], days: Sequence[date] = ()) -> None:
+    """Replace these days of a table of the lake (or the whole of it) by one commit with the platform's note."""
+    note = Note(str(table.key), "run", "a", frozenset(days), "code", {"x": Pin(0, "")})
+    path = settings.lake.joinpath(*table.key.parts)
+    there = (path / "_delta_log").exists()
+    bounds = f"feed_day >= '{min(days)}' AND feed_day <= '{max(days)}'" if days and there else None
+    write_deltalake(
+        str(path),
+        arrow(table, rows),
+        mode="overwrite" if there else "append",
+        predicate=bounds,
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": note.dump()}),
+    )
+
+
+def sale(day: date, net: str = "10.50", category: str = "casa", **other: Any) -> Row:
+    row = {"feed_day": day, "day": day, "category": category, "state": "SP", "orders": 2, "units": 3}
+    return row | {"gross": Decimal(net) + 1, "cancelled": Decimal("1.00"), "net": Decimal(net)} | other
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A home with an embedded PostgreSQL."""
+    here = Settings(home=tmp_path_factory.mktemp("warehouse"), warehouse_url=None)
+    yield here
+    postgres.stop(here)
+
+
+@pytest.fixture
+def lake(server: Settings, tmp_path: Path) -> Iterator[Settings]:
+    """A lake of the test's own, published to the embedded PostgreSQL, which is emptied behind it."""
+    yield Settings(home=server.home, root=tmp_path, warehouse_url=None)
+    with connect(server) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+        for schema in ("store", "gmv", "store_silver", "lakehouse"):
+            cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+
+
+def rows_of(settings: Settings, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    with connect(settings) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchall()
+
+
+def published(days: list[Published]) -> list[tuple[date | None, int, bool]]:
+    return [(day.day, day.rows, day.changed) for day in days]
+
+
+# --- days ---
+
+
+def test_days_are_published_whole_and_a_second_time_nothing_is(lake: Settings) -> None:
+    commit(lake, SALES, [sale(day, category=c) for day in DAYS for c in ("casa", "moda")], DAYS)
+    assert published(publish(lake, SALES, DAYS, "run-1")) == [(day, 2, True) for day in DAYS]
+    assert published(publish(lake, SALES, DAYS, "run-2")) == [(day, 2, False) for day in DAYS]
+    found = rows_of(lake, "SELECT feed_day, category, orders, net FROM store.daily_sales ORDER BY 1, 2")
+    assert found == [(day, c, 2, Decimal("10.50")) for day in DAYS for c in ("casa", "moda")]
+    runs = rows_of(lake, "SELECT DISTINCT run_id FROM lakehouse.published")
+    assert runs == [("run-1",)]
+
+
+def test_only_the_day_that_changed_is_written_again(lake: Settings) -> None:
+    commit(lake, SALES, [sale(day) for day in DAYS], DAYS)
+    publish(lake, SALES, DAYS, "run-1")
+    commit(lake, SALES, [sale(DAYS[1], "99.99"), sale(DAYS[1], "1.00", "livros")], [DAYS[1]])
+    assert published(publish(lake, SALES, DAYS, "run-2")) == [
+        (day, 2 if day == DAYS[1] else 1, day == DAYS[1]) for day in DAYS
+    ]
+    commit(lake, SALES, [], [DAYS[2]])
+    assert published(publish(lake, SALES, [DAYS[2]], "run-3")) == [(DAYS[2], 0, True)]
+    nets = rows_of(lake, "SELECT feed_day, net FROM store.daily_sales ORDER BY feed_day, net")
+    expected = [(DAYS[0], "10.50"), (DAYS[1], "1.00"), (DAYS[1], "99.99"), (DAYS[3], "10.50")]
+    assert nets == [(day, Decimal(net)) for day, net in expected]
+
+
+def test_a_day_that_was_never_made_is_not_published(lake: Settings) -> None:
+    assert publish(lake, SALES, DAYS, "run") == []
+    commit(lake, SALES, [sale(DAYS[0])], [DAYS[0]])
+    assert published(publish(lake, SALES, DAYS, "run")) == [(DAYS[0], 1, True)]
+
+
+def test_a_table_that_is_one_state_is_published_whole(lake: Settings) -> None:
+    names = CURRENT.compiled.spark_schema.names
+    assert "feed_day" not in names, "the test needs a table without days"
+    values = {"gmv_date": DAYS[0], "subsidiary": "nacional", "product_id": 7, "gmv": Decimal("5.00"), "purchases": 1}
+    values |= {"effective_date": DAYS[1], "version": 1}
+    commit(lake, CURRENT, [{name: values.get(name) for name in names}])
+    assert published(publish(lake, CURRENT, DAYS, "run")) == [(None, 1, True)]
+    commit(lake, CURRENT, [{name: (values | {"product_id": n}).get(name) for name in names} for n in (8, 9)])
+    assert published(publish(lake, CURRENT, DAYS[:1], "run")) == [(None, 2, True)]
+    assert rows_of(lake, "SELECT product_id FROM gmv.gmv_current ORDER BY 1") == [(8,), (9,)]
+
+
+def test_an_older_publisher_that_comes_late_leaves_what_is_newer(lake: Settings) -> None:
+    commit(lake, SALES, [sale(DAYS[0], "1.00")], [DAYS[0]])
+    publish(lake, SALES, DAYS, "run-1")
+    with connect(lake) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE lakehouse.published SET delta_version = 5")  # as a newer one would have left it
+    assert published(publish(lake, SALES, DAYS, "zombie")) == [(DAYS[0], 1, False)]
+
+
+def test_every_text_arrives_as_it_was(lake: Settings) -> None:
+    texts = ["a\tb", "a\nb\r", "\\N", "\\", "'\";--", "é ☃ \U0001f600", "", " ", "a,b", '"', "NULL"]
+    common = {"feed_day": DAYS[0], "version": 1, "record_hash": "h", "processed_date": DAYS[0], "state": "SP"}
+    users = [common | {"user_id": str(n), "name": text, "city": None} for n, text in enumerate(texts)]
+    commit(lake, USERS, users, [DAYS[0]])
+    assert published(publish(lake, USERS, [DAYS[0]], "run")) == [(DAYS[0], len(texts), True)]
+    found = rows_of(lake, "SELECT name FROM store_silver.users WHERE city IS NULL ORDER BY user_id::int")
+    assert [name for (name,) in found] == texts
+
+
+def test_what_postgresql_cannot_hold_is_refused_and_says_so(lake: Settings) -> None:
+    commit(lake, SALES, [sale(DAYS[0])], [DAYS[0]])
+    commit(lake, SALES, [sale(DAYS[1], category="nul \0 byte")], [DAYS[1]])
+    with pytest.raises(WarehouseError, match="PostgreSQL refused what Delta holds"):
+        publish(lake, SALES, DAYS, "run")
+    assert rows_of(lake, "SELECT count(*) FROM store.daily_sales") == [(1,)], "the day before is there"
+
+
+# --- schema ---
+
+
+def test_the_schema_is_that_of_the_contract_with_its_comments(lake: Settings) -> None:
+    commit(lake, SALES, [sale(DAYS[0])], [DAYS[0]])
+    publish(lake, SALES, DAYS, "run")
+    found = rows_of(
+        lake,
+        """SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, col_description(a.attrelid, a.attnum)
+           FROM pg_attribute a WHERE a.attrelid = 'store.daily_sales'::regclass AND a.attnum > 0 ORDER BY a.attnum""",
+    )
+    contract = SALES.compiled
+    assert found == [
+        (f.name, postgres_type(f.dataType), not f.nullable, contract.comments[f.name]) for f in contract.spark_schema
+    ]
+    assert rows_of(lake, "SELECT obj_description('store.daily_sales'::regclass)") == [(contract.description,)]
+
+
+def test_an_older_table_gets_the_contracts_columns_and_keeps_its_rows(lake: Settings) -> None:
+    commit(lake, SALES, [sale(day) for day in DAYS[:2]], DAYS[:2])
+    publish(lake, SALES, DAYS[:1], "run")
+    with connect(lake) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE store.daily_sales DROP COLUMN units")
+        cursor.execute("ALTER TABLE store.daily_sales ALTER COLUMN orders TYPE integer")
+        cursor.execute("ALTER TABLE store.daily_sales ADD COLUMN old text NOT NULL DEFAULT 'x'")
+    publish(lake, SALES, DAYS, "run")
+    assert rows_of(lake, "SELECT feed_day, units, pg_typeof(orders)::text FROM store.daily_sales ORDER BY 1") == [
+        (DAYS[0], None, "bigint"),
+        (DAYS[1], 3, "bigint"),
+    ]
+
+
+def test_every_declared_table_has_a_type_for_each_column() -> None:
+    for table in CATALOG.tables:
+        assert place(table)[1] == table.key.name
+        assert all(postgres_type(field.dataType) for field in table.compiled.spark_schema)
+
+
+# --- roles ---
+
+
+def test_analysts_read_and_nobody_else_writes(lake: Settings) -> None:
+    commit(lake, SALES, [sale(DAYS[0])], [DAYS[0]])
+    publish(lake, SALES, DAYS, "run")
+    with connect(lake) as connection, connection.cursor() as cursor:
+        for role, reads in (("lakehouse_analyst", True), ("somebody", False)):
+            cursor.execute(f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+            cursor.execute("SAVEPOINT s")
+            cursor.execute(f"SET LOCAL ROLE {role}")
+            if reads:
+                cursor.execute("SELECT count(*) FROM store.daily_sales")
+                assert cursor.fetchone() == (1,)
+            for statement in WRITES:
+                cursor.execute("SAVEPOINT t")
+                with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                    cursor.execute(statement)
+                cursor.execute("ROLLBACK TO SAVEPOINT t")
+            cursor.execute("ROLLBACK TO SAVEPOINT s")
+
+
+# --- what goes wrong ---
+
+
+def timed_out_of(settings: Settings) -> str:
+    started = time.monotonic()
+    with pytest.raises(WarehouseError) as said, connect(settings):
+        pass
+    assert time.monotonic() - started < 30
+    assert "Traceback" not in str(said.value)
+    assert "geheim" not in str(said.value) + repr(said.value.__cause__) + repr(settings), "no secret is told"
+    return str(said.value)
+
+
+def elsewhere(url: str) -> Settings:
+    return Settings(warehouse_url=SecretStr(url))
+
+
+def test_nothing_listens_there() -> None:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        said = timed_out_of(elsewhere(f"postgresql://me:geheim@127.0.0.1:{free.getsockname()[1]}/db"))
+    assert "Nothing listens there" in said
+    assert "127.0.0.1" in said
+
+
+def test_no_answer() -> None:
+    with closing(socket.socket()) as silent:  # takes the connection and never says a word
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        said = timed_out_of(elsewhere(f"postgresql://me:geheim@127.0.0.1:{silent.getsockname()[1]}/db"))
+    assert "No answer within" in said
+
+
+def test_no_such_host() -> None:
+    assert "No such host" in timed_out_of(elsewhere("postgresql://me:geheim@nowhere.invalid/db"))
+
+
+def test_no_url_at_all() -> None:
+    assert "is no URL of PostgreSQL" in timed_out_of(elsewhere("postgresql//me:geheim@x"))
+
+
+def test_a_wrong_password(server: Settings) -> None:
+    """On a server that asks for one: the embedded one, told to."""
+    folder = server.home.absolute() / "warehouse"
+    rules = folder / "pg_hba.conf"
+    before = rules.read_text() if rules.exists() else ""
+    with connect(server) as connection, connection, connection.cursor() as cursor:
+        before = rules.read_text()
+        cursor.execute(
+            "DO $$ BEGIN CREATE ROLE keyed LOGIN PASSWORD 'right'; EXCEPTION WHEN duplicate_object THEN END $$"
+        )
+        rules.write_text("local all keyed scram-sha-256\n" + before)
+        cursor.execute("SELECT pg_reload_conf()")
+    try:
+        socket_folder = postgres.url(server).split("host=")[1]
+        there = f"postgresql://keyed:%s@/postgres?host={socket_folder}"
+        assert "Wrong user or password" in timed_out_of(elsewhere(there % "geheim"))
+        with connect(elsewhere(there % "right")) as connection:
+            assert connection.status
+    finally:
+        rules.write_text(before)
+
+
+def test_a_user_who_may_not_make_roles_is_told_what_an_administrator_has_to_run(server: Settings) -> None:
+    with connect(server) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("DO $$ BEGIN CREATE ROLE plain LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+        cursor.execute("DROP ROLE IF EXISTS somebody")
+        for role in ("lakehouse_loader", "lakehouse_analyst"):
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+            if cursor.fetchone():
+                cursor.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    lake = elsewhere(postgres.url(server).replace("postgres:@", "plain:@").replace("//postgres", "//plain"))
+    commit_home = Settings(home=server.home, root=server.home / "plain", warehouse_url=lake.warehouse_url)
+    commit(commit_home, SALES, [sale(DAYS[0])], [DAYS[0]])
+    with pytest.raises(WarehouseError, match="Have an administrator run: CREATE ROLE lakehouse_loader"):
+        publish(commit_home, SALES, DAYS, "run")
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_in_the_middle_loses_no_day_and_doubles_none(lake: Settings) -> None:
+    many = [DAYS[0] + timedelta(days=n) for n in range(40)]
+    commit(lake, SALES, [sale(day, category=f"c{n}") for day in many for n in range(200)], many)
+    some, dead = threading.Event(), threading.Event()
+    seen: list[date | None] = []
+
+    def on_day(day: Published) -> None:
+        seen.append(day.day)
+        if len(seen) == 5:
+            some.set()
+            assert dead.wait(60)
+
+    def kill() -> None:
+        assert some.wait(60)
+        folder = lake.home.absolute() / "warehouse"
+        pid = int((folder / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, 9)
+        dead.set()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(WarehouseError, match="connection was lost"):
+        publish(lake, SALES, many, "first", on_day)
+    killer.join()
+    there = dict(rows_of(lake, "SELECT feed_day, count(*) FROM store.daily_sales GROUP BY 1"))
+    assert set(seen) <= set(there)
+    assert set(there.values()) == {200}, "a day is there whole or not at all"
+    again = publish(lake, SALES, many, "second")
+    assert [day.day for day in again if not day.changed] == sorted(there)
+    assert rows_of(lake, "SELECT count(*), count(DISTINCT (feed_day, category)) FROM store.daily_sales") == [
+        (8000, 8000)
+    ]
+    assert {day: rows for day, (_, _, rows, _) in noted(lake, SALES).items()} == dict.fromkeys(many, 200)

@@ -13,7 +13,7 @@ from lakehouse_assets.platform.drop import drop_sensor, dropped_tables, landing_
 from lakehouse_assets.platform.io import delta_io_manager
 from lakehouse_assets.platform.spark import SparkConnectResource
 from lakehouse_assets.platform.triggers import level_sensor, yesterday_schedule
-from lakehouse_assets.serving.warehouse import warehouse_assets, warehouse_sensor
+from lakehouse_assets.serving.warehouse import served, warehouse_assets, warehouse_sensor
 
 catalog: Catalog = discover(domains)
 
@@ -32,7 +32,7 @@ definitions = dg.Definitions(
     sensors=[
         *[make(domain, catalog) for domain in days for make in (level_sensor, commits_sensor)],
         *[drop_sensor(domain, catalog, job) for domain, job in landing_jobs.items()],
-        warehouse_sensor(catalog),
+        *[warehouse_sensor(domain, catalog) for domain in sorted({table.key.domain for table in served(catalog)})],
     ],
     jobs=[adopt_job(catalog), *landing_jobs.values()],
     schedules=[yesterday_schedule(domain, catalog) for domain in days],

@@ -89,7 +89,16 @@ def daemon(lake: DagsterLake, now: datetime | None = None) -> Iterator[Daemon]:
     """A code server of its own, and the daemon on it. `now`: the time at which an earlier one stopped."""
     target = ModuleTarget("lakehouse_assets.definitions", None, None, "lakehouse")
     with WorkspaceProcessContext(lake.instance, target) as workspace:
+        _stop_publishing(lake.instance, workspace)
         yield Daemon(lake, workspace, now or datetime.now(UTC))
+
+
+def _stop_publishing(instance: dg.DagsterInstance, workspace: WorkspaceProcessContext) -> None:
+    """Stop what goes on from gold into PostgreSQL: other tests are about that."""
+    (location,) = workspace.create_request_context().code_locations
+    for sensor in location.get_repository("__repository__").get_sensors():
+        if sensor.name.endswith("_warehouse"):
+            instance.stop_sensor(sensor.get_remote_origin_id(), sensor.selector_id, sensor)
 
 
 def made(run: dg.DagsterRun) -> set[str]:

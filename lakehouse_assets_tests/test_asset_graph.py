@@ -46,6 +46,10 @@ def test_every_gold_table_is_published_behind_it_by_the_same_days() -> None:
         assert [check.name for check in node.check_keys] == ["equals_delta"]
 
 
+def test_the_definitions_are_valid() -> None:
+    dg.Definitions.validate_loadable(definitions)
+
+
 def upstream(of: str, parent: str, day: str) -> list[str]:
     """Days of `parent` that a day of `of` reads, first and last."""
     node = GRAPH.get(key(of))

@@ -46,7 +46,7 @@ def in_warehouse(statement: str) -> list[tuple[Any, ...]]:
 def tick(lake: DagsterLake) -> dg.SensorResult | dg.SkipReason:
     from lakehouse_assets.definitions import definitions
 
-    (sensor,) = [one for one in definitions.sensors or () if one.name == "warehouse_levels"]
+    (sensor,) = [one for one in definitions.sensors or () if one.name == "gmv_warehouse"]
     assert isinstance(sensor, dg.SensorDefinition)
     found = sensor(dg.build_sensor_context(lake.instance))
     assert isinstance(found, dg.SensorResult | dg.SkipReason)

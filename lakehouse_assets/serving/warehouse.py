@@ -134,13 +134,13 @@ def _passed(
     )
 
 
-def warehouse_sensor(catalog: Catalog) -> dg.SensorDefinition:
-    """Asks for the days of which the warehouse holds another version than Delta. On by default."""
-    tables = served(catalog)
+def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
+    """Asks for the days of a domain of which the warehouse holds another version than Delta. On by default."""
+    tables = [table for table in served(catalog) if table.key.domain == domain]
     levels: dict[Lake, Levels] = {}
 
     @dg.sensor(
-        name="warehouse_levels",
+        name=f"{domain}_warehouse",
         description="Compares the versions that the warehouse holds with those in Delta, and publishes what is behind.",
         target=dg.AssetSelection.assets(*[asset_key(warehouse_key(table)) for table in tables]),
         minimum_interval_seconds=TICK_SECONDS,
@@ -152,7 +152,7 @@ def warehouse_sensor(catalog: Catalog) -> dg.SensorDefinition:
 
         here = settings()
         lake = Lake(here.lake, here.landing)
-        known = levels.setdefault(lake, Levels(lake, catalog))
+        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(tables))))
         runs = context.instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
         busy = {key for run in runs for key in run.asset_selection or ()}
         asked = []

@@ -45,9 +45,9 @@ class Daemon:
         assert not errors, errors
         said = []
         for state in self.lake.instance.all_instigator_state():
-            (newest,) = self.lake.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
-            assert newest.error is None, newest.error
-            said.append(newest.skip_reason)
+            for newest in self.lake.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1):
+                assert newest.error is None, newest.error
+                said.append(newest.skip_reason)
         return said
 
     def run(self, queued: dg.DagsterRun) -> bool:

@@ -21,7 +21,7 @@ from lakehouse_assets.platform.days import ranges
 from lakehouse_assets.platform.io import EVENTS_ARE_OURS, days_of
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import DAY_COLUMN, Table, TableKey
+from lakehouse_assets.platform.table import Table, TableKey
 from lakehouse_assets.platform.triggers import LEVEL_TAG, RANGE_END, RANGE_START, TICK_SECONDS, TRIES, UNFINISHED
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
 def _behind(table: Table, levels: Levels) -> dict[date, int]:
     """Days of a table whose newest change the warehouse has not, and the version of that change."""
     from lakehouse_assets.platform.delta import open_table
-    from lakehouse_assets.serving.publish import noted
+    from lakehouse_assets.serving.publish import by_day, noted
     from lakehouse_assets.settings import settings
 
     delta = open_table(settings().lake.joinpath(*table.key.parts))
@@ -182,7 +182,7 @@ def _behind(table: Table, levels: Levels) -> dict[date, int]:
         return {}
     source, there = str(delta.metadata().id), noted(settings(), table)
     changed = {day: change.version for day, change in levels.of(table.key).changed.items()}
-    if DAY_COLUMN not in table.compiled.spark_schema.names:
+    if not by_day(table):
         newest = max(changed, key=lambda day: (changed[day], day))
         changed = {newest: changed[newest]}
         there = {newest: there[None]} if None in there else {}

@@ -212,20 +212,20 @@ def test_a_notebook_that_breaks_the_contract_blocks_its_day_until_repaired(shop:
 
 
 def test_a_run_killed_after_its_commit_and_before_its_event(shop: Shop) -> None:
-    shop.correct(D5, 80)
-    assert shop.lake.run(ITEM[:1], D5).success
-    shop.kill_at(Failpoint.BEFORE_METADATA, ITEM[1], D5)
+    shop.correct(D3, 80)
+    assert shop.lake.run(ITEM[:1], D3).success
+    shop.kill_at(Failpoint.BEFORE_METADATA, ITEM[1], D3)
     version = shop.lake.version(ITEM[1])
-    before = len(shop.lake.materializations(ITEM[1])[str(D5)])
+    before = len(shop.lake.materializations(ITEM[1])[str(D3)])
     runs = shop.daemon.settle()
     assert sorted(run.job_name for run in runs) == ["__ASSET_JOB", ADOPT]
     assert all("silver/product_item" not in made(run) for run in runs), "its day is made: it is only reported"
-    events = shop.lake.materializations(ITEM[1])[str(D5)]
+    events = shop.lake.materializations(ITEM[1])[str(D3)]
     assert (len(events), events[-1].metadata["delta_version"].value) == (before + 1, version)
     recorded = shop.lake.sql(
         "select feed_day, table_version from ops.check_results where \"table\" = 'gmv/silver/product_item'"
     )
-    assert (D5, version) in recorded
+    assert (D3, version) in recorded
     assert shop.is_right()
 
 

@@ -94,7 +94,7 @@ def test_secrets_come_from_the_environment_and_are_required() -> None:
         for name, value in service.get("environment", {}).items():
             if SECRET.search(name):
                 found += 1
-                assert re.fullmatch(r"\$\{[A-Z_]+:\?[^}]+\}", value), f"{name} is written down or optional"
+                assert re.fullmatch(r"\$\{[A-Z0-9_]+:\?[^}]+\}", value), f"{name} is written down or optional"
     assert found >= 4
     for line in EXAMPLE.splitlines():
         name, _, value = line.removeprefix("#").partition("=")
@@ -104,7 +104,7 @@ def test_secrets_come_from_the_environment_and_are_required() -> None:
 
 def test_every_variable_of_compose_and_every_setting_is_in_the_example() -> None:
     documented = set(re.findall(r"^#?([A-Z0-9_]+)=", EXAMPLE, re.MULTILINE))
-    interpolated = {name for text in strings(COMPOSE) for name in re.findall(r"\$\{([A-Z_]+)", text)}
+    interpolated = {name for text in strings(COMPOSE) for name in re.findall(r"\$\{([A-Z0-9_]+)", text)}
     settings = {f"LAKEHOUSE_{name.upper()}" for name in Settings.model_fields}
 
     assert interpolated <= documented
@@ -299,8 +299,8 @@ def test_dagster_accepts_the_configuration_of_compose_and_it_differs_only_in_whe
 
 
 def test_every_variable_of_the_deployed_dagster_yaml_is_set_in_the_containers() -> None:
-    needed = set(re.findall(r"env: ([A-Z_]+)", (TOP / "deploy" / "dagster.yaml").read_text()))
-    image = set(re.findall(r"([A-Z_]+)=", (TOP / "deploy" / "Dockerfile").read_text()))
+    needed = set(re.findall(r"env: ([A-Z0-9_]+)", (TOP / "deploy" / "dagster.yaml").read_text()))
+    image = set(re.findall(r"([A-Z0-9_]+)=", (TOP / "deploy" / "Dockerfile").read_text()))
 
     for name in ("code", "daemon", "webserver"):
         assert needed <= image | set(SERVICES[name]["environment"])

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 from lakehouse_assets.platform import erasure, writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.days import write_days
 from lakehouse_assets.platform.delta import Kind, Note, open_table
+from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.history import target_of
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.materialize import Step, materialize
+from lakehouse_assets.platform.outcome import Status
 from lakehouse_assets.platform.plan import Lake, landed_name, make_plan
 from lakehouse_assets.platform.reader import read_inputs
 from lakehouse_assets.platform.table import Table, TableKey
@@ -66,8 +69,14 @@ def forget(spark: "SparkSession", lake: Lake, catalog: Catalog, name: str, subje
         days[table.key] = asked
         if asked and lake.version(table.key) is not None:
             plan = make_plan(lake, table, asked)
-            materialize(step, plan, table(**read_inputs(spark, lake, plan, catalog)))
-            _say_erased(step, table, asked)
+            outcome = materialize(step, plan, table(**read_inputs(spark, lake, plan, catalog)))
+            rebuilt = {day.day for day in outcome.with_status(Status.COMMITTED)}
+            _say_erased(step, table, rebuilt)
+            if left := asked - rebuilt:
+                raise LakehouseError(
+                    f"{table.key} of {write_days(left)} could not be made without the person: an input failed a check, "
+                    "or is not checked yet. Repair those days, then forget again."
+                )
         done.append(Forgotten(str(table.key), len(asked), removed.get(table.key, 0), _remove_old(lake, table)))
     return done
 
@@ -93,7 +102,17 @@ def _say_erased(step: Step, table: Table, days: set[date]) -> None:
     """A commit of no rows whose note says so: a replay of these days then answers that they were erased."""
     target, base = target_of(step.lake, table), step.lake.version(table.key)
     attempt = f"{step.run_id}/{table.key}@{base}"
-    note = Note(str(table.key), step.run_id, attempt, frozenset(days), code_version(table), {}, kind=Kind.ERASURE)
+    note = Note(
+        table=str(table.key),
+        run_id=step.run_id,
+        attempt=attempt,
+        days=frozenset(days),
+        code_version=code_version(table),
+        inputs={},
+        base=base,
+        unjudged=frozenset(unjudged(target.path)),
+        kind=Kind.ERASURE,
+    )
     writer.append(step.spark.createDataFrame([], target.schema), target, note, base)
 
 

@@ -36,7 +36,7 @@ def recover(lake: Lake, table: Table, version: int, days: Collection[date]) -> O
     None when the commit is not ours or the log no longer has it.
     """
     entry = read_entry(lake.path(table.key), version)
-    if entry is None or entry.note is None or entry.note.kind is not Kind.STEP:
+    if entry is None or entry.note is None or entry.note.kind not in (Kind.STEP, Kind.ADOPTION):
         return None
     outcome = _outcome(table, entry, entry.note, days)
     known = audited(lake.tables, table.key.domain, str(table.key), entry.note.run_id)
@@ -74,8 +74,8 @@ def judge(step: Step, table: Table) -> Outcome | None:
     Raises LakehouseError: LostRace when the table moved on meanwhile, WriteError.
     """
     path = step.lake.path(table.key)
-    foreign = unjudged(path)
     version = step.lake.version(table.key)
+    foreign = unjudged(path)
     if not foreign or version is None:
         return None
     started = datetime.now(UTC)

@@ -30,6 +30,7 @@ from lakehouse_assets.platform.triggers import LEVEL_TAG, TRIES, UNFINISHED
 TICK_SECONDS = 5
 ENTRIES_PER_TICK = 200
 ADOPT = "adopt_commits"
+REPORTED = (Kind.STEP, Kind.ADOPTION)
 
 
 class Adoption(dg.Config):
@@ -128,7 +129,7 @@ def _read_on(instance: dg.DagsterInstance, lake: Lake, table: Table, seen: dict[
 def _steps(path: Path, after: int, until: int) -> list[tuple[Entry, Note]]:
     """The commits of steps among a table's versions."""
     entries = (read_entry(path, version) for version in range(after + 1, until + 1))
-    return [(entry, entry.note) for entry in entries if entry and entry.note and entry.note.kind is Kind.STEP]
+    return [(entry, entry.note) for entry in entries if entry and entry.note and entry.note.kind in REPORTED]
 
 
 def _under_way(instance: dg.DagsterInstance, run_ids: Collection[str]) -> set[str]:
@@ -191,7 +192,10 @@ def _landed(lake: Lake, key: TableKey, seen: dict[str, int]) -> Iterator[dg.Asse
     path = manifest_path(lake.landing, landed_name(key))
     start = seen.get(str(key), -1)
     newest = newest_version(path, max(start, 0))
-    if newest is None or newest <= start:
+    if newest is None or newest < start:
+        seen.pop(str(key), None)  # nothing landed, or a manifest made anew
+        return
+    if newest == start:
         return
     entries = (read_entry(path, n) for n in range(start + 1, min(newest, start + ENTRIES_PER_TICK) + 1))
     days = {day for entry in entries if entry for day in entry.touched}

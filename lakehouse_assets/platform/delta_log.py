@@ -48,19 +48,28 @@ def read_entry(path: Path, version: int) -> Entry | None:
 def unjudged(path: Path, seen: int = 0) -> dict[date, int]:
     """Days that commits made outside Dagster touched and nobody has judged since, with the newest such version.
 
-    Read back to the newest note, which carries what was outstanding before it. `seen`: a version known to exist.
+    Read back to the version that the newest note's step started from: the note carries what was outstanding there, and
+    says nothing of what somebody else committed meanwhile. `seen`: a version known to exist.
     """
     foreign: list[Entry] = []
+    carried: dict[date, int] = {}
+    floor: int | None = None
     version = newest_version(path, seen)
-    while version is not None and version >= 0:
+    while version is not None and version > (-1 if floor is None else floor):
         entry = read_entry(path, version)
         if entry is None:
             break
-        if entry.note:
-            return dict.fromkeys(entry.note.unjudged, version) | _days(foreign)
-        foreign.append(entry)
+        if entry.note is None:
+            foreign.append(entry)
+        elif floor is None:
+            carried, floor = dict.fromkeys(entry.note.unjudged, version), known_until(entry.note, version)
         version -= 1
-    return _days(foreign)
+    return carried | _days(foreign)
+
+
+def known_until(note: Note, version: int) -> int:
+    """The newest version of which a note tells what was unjudged: the one its step started from."""
+    return version - 1 if note.base is None else note.base
 
 
 def _days(newest_first: list[Entry]) -> dict[date, int]:

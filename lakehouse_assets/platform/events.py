@@ -45,6 +45,9 @@ def input_versions(table: Table, outcome: Outcome, day: date) -> dict[str, dict[
     """What a day was made of: `{input: {version, days}}`; a ledger's or state's own version before is an input too."""
     found: dict[str, dict[str, Any]] = {}
     for name, pin in outcome.pins.items():
+        if name not in table.reads:  # of a state, the changes it was folded from; or an input of former code
+            found[f"{table.key}{name.partition(' ')[0]}" if name.startswith("__") else name] = pin.as_json()
+            continue
         first, last = table.reads[name].bounds(day, day)
         days = pin.days if last == date.max else str(DayRange(first, last)) if first else f"..{last}"
         found[str(table.reads[name].table)] = {"version": pin.version, "days": days}

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
-from lakehouse_assets.platform.delta import commits, open_table
+from lakehouse_assets.platform.delta import Kind, commits, open_table
 
 INPUTS = pa.map_(pa.string(), pa.struct([("version", pa.int64()), ("days", pa.string())]))
 
@@ -121,7 +121,8 @@ def failures(lake: Path, domain: str, name: str, table_path: Path) -> dict[date,
     if still:
         # Versions begin anew where a table was deleted and made again: then the audit's later verdict decides.
         for row in _verdicts(audit, name, COMMITTED):
-            if row["feed_day"] in still and row["finished"] > failed_at[row["feed_day"]]:
+            whole = row["input_versions"] != "{}"  # a stream adds to a day, and repairs nothing
+            if whole and row["feed_day"] in still and row["finished"] > failed_at[row["feed_day"]]:
                 del still[row["feed_day"]]
     return still
 
@@ -154,7 +155,8 @@ def _verdicts(audit: DeltaTable, name: str, status: str) -> list[dict[str, Any]]
 def _not_repaired(failed: dict[date, Failure], table_path: Path) -> dict[date, Failure]:
     still = dict(failed)
     for commit in commits(table_path, after=min(failure.base for failure in failed.values())):
-        for day in commit.note.days if commit.note else ():
+        repairs = commit.note is not None and commit.note.kind in (Kind.STEP, Kind.ADOPTION)
+        for day in commit.note.days if commit.note and repairs else ():
             if day in still and still[day].base < commit.version:
                 del still[day]
     return still

@@ -16,7 +16,7 @@ from time import monotonic
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.delta import Kind, Note
-from lakehouse_assets.platform.delta_log import Entry, newest_version, read_entry
+from lakehouse_assets.platform.delta_log import Entry, known_until, newest_version, read_entry
 from lakehouse_assets.platform.journal import Failure, audit_path, failures
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.plan import Lake, landed_name
@@ -65,6 +65,11 @@ class TableLevels:
         self._identity = _identity(self.path, self.seen)
         return self.seen == (-1 if now is None else now)
 
+    def newest_change(self, first: date | None, last: date) -> int:
+        """The newest version that changed one of these days; none: -1."""
+        days = self.changed.items()
+        return max((c.version for day, c in days if (first is None or day >= first) and day <= last), default=-1)
+
     def _take(self, entry: Entry) -> None:
         note = entry.note
         if note is None:
@@ -74,7 +79,8 @@ class TableLevels:
             else:
                 self.unjudged |= dict.fromkeys(touched, entry.version)
             return
-        self.unjudged = {day: version for day, version in self.unjudged.items() if day in note.unjudged}
+        known = known_until(note, entry.version)
+        self.unjudged = {day: at for day, at in self.unjudged.items() if day in note.unjudged or at > known}
         if note.kind is not Kind.ERASURE:
             self.changed |= dict.fromkeys(note.days, Change(entry.version, entry.at))
         if note.kind is Kind.STEP:
@@ -126,7 +132,7 @@ class Levels:
         if not stale:
             return {}
         failed = self._failures(table.key)
-        blocking = [(read, bad) for read in table.reads.values() if (bad := self._not_to_be_read(read.table))]
+        blocking = [(read, bad) for read in table.reads.values() if (bad := self._not_to_be_read(read))]
         return {
             day: max(change.at for change in wanted.values())
             for day, wanted in stale.items()
@@ -140,14 +146,19 @@ class Levels:
             for reader in _readers(table, read, day, last_day):
                 note = own.newest if isinstance(table.write, Ledger) else own.built.get(reader)
                 pin = note.inputs.get(name) if note else None
-                if pin is None or pin.version is None or pin.version < change.version:
+                seen = self.of(read.table).seen  # a pin beyond it: the input was deleted and made anew
+                if pin is None or pin.version is None or not change.version <= pin.version <= seen:
                     yield reader, change
 
-    def _not_to_be_read(self, key: TableKey) -> set[date]:
-        """Days of an input that failed a blocking check, or that nobody has judged since somebody else wrote them."""
-        if key.layer == LANDING_LAYER:
+    def _not_to_be_read(self, read: Read) -> set[date]:
+        """Days of an input that nobody has judged since somebody else wrote them, or that failed a blocking check.
+
+        What reads the whole of an input reads what there is: a failed day has nothing of it.
+        """
+        if read.table.layer == LANDING_LAYER:
             return set()
-        return self._failures(key).keys() | self.of(key).unjudged.keys()
+        unjudged = self.of(read.table).unjudged.keys()
+        return set(unjudged) if read.span is Span.WHOLE else self._failures(read.table).keys() | unjudged
 
     def _failures(self, key: TableKey) -> dict[date, Failure]:
         """Failed days of a table; asked of the audit again only when that, or the table, has a new version."""

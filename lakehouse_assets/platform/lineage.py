@@ -43,9 +43,14 @@ class Node:
 
 def made_by(lake: Lake, key: TableKey, day: date, until: int | None = None) -> tuple[Commit, Note]:
     """The newest commit, at or before version `until`, that made this day. Raises LineageError."""
+    streamed: tuple[Commit, Note] | None = None
     for commit in commits(lake.path(key), until=until):
         if commit.note and commit.note.kind is not Kind.ERASURE and day in commit.note.days:
-            return commit, commit.note
+            if commit.note.kind is not Kind.STREAM:
+                return commit, commit.note
+            streamed = streamed or (commit, commit.note)
+    if streamed:
+        return streamed
     raise LineageError(f"{key} of {day} was never materialized. Materialize it in Dagster first.")
 
 

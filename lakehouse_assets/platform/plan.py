@@ -86,6 +86,8 @@ def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
     base = lake.version(table.key)
     _refuse_lost_inputs(lake, table, base, days)
     published = _published(lake, table, base)
+    # The versions first: what is committed after them is not read, whether it is blocked or not.
+    versions = {name: lake.version(read.table) for name, read in table.reads.items()}
     blocked = _blocked(lake, table, days, published)
     ready = tuple(day for day in days if day not in blocked)
     return Plan(
@@ -95,7 +97,7 @@ def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
         blocked=blocked,
         base=base,
         published=published,
-        pins={name: _pin(lake, read, ready, published) for name, read in table.reads.items()},
+        pins={name: _pin(versions[name], read, ready, published) for name, read in table.reads.items()},
         unjudged=_outstanding(lake, table, ready),
     )
 
@@ -105,7 +107,8 @@ def _outstanding(lake: Lake, table: Table, ready: tuple[date, ...]) -> frozenset
     if isinstance(table.write, Overwrite | State):
         return frozenset()
     foreign = unjudged(lake.path(table.key)).keys()
-    return frozenset(foreign - set(ready) if isinstance(table.write, ReplaceDays) else foreign)
+    replaced = isinstance(table.write, ReplaceDays) and table.write.door is None
+    return frozenset(foreign - set(ready) if replaced else foreign)
 
 
 def _published(lake: Lake, table: Table, base: int | None) -> date | None:
@@ -115,8 +118,7 @@ def _published(lake: Lake, table: Table, base: int | None) -> date | None:
     return note.published if note else None
 
 
-def _pin(lake: Lake, read: Read, days: tuple[date, ...], published: date | None) -> Pin:
-    version = lake.version(read.table)
+def _pin(version: int | None, read: Read, days: tuple[date, ...], published: date | None) -> Pin:
     if not days:
         return Pin(version, "")
     first, last = read.bounds(days[0], days[-1])
@@ -134,12 +136,10 @@ def _blocked(lake: Lake, table: Table, days: tuple[date, ...], published: date |
         if read.table.layer == LANDING_LAYER:
             continue
         key = read.table
-        if read.span is Span.WHOLE:
-            continue
-        bad = {
-            "failed a blocking check": failed_days(lake.tables, key.domain, str(key), lake.path(key)),
-            "was written outside Dagster and is not checked yet": frozenset(unjudged(lake.path(key))),
-        }
+        # In this order: a day is failed first and judged then, so that it is never in neither.
+        bad = {"was written outside Dagster and is not checked yet": frozenset(unjudged(lake.path(key)))}
+        if read.span is not Span.WHOLE:
+            bad["failed a blocking check"] = failed_days(lake.tables, key.domain, str(key), lake.path(key))
         for day in days:
             first, last = read.bounds(day, day)
             last = max(last, published) if published else last

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from deltalake.exceptions import DeltaError
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform import evaluate
+from lakehouse_assets.platform import evaluate, writer
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import Kind, Note, Pin, commits, last_note, open_table
 from lakehouse_assets.platform.history import CHANGES, StateTable
@@ -41,6 +41,7 @@ class Answer(Enum):
     VACUUMED = "vacuumed"
     LANDED_FILE = "landed file"
     OUTSIDE = "outside Dagster"
+    STREAM = "stream"
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,12 @@ def replay(step: Step, key: TableKey, day: date, version: int | None = None) -> 
 def _obstacles(step: Step, table: Table, note: Note, day: date, version: int) -> Iterator[tuple[Answer, str]]:
     """Why the day cannot be replayed, the first reason first. Logs and file names alone are read."""
     path = step.lake.path(table.key)
+    if note.kind is Kind.STREAM:
+        yield (
+            Answer.STREAM,
+            f"version {version} was appended by a stream, up to {dict(note.position or {})}: see its source",
+        )
+        return
     if note.kind is not Kind.STEP:
         yield Answer.OUTSIDE, f"version {version} was written {Answer.OUTSIDE.value}: nothing says how. Its rows stand."
         return
@@ -116,7 +123,8 @@ def _obstacles(step: Step, table: Table, note: Note, day: date, version: int) ->
         elif pin.version is not None and read.table.layer == LANDING_LAYER:
             yield from _landed(step, table, pin, day)
         elif pin.version is not None:
-            yield from _erased(step.lake.path(read.table), read.table, pin.version, *read.bounds(day, day))
+            first, last = read.bounds(day, max(day, note.published or day))
+            yield from _erased(step.lake.path(read.table), read.table, pin.version, first, last)
             yield from _vacuumed(step.lake.path(read.table), read.table, pin.version)
     yield from _vacuumed(path, table.key, version)
     if isinstance(table.write, Ledger) and note.base is not None:
@@ -187,8 +195,9 @@ def _then(step: Step, table: Table, plan: Plan, version: int) -> "DataFrame":
         return StateTable(step.spark, step.lake, table, table.write).judged_then(plan, plan.days[0])
     stored = read_table(step.spark, step.lake, table, version)
     match table.write:
-        case ReplaceDays():
-            return stored.where(F.col(DAY_COLUMN) == F.lit(plan.days[0]))
+        case ReplaceDays(door=door):
+            of_day = stored.where(F.col(DAY_COLUMN) == F.lit(plan.days[0]))
+            return of_day if door is None else of_day.where(F.col(writer.DOOR) == F.lit(door))
         case Ledger():
             keys = table.compiled.key
             before = read_table(step.spark, step.lake, table, plan.base).select(*keys)

@@ -84,6 +84,7 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     companions = {companion.key for table in tables for companion in table.companions}
     own = [table for table in tables if table.key not in companions]
     levels: dict[Lake, Levels] = {}
+    unquiet: dict[Lake, datetime] = {}  # since when a tick has waited for a series of changes to end
 
     @dg.sensor(
         name=f"{domain}_levels",
@@ -102,9 +103,13 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
             return dg.SkipReason(READING)
         busy = _busy(context.instance)
         waiting = {table.key: known.behind(table) for table in own if not _concerned(table, busy)}
-        if _still_changing(waiting, datetime.now(UTC), timedelta(seconds=here.quiet_seconds)):
+        now = datetime.now(UTC)
+        newest = max((at for days in waiting.values() for at in days.values()), default=None)
+        changing = newest is not None and now - newest < timedelta(seconds=here.quiet_seconds)
+        if changing and now - unquiet.setdefault(lake, now) < PATIENCE:
             return dg.SkipReason("Inputs are changing right now: waiting for them to be quiet.")
-        today = datetime.now(UTC).date()  # a record from the future waits for its day
+        unquiet.pop(lake, None)
+        today = now.date()  # a record from the future waits for its day
         behind = {key: frozenset(day for day in days if day <= today) for key, days in waiting.items()}
         found = list(requests([table for table in own if table.key in behind], behind))
         asked = [request.run_request(_level(request, known, catalog)) for request in found]
@@ -116,27 +121,22 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     return sensor
 
 
-def _still_changing(waiting: Mapping[TableKey, Mapping[date, datetime]], now: datetime, quiet: timedelta) -> bool:
-    """Whether the newest change is too young, so that a series of landings is one run; but none waits for ever."""
-    since = [at for days in waiting.values() for at in days.values()]
-    return bool(since) and now - max(since) < quiet and now - min(since) < PATIENCE
-
-
 def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
     """Make yesterday of every table of a domain, also where nothing was landed: then the day is empty, visibly."""
-    tables = [table for table in catalog.tables if table.key.domain == domain]
+    made = [dg.AssetKey(table.key.parts) for table in catalog.tables if table.key.domain == domain]
 
     @dg.schedule(
         name=f"{domain}_yesterday",
         description="D-1: materializes yesterday of every table; a day without files is an empty day.",
         cron_schedule="15 3 * * *",
         execution_timezone="UTC",
-        target=dg.AssetSelection.assets(*[dg.AssetKey(table.key.parts) for table in tables]),
+        target=dg.AssetSelection.assets(*made),
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         day = context.scheduled_execution_time.date() - timedelta(days=1)
-        return dg.RunRequest(run_key=str(day), partition_key=str(day))
+        # The selection is said, so that the sensors see what the run makes.
+        return dg.RunRequest(run_key=str(day), partition_key=str(day), asset_selection=made)
 
     return schedule
 
@@ -156,7 +156,7 @@ def _concerned(table: Table, busy: set[TableKey]) -> bool:
 def _level(request: Request, levels: Levels, catalog: Catalog) -> str:
     """A name for what is asked and for the versions of its inputs, so that the same failure is not tried for ever."""
     inputs = sorted(
-        (str(read.table), levels.of(read.table).seen)
+        (str(read.table), levels.of(read.table).newest_change(*read.bounds(request.days.first, request.days.last)))
         for key in request.tables
         for read in catalog.table(key).reads.values()
         if read.span is not Span.WHOLE and (read.table.layer == LANDING_LAYER or read.table not in request.tables)

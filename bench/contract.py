@@ -10,12 +10,14 @@ from pyspark.sql import functions as F
 
 from bench.harness import Bar, Result, Size, alternate, best
 from bench.lab import spark_session
+from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.contract import Contract, column, facts, row_rule
+from lakehouse_assets.platform.delta import Note
 from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.plan import Lake, make_plan
 from lakehouse_assets.platform.reader import read_inputs
-from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.table import DAY_COLUMN, ReplaceDays, Table, TableKey, day
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -104,45 +106,48 @@ def rows(spark: "SparkSession", count: int) -> "DataFrame":
     )
 
 
+def _table(key: TableKey, contract: type[Contract], source: Table | None = None) -> Table:
+    def same(source: "DataFrame") -> "DataFrame":
+        return source
+
+    return Table(key, contract, same, {"source": day(source)} if source else {}, ReplaceDays())
+
+
 def measure(size: Size, folder: Path) -> Result:
     """Three sides on the same rows of the same file: bare write, our step (judged, counted, written), pandera."""
     spark = spark_session()
     contract = _add_row_rules(60)
-    source, lake = folder / "source", Lake(folder / "lake", folder / "landing")
-    rows(spark, size.rows).repartition(4).write.format("delta").mode("overwrite").save(str(source))
-    key = TableKey("bench", "silver", "wide")
-    table = Table(key, contract, lambda: spark.read.format("delta").load(str(source)), {}, ReplaceDays())
-    catalog = Catalog((table,))
+    lake = Lake(folder / "lake", folder / "landing")
+    source = _table(TableKey("bench", "bronze", "wide"), Wide)
+    table = _table(TableKey("bench", "silver", "wide"), contract, source)
+    catalog = Catalog((source, table))
     names = [f.name for f in table.compiled.spark_schema]
+    note = Note(str(source.key), "bench", "bench#1", frozenset([DAY]), "bench", {})
+    target = writer.Target(lake.path(source.key), str(source.key), source.compiled.spark_schema)
+    writer.replace_days(rows(spark, size.rows).repartition(4), target, note, None, DAY_COLUMN, [DAY])
+
+    def read() -> "DataFrame":
+        return spark.read.format("delta").load(str(target.path)).select(*names)
 
     def bare() -> None:
         shutil.rmtree(folder / "bare", ignore_errors=True)
-        frame = spark.read.format("delta").load(str(source)).select(*names)
-        frame.repartitionByRange(4, "feed_day").write.format("delta").mode("overwrite").save(str(folder / "bare"))
-
-    def bare_as_written() -> None:
-        shutil.rmtree(folder / "bare", ignore_errors=True)
-        spark.read.format("delta").load(str(source)).select(*names).write.format("delta").save(str(folder / "bare"))
+        read().write.format("delta").save(str(folder / "bare"))
 
     def ours() -> None:
-        shutil.rmtree(folder / "lake", ignore_errors=True)
+        shutil.rmtree(lake.path(table.key), ignore_errors=True)
+        shutil.rmtree(folder / "lake" / "bench" / "audit", ignore_errors=True)
         plan = make_plan(lake, table, [DAY])
-        outcome = materialize(
-            Step(spark, lake, catalog, "bench"), plan, table(**read_inputs(spark, lake, plan, catalog))
-        )
+        frame = table(**read_inputs(spark, lake, plan, catalog))
+        outcome = materialize(Step(spark, lake, catalog, "bench"), plan, frame)
         assert outcome.days[0].rows.kept == size.rows, outcome.days[0].reasons
 
     def pandera() -> None:
-        import pandera.pyspark as pa
-
-        frame = spark.read.format("delta").load(str(source)).select(*names)
-        found = contract.validate(frame)
+        found: Any = contract.validate(read())  # type: ignore[arg-type]
         assert not found.pandera.errors, found.pandera.errors
-        assert pa is not None
 
     bare()
     ours()
-    took = alternate(size.repeats, bare=bare_as_written, ours=ours)
+    took = alternate(size.repeats, bare=bare, ours=ours)
     took |= alternate(1, pandera=pandera)
     contract_seconds = best(took["ours"]) - best(took["bare"])
     return Result(

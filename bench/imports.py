@@ -27,7 +27,7 @@ def measure(size: Size, folder: Path) -> Result:
     """Fresh processes in turns; beside it, the files outside the Python environment that the import opens."""
     python = [sys.executable, "-c"]
     took = alternate(
-        size.repeats * 3,
+        size.repeats,
         libraries=partial(run, [*python, LIBRARIES]),
         definitions=partial(run, [*python, f"{LIBRARIES}; {OURS}"]),
     )

@@ -74,8 +74,8 @@ def lake_at(folder: Path, storage: str = "ours") -> Iterator[Path]:
         settings.cache_clear()
 
 
-def land(folder: Path, first: date, last: date, purchases: int, since: date = FIRST) -> int:
-    """Generate these days' feeds and land each table's as one file; events landed."""
+def land(folder: Path, first: date, last: date, purchases: int, tables: Iterable[str] = TABLES) -> int:
+    """Generate these days' feeds and land each table's as one file; events of all tables."""
     from lakehouse_assets import defs as domains
     from lakehouse_assets.defs.gmv.generate import generate
     from lakehouse_assets.platform.catalog import discover
@@ -83,9 +83,9 @@ def land(folder: Path, first: date, last: date, purchases: int, since: date = FI
     from lakehouse_assets.platform.table import TableKey
 
     feeds = folder / "feeds"
-    made = generate(feeds, first, last, purchases, seed=7, defects=0.0, since=since)
+    made = generate(feeds, first, last, purchases, seed=7, defects=0.0, since=FIRST)
     catalog = discover(domains)
-    for table in TABLES:
+    for table in tables:
         files = sorted((feeds / table).glob("*.csv"))
         if not files:
             continue

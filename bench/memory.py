@@ -107,10 +107,10 @@ def _tree(pid: int) -> list[psutil.Process]:
     try:
         parent = psutil.Process(pid)
         children = parent.children(recursive=True)
-    except psutil.NoSuchProcess:
+        begun = parent.create_time()
+        home = parent.environ().get("LAKEHOUSE_HOME", "")
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return []
-    begun = parent.create_time()
-    home = parent.environ().get("LAKEHOUSE_HOME", "")
     servers = [
         p for p in psutil.process_iter(["name", "cmdline", "create_time"])
         if p.info["name"] == "java" and p.info["create_time"] >= begun

@@ -22,7 +22,8 @@ def measure(size: Size, folder: Path) -> Result:
         with running(folder / "dev.log"), dg.DagsterInstance.get() as instance:
             for number, day in enumerate(new):
                 known = {run.run_id for run in instance.get_runs()}
-                land(folder, day, day, size.purchases)
+                # One table: its commit is the last thing that landing does, so that the clock starts there.
+                land(folder, day, day, size.purchases, ["purchase"])
                 landed = time()
                 started = wait_for(lambda known=known: _started(instance, known), RUN_SECONDS, "a run")  # type: ignore[misc]
                 if number:

@@ -9,11 +9,11 @@ from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.commits import adopt_job, commits_sensor
-from lakehouse_assets.platform.drop import drop_sensor, dropped_tables, landing_job
+from lakehouse_assets.platform.drop import drop_sensor, landing_job
 from lakehouse_assets.platform.io import delta_io_manager
 from lakehouse_assets.platform.spark import SparkConnectResource
 from lakehouse_assets.platform.triggers import level_sensor, yesterday_schedule
-from lakehouse_assets.serving.warehouse import warehouse_assets, warehouse_sensor
+from lakehouse_assets.serving.warehouse import served, warehouse_assets, warehouse_sensor
 
 catalog: Catalog = discover(domains)
 
@@ -24,15 +24,21 @@ def first_days(tables: Catalog) -> dict[str, date]:
     return {name: import_module(f"{domains.__name__}.{name}").FIRST_DAY for name in names}
 
 
+def with_drop_folder(tables: Catalog) -> list[str]:
+    """The domains whose sources drop files by day: those whose package says `DROP_FOLDER = True`."""
+    names = sorted({table.key.domain for table in tables.tables})
+    return [name for name in names if getattr(import_module(f"{domains.__name__}.{name}"), "DROP_FOLDER", False)]
+
+
 days = first_days(catalog)
-landing_jobs = {d: landing_job(d, catalog, days[d]) for d in days if dropped_tables(catalog, d)}
+landing_jobs = {domain: landing_job(domain, catalog, days[domain]) for domain in with_drop_folder(catalog)}
 
 definitions = dg.Definitions(
     assets=[*build_assets(catalog, days), *warehouse_assets(catalog, days)],
     sensors=[
         *[make(domain, catalog) for domain in days for make in (level_sensor, commits_sensor)],
         *[drop_sensor(domain, catalog, job) for domain, job in landing_jobs.items()],
-        warehouse_sensor(catalog),
+        *[warehouse_sensor(domain, catalog) for domain in sorted({table.key.domain for table in served(catalog)})],
     ],
     jobs=[adopt_job(catalog), *landing_jobs.values()],
     schedules=[yesterday_schedule(domain, catalog) for domain in days],

@@ -16,6 +16,7 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.sensor import execute_sensor_iteration
 
 from lakehouse_assets.platform.commits import ADOPT
+from lakehouse_assets.platform.triggers import READING
 from lakehouse_assets_tests.dagster_lake import DagsterLake
 
 LOG = logging.getLogger("daemon")
@@ -32,14 +33,22 @@ class Daemon:
     def tick(self) -> list[dg.DagsterRun]:
         """Evaluate every sensor once; an error of one is an error here. Returns the runs they queued, oldest first."""
         before = {run.run_id for run in self.lake.instance.get_runs()}
+        while READING in self._evaluate():
+            pass
+        return [run for run in reversed(self.lake.instance.get_runs()) if run.run_id not in before]
+
+    def _evaluate(self) -> list[str | None]:
+        """One evaluation of every sensor. Returns why they asked for nothing."""
         self.now += timedelta(seconds=10)
         with freeze_time(self.now):
             errors = [found for found in execute_sensor_iteration(self.workspace, LOG, None, None) if found]
         assert not errors, errors
+        said = []
         for state in self.lake.instance.all_instigator_state():
-            (newest,) = self.lake.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
-            assert newest.error is None, newest.error
-        return [run for run in reversed(self.lake.instance.get_runs()) if run.run_id not in before]
+            for newest in self.lake.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1):
+                assert newest.error is None, newest.error
+                said.append(newest.skip_reason)
+        return said
 
     def run(self, queued: dg.DagsterRun) -> bool:
         """Run what was queued, as the launcher would; whether it succeeded."""
@@ -80,7 +89,16 @@ def daemon(lake: DagsterLake, now: datetime | None = None) -> Iterator[Daemon]:
     """A code server of its own, and the daemon on it. `now`: the time at which an earlier one stopped."""
     target = ModuleTarget("lakehouse_assets.definitions", None, None, "lakehouse")
     with WorkspaceProcessContext(lake.instance, target) as workspace:
+        _stop_publishing(lake.instance, workspace)
         yield Daemon(lake, workspace, now or datetime.now(UTC))
+
+
+def _stop_publishing(instance: dg.DagsterInstance, workspace: WorkspaceProcessContext) -> None:
+    """Stop what goes on from gold into PostgreSQL: other tests are about that."""
+    (location,) = workspace.create_request_context().code_locations
+    for sensor in location.get_repository("__repository__").get_sensors():
+        if sensor.name.endswith("_warehouse"):
+            instance.stop_sensor(sensor.get_remote_origin_id(), sensor.selector_id, sensor)
 
 
 def made(run: dg.DagsterRun) -> set[str]:

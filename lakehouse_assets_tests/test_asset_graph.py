@@ -42,8 +42,12 @@ def test_every_gold_table_is_published_behind_it_by_the_same_days() -> None:
         node = GRAPH.get(key(str(warehouse_key(table))))
         assert node.parent_keys == {key(str(table.key))}
         assert node.partitions_def == GRAPH.get(key(str(table.key))).partitions_def
-        assert upstream(str(warehouse_key(table)), str(table.key), "2023-02-03") == ["2023-02-03", "2023-02-03"]
+        assert upstream(str(warehouse_key(table)), str(table.key), "2024-02-03") == ["2024-02-03", "2024-02-03"]
         assert [check.name for check in node.check_keys] == ["equals_delta"]
+
+
+def test_the_definitions_are_valid() -> None:
+    dg.Definitions.validate_loadable(definitions)
 
 
 def upstream(of: str, parent: str, day: str) -> list[str]:

@@ -16,7 +16,9 @@ from pyspark.sql import SparkSession
 
 from lakehouse_assets.defs.orders.event import ONLINE_RETAIL
 from lakehouse_assets.defs.orders.producer import Event, events_of, send
+from lakehouse_assets.platform.delta import last_position
 from lakehouse_assets.platform.failpoints import VARIABLE
+from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.session import fence_dead_sessions
 from lakehouse_assets.platform.stream import commit_batch, drain_available
@@ -26,6 +28,9 @@ from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.kafka_client import client_options, ensure_topic
 from lakehouse_assets.streaming.kafka_server import SERVER
 from lakehouse_assets.streaming.kafka_topic import GoneRecords, KafkaTopic
+from lakehouse_assets.streaming.latency import measure
+from lakehouse_assets.streaming.live import keep, live_tables
+from lakehouse_assets.streaming.run import Stream, read_state
 from lakehouse_assets_tests.lake_driver import LakeDriver
 from lakehouse_assets_tests.test_orders import content, csv_of, everything, line
 
@@ -151,36 +156,26 @@ def test_what_is_no_text_and_no_time_is_kept(broker: Settings, spark: SparkSessi
 STREAM = """
 import sys
 from datetime import date
-from pathlib import Path
-from lakehouse_assets.platform.session import fence_dead_sessions, open_session
-from lakehouse_assets.platform.materialize import Step
-from lakehouse_assets.settings import settings
-from lakehouse_assets.streaming.kafka_topic import KafkaTopic
-from lakehouse_assets.streaming.run import Stream
-from lakehouse_assets_tests.lake_driver import LakeDriver
-
-class OfTheTest(Stream):
-    def _open(self):
-        fence_dead_sessions(settings())
-        session = open_session(settings(), "stream")
-        return Step(session, LakeDriver.at(session, Path(sys.argv[1])).lake, self.catalog, "stream")
-
 from lakehouse_assets import defs
 from lakehouse_assets.platform.catalog import discover
 from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.settings import settings
+from lakehouse_assets.streaming.kafka_topic import KafkaTopic
+from lakehouse_assets.streaming.run import Stream
+
 catalog = discover(defs)
 table = catalog.table(TableKey.parse("orders/bronze/order_events"))
-source = KafkaTopic(sys.argv[2], date(2009, 1, 1), int(sys.argv[3]))
-stream = OfTheTest(settings(), catalog, table, source, interval=0.2, told=lambda line: print(line, flush=True))
-stream.run_continuously()
+source = KafkaTopic(sys.argv[1], date(2009, 1, 1), int(sys.argv[2]))
+Stream(settings(), catalog, table, source, interval=0.2, told=lambda line: print(line, flush=True)).run_continuously()
 """
 
 
 def stream_process(folder: Path, topic: str, batch: int, **variables: str) -> "subprocess.Popen[str]":
     """A stream that runs on in a process of its own; it says a line for every batch and every error."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | variables
+    ours = {"PYTHONPATH": str(Path(__file__).parents[1]), "LAKEHOUSE_ROOT": str(folder)}
+    environment = os.environ | ours | variables
     return subprocess.Popen(
-        [sys.executable, "-c", STREAM, str(folder), topic, str(batch)],
+        [sys.executable, "-c", STREAM, topic, str(batch)],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
 
@@ -193,6 +188,7 @@ def lines_until(process: "subprocess.Popen[str]", count: int) -> list[str]:
 KILLS = [3, pytest.param(30, marks=pytest.mark.random_histories)]
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", KILLS)
 def test_a_stream_killed_again_and_again_reads_everything_once(
     broker: Settings, spark: SparkSession, tmp_path: Path, kills: int
@@ -207,7 +203,7 @@ def test_a_stream_killed_again_and_again_reads_everything_once(
         place = ("before-swap", "after-swap", None)[number % 3]
         if place:
             killed = stream_process(tmp_path, topic, 150, **{VARIABLE: f"{place}:{BRONZE}"})
-            assert killed.wait(timeout=200) == -signal.SIGKILL
+            assert killed.wait(timeout=560) == -signal.SIGKILL
         else:
             killed = stream_process(tmp_path, topic, 150)
             lines_until(killed, random.randint(1, 2))
@@ -220,6 +216,34 @@ def test_a_stream_killed_again_and_again_reads_everything_once(
     rows = coordinates(driver)
     assert len({row[:2] for row in rows}) == len(rows) == sent
     assert {row[2] for row in rows} == {str(n) for n in range(sent)}
+
+
+def test_a_stream_keeps_its_live_table_as_a_computation_from_scratch_would(
+    broker: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    """Also told: what the stream says of itself, what it has not read yet, and how long events took."""
+    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "live")
+    here, table = broker.model_copy(update={"root": tmp_path}), bronze(driver)
+    (live,) = live_tables(driver.catalog, table.key)
+    levels = Levels(driver.lake, driver.catalog)
+    stream = Stream(here, driver.catalog, table, source, after_batch=lambda made, _: keep(made, levels, live))
+    sent = 0
+    for count in (50, 30):
+        send(client_options(broker), numbered(count, first=sent), source.topic)
+        sent += count
+        assert source.lag(last_position(driver.lake.path(table.key))) == count
+        state = stream.run_available()
+        assert (state.records, state.last_version, state.error) == (count, driver.lake.version(table.key), None)
+        assert source.lag(last_position(driver.lake.path(table.key))) == 0
+        assert sum(lines for (lines,) in driver.rows(str(live.key), "lines")) == sent
+    kept = driver.rows(str(live.key), *driver.read(str(live.key)).columns)
+    driver.make(str(live.key), [DAY])
+    assert driver.rows(str(live.key), *driver.read(str(live.key)).columns) == kept
+    took = measure(driver.lake, table, live)
+    assert took is not None
+    assert took.events == sent
+    assert 0 < took.bronze[0.5] <= took.live[0.5] <= took.live[1.0]
+    assert read_state(here, "orders") == state
 
 
 def test_files_through_kafka_and_through_the_file_door_give_the_same_tables(

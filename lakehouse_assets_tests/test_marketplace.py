@@ -91,9 +91,10 @@ def bring(driver: LakeDriver, folder: Path, documents: list[Document | str]) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_documents_in_any_order_of_arrival_give_the_same_tables(spark: SparkSession, tmp_path: Path) -> None:
     """Many worlds side by side in one lake: in each the same documents arrive on other days, some of them twice."""
-    random, worlds = Random(4), 60
+    random, worlds = Random(4), 20
     told = [*life("ours"), *originals()]
     arrivals: dict[date, list[Document]] = {FIRST + timedelta(days=n): [] for n in range(3)}
     days = list(arrivals)

@@ -153,6 +153,7 @@ def test_a_record_that_is_no_event_is_quarantined_whole(spark: SparkSession, tmp
     assert all(row._row == (values[n] or "") for n, row in rows.items())
     assert "schema_version:not_null" in rows[3]._broken
     assert rows[10]._broken == ["schema_version:isin"]
+    assert len({row.record_hash for row in rows.values()}) == len(values) - 1, "different records are no duplicates"
 
 
 def _key(name: str):  # type: ignore[no-untyped-def]

@@ -182,7 +182,7 @@ def test_the_value_of_customers_is_that_of_the_files(shop: Shop) -> None:
         SELECT n.feed_day, n.user_id, max(day), (n.feed_day - max(day))::INTEGER,
                count(DISTINCT order_id) FILTER (status <> 'cancelado'),
                coalesce(sum(total) FILTER (status <> 'cancelado'), 0::DECIMAL(38, 2))
-        FROM news n JOIN lines l ON l.user_id = n.user_id AND l.feed_day <= n.feed_day GROUP BY ALL
+        FROM news n JOIN lines l ON l.user_id = n.user_id AND l.feed_day <= n.feed_day GROUP BY n.feed_day, n.user_id
     """)  # noqa: S608
     assert shop.gold("customer_value", *GENERATED) == expected
 

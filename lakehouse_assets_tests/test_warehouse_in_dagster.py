@@ -1,7 +1,9 @@
-"""Gold published by Dagster: in the run that makes it, by the sensor when the warehouse is behind, and what fails."""
+"""Gold published by Dagster: its events by day, the sensor when the warehouse is behind, and what fails."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,29 +11,30 @@ import pytest
 
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import connect
-from lakehouse_assets.settings import Settings, settings
-from lakehouse_assets_tests.dagster_lake import DagsterLake, Parts, dagster_lake, marketplace_day
-from lakehouse_assets_tests.gmv_histories import TABLES
+from lakehouse_assets.settings import settings
+from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
+from lakehouse_assets_tests.test_warehouse import CURRENT, DAYS, SALES, commit, sale
 
-pytestmark = pytest.mark.slow
-
-DAYS = [date(2023, 2, 1) + timedelta(days=n) for n in range(3)]
-GOLD = ["gmv/gold/gmv", "gmv/gold/gmv_current"]
-SERVED = ["gmv/warehouse/gmv", "gmv/warehouse/gmv_current"]
+SERVED = {"store/warehouse/daily_sales": SALES, "gmv/warehouse/gmv_current": CURRENT}
+TEXTS = {str(day) for day in DAYS}
 
 
 @pytest.fixture(scope="module")
-def lake(spark_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterLake]:
-    with dagster_lake(tmp_path_factory.mktemp("warehouse")) as lake:
-        parts: Parts = {}
-        for day in DAYS:
-            parts |= marketplace_day(day, 5)
-        lake.land(parts)
-        made = [f"gmv/{layer}/{table}" for layer in ("bronze", "silver") for table in TABLES]
-        result = lake.run([*made, *GOLD, *SERVED], DAYS[0], DAYS[-1])
-        assert result.success, lake.why(result)
-        yield lake
-        postgres.stop(settings())
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterLake]:
+    """Two gold tables as their steps commit them, not yet published."""
+    folder = tmp_path_factory.mktemp("served")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LAKEHOUSE_HOME", str(folder))
+        with dagster_lake(folder) as lake:
+            commit(settings(), SALES, [sale(day) for day in DAYS], DAYS)
+            commit(settings(), CURRENT, [current(7)], DAYS)
+            yield lake
+            postgres.stop(settings())
+
+
+def current(product: int) -> dict[str, Any]:
+    said = {"gmv_date": DAYS[0], "subsidiary": "nacional", "gmv": Decimal("5.00"), "purchases": 1}
+    return said | {"product_id": product, "effective_date": DAYS[1], "version": 1}
 
 
 def in_warehouse(statement: str) -> list[tuple[Any, ...]]:
@@ -40,66 +43,90 @@ def in_warehouse(statement: str) -> list[tuple[Any, ...]]:
         return cursor.fetchall()
 
 
-def tick(lake: DagsterLake) -> dg.SensorResult | dg.SkipReason:
+def tick(lake: DagsterLake, domain: str) -> dg.SensorResult | dg.SkipReason:
     from lakehouse_assets.definitions import definitions
 
-    (sensor,) = [one for one in definitions.sensors or () if one.name == "warehouse_levels"]
+    (sensor,) = [one for one in definitions.sensors or () if one.name == f"{domain}_warehouse"]
     assert isinstance(sensor, dg.SensorDefinition)
     found = sensor(dg.build_sensor_context(lake.instance))
     assert isinstance(found, dg.SensorResult | dg.SkipReason)
     return found
 
 
-def columns(*names: str) -> str:
-    return ", ".join(names)
+def asked(lake: DagsterLake) -> dict[str, tuple[date, date]]:
+    """The runs that a tick of both domains asks for: asset -> first and last day."""
+    found = [tick(lake, domain) for domain in ("gmv", "store")]
+    runs = {}
+    for request in [
+        one for result in found if isinstance(result, dg.SensorResult) for one in result.run_requests or ()
+    ]:
+        ends = [request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")]
+        (key,) = request.asset_selection or []
+        runs["/".join(key.path)] = (date.fromisoformat(ends[0]), date.fromisoformat(ends[1]))
+    return runs
 
 
-def test_the_run_that_makes_gold_publishes_it(lake: DagsterLake) -> None:
-    said = columns("gmv_date", "subsidiary", "product_id", "gmv", "purchases", "effective_date", "version")
-    for table in ("gmv", "gmv_current"):
-        statement = f"SELECT {said} FROM {{}} ORDER BY ALL"  # noqa: S608
-        delta = lake.sql(statement.format(f"gmv.gold.{table}"))
-        there = sorted(in_warehouse(statement.format(f"gmv.{table}").replace("ORDER BY ALL", "")))
-        assert there == sorted(delta)
-        assert there
-    for table in SERVED:
-        assert set(lake.materializations(table)) == {str(day) for day in DAYS}
-        assert lake.check_days(table, "equals_delta") == {"SUCCEEDED": {str(day) for day in DAYS}}
+def test_the_sensor_brings_a_warehouse_up_day_by_day_and_again_when_it_was_lost(lake: DagsterLake) -> None:
+    for attempt in ("new", "lost"):
+        wanted = asked(lake)
+        assert wanted == {
+            "store/warehouse/daily_sales": (DAYS[0], DAYS[-1]),
+            "gmv/warehouse/gmv_current": (DAYS[-1],) * 2,
+        }
+        for asset, (first, last) in wanted.items():
+            result = lake.run([asset], first, last)
+            assert result.success, lake.why(result)
+        assert in_warehouse("SELECT feed_day FROM store.daily_sales ORDER BY 1") == [(day,) for day in DAYS], attempt
+        assert in_warehouse("SELECT product_id FROM gmv.gmv_current") == [(7,)]
+        assert asked(lake) == {}, "nothing is behind"
+        if attempt == "new":
+            with connect(settings()) as connection, connection, connection.cursor() as cursor:
+                cursor.execute("DROP SCHEMA store, gmv, lakehouse CASCADE")
 
 
-def test_the_sensor_asks_for_nothing_then_for_all_of_a_warehouse_that_was_lost(lake: DagsterLake) -> None:
-    assert isinstance(tick(lake), dg.SkipReason)
-    before = in_warehouse("SELECT * FROM gmv.gmv ORDER BY 1, 2, 3, 4")
-    with connect(settings()) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("DROP SCHEMA gmv, lakehouse CASCADE")
-    found = tick(lake)
-    assert isinstance(found, dg.SensorResult)
-    asked = {request.asset_selection[0].to_user_string(): request for request in found.run_requests or []}  # type: ignore[index]
-    assert set(asked) == set(SERVED)
-    for table, request in asked.items():
-        first, last = (
-            date.fromisoformat(request.tags[f"dagster/asset_partition_range_{end}"]) for end in ("start", "end")
-        )
-        assert lake.run([table], first, last).success
-    assert in_warehouse("SELECT * FROM gmv.gmv ORDER BY 1, 2, 3, 4") == before
-    assert isinstance(tick(lake), dg.SkipReason)
+def test_each_day_has_its_materialization_and_its_check(lake: DagsterLake) -> None:
+    result = lake.run(["store/warehouse/daily_sales"], DAYS[0], DAYS[-1])
+    assert result.success, lake.why(result)
+    events = lake.materializations("store/warehouse/daily_sales", result.run_id)
+    assert set(events) == TEXTS
+    for (event,) in events.values():
+        said = {name: value.value for name, value in event.metadata.items()}
+        assert said["dagster/partition_row_count"] == 1
+        assert said["written"] is False, "it was there already"
+    assert lake.check_days("store/warehouse/daily_sales", "equals_delta") == {"SUCCEEDED": TEXTS}
 
 
-def test_a_warehouse_that_cannot_be_reached_fails_the_publish_alone_and_says_so(
-    lake: DagsterLake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LAKEHOUSE_WAREHOUSE_URL", "postgresql://me:geheim@127.0.0.1:1/db")
-    settings.cache_clear()
-    try:
-        result = lake.run([GOLD[0], *GOLD[1:], *SERVED], DAYS[0], DAYS[-1])
-        skipped = tick(lake)
-    finally:
-        monkeypatch.undo()
+def test_a_day_that_changes_is_asked_for_alone(lake: DagsterLake) -> None:
+    lake.run(["store/warehouse/daily_sales"], DAYS[0], DAYS[-1])
+    lake.run(["gmv/warehouse/gmv_current"], DAYS[0])
+    commit(settings(), SALES, [sale(DAYS[1], "77.00")], [DAYS[1]])
+    assert asked(lake) == {"store/warehouse/daily_sales": (DAYS[1], DAYS[1])}
+    result = lake.run(["store/warehouse/daily_sales"], DAYS[1])
+    assert result.success, lake.why(result)
+    assert in_warehouse("SELECT net FROM store.daily_sales ORDER BY 1 DESC LIMIT 1") == [(Decimal("77.00"),)]
+    assert asked(lake) == {}
+
+
+def test_a_warehouse_that_cannot_be_reached_fails_the_run_and_the_sensor_says_so(lake: DagsterLake) -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LAKEHOUSE_WAREHOUSE_URL", "postgresql://me:geheim@127.0.0.1:1/db")
         settings.cache_clear()
+        result = lake.run(["store/warehouse/daily_sales"], DAYS[0])
+        skipped = tick(lake, "store")
+    settings.cache_clear()
     assert not result.success
     said = lake.why(result)
     assert "Nothing listens there" in said
     assert "geheim" not in said
-    assert lake.materializations(GOLD[0], result.run_id), "gold itself is made"
     assert isinstance(skipped, dg.SkipReason)
     assert "Nothing listens there" in str(skipped.skip_message)
+
+
+def test_the_command_says_what_is_there(lake: DagsterLake, tmp_path: Path) -> None:
+    lake.run(["store/warehouse/daily_sales"], DAYS[0], DAYS[-1])
+    said = lake.cli("warehouse", "status", "--format", "csv").output
+    assert f"store.daily_sales,4,4,{DAYS[-1]}" in said
+    again = lake.cli("warehouse", "publish", "store/gold/daily_sales", "--days", str(DAYS[0]), "--format", "csv").output
+    assert f"{DAYS[0]},1,0,False" in again
+    refused = lake.cli("warehouse", "publish", "store/gold/nothing", "--days", str(DAYS[0]), fails=True).output
+    assert "There is no table store/gold/nothing" in refused

@@ -19,12 +19,12 @@ class Streams(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the streams."""
-        return sorted(["status", *_streamed(), *_inboxes()])
+        return sorted([*OF_ALL, *_streamed(), *_inboxes()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a stream."""
-        if cmd_name == "status":
-            return status
+        if cmd_name in OF_ALL:
+            return OF_ALL[cmd_name]
         if cmd_name in _inboxes():
             return _inbox_command(cmd_name)
         return _command(cmd_name) if cmd_name in _streamed() else None
@@ -70,6 +70,34 @@ def status(name: str | None, output: str) -> None:
     show(Rows(columns, rows), output)
     if name is not None and not any(row[0] == name and row[2] == "continuous" for row in rows):
         raise SystemExit(1)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--commits", default=100, show_default=True, help="Newest commits of the stream to look at.")
+@format_option
+def latency(name: str, commits: int, output: str) -> None:
+    """Seconds from an event's sending to bronze and to the live tables, from stored timestamps."""
+    from lakehouse_assets import defs as domains
+    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.streaming.latency import measure
+    from lakehouse_assets.streaming.live import live_tables
+
+    source = _streamed().get(name)
+    if source is None:
+        raise LakehouseError(f"There is no stream {name!r}. There are: {', '.join(_streamed())}")
+    lake = Lake(settings().lake, settings().landing)
+    rows: list[tuple[object, ...]] = []
+    for live in live_tables(discover(domains), source.key):
+        found = measure(lake, source, live, commits)
+        if found:
+            rows.append((str(source.key), found.events, *found.bronze.values()))
+            rows.append((str(live.key), found.events, *found.live.values()))
+    show(Rows(("table", "events", "median", "p95", "longest"), rows), output, "Seconds since sending")
+
+
+OF_ALL = {"status": status, "latency": latency}
 
 
 def _streamed() -> dict[str, "Table"]:

@@ -258,6 +258,17 @@ def _row_json(columns: Collection[str], without: Collection[str] = ()) -> "Colum
     return F.to_json(F.struct(*shown), {"ignoreNullFields": "false"})
 
 
+def _shown(row: str, hidden: Collection[str]) -> Mapping[str, Any]:
+    """A row as a person may see it. Of one that is no JSON object nobody can say what in it is personal."""
+    try:
+        values = json.loads(row)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        return {"record": f"{len(row)} characters, no JSON object"}
+    return {name: value for name, value in values.items() if name not in hidden}
+
+
 def samples(
     marked: "DataFrame", contract: CompiledContract, rules: Collection[str], limit: int = 20
 ) -> dict[tuple[date, str], list[dict[str, Any]]]:
@@ -277,7 +288,6 @@ def samples(
     ranked = broken.select("*", F.row_number().over(first).alias("rank")).where(F.col("rank") <= limit)
     found: dict[tuple[date, str], list[dict[str, Any]]] = {}
     for line in sorted(ranked.collect(), key=lambda line: (line[DAY], line["rule"], line["rank"])):
-        values: Mapping[str, Any] = json.loads(line["row"])
-        shown = {name: value for name, value in values.items() if name not in contract.pii}
-        found.setdefault((line[DAY], line["rule"]), []).append(shown | {name: line[name] for name in where_from})
+        shown = _shown(line["row"], contract.pii)
+        found.setdefault((line[DAY], line["rule"]), []).append({**shown, **{name: line[name] for name in where_from}})
     return found

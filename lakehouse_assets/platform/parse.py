@@ -52,7 +52,7 @@ def parse(
     Columns: the contract's source columns; feed_day; `version`, the number of the landing; `record_hash`, SHA-256 of
     `_row`; `source_file`; `row_number`; `_row`, the source columns as they came as Python's JSON with sorted keys;
     `_malformed`, the source columns whose text does not parse. Never fails at run time because of a value.
-    Where `landed` has a `_row` of its own, the record as it came before it was taken apart, that one is kept..
+    Where `landed` has a `_row` of its own, the record as it came before it was taken apart, that one is kept.
     """
     from pyspark.sql import functions as F
 
@@ -63,7 +63,7 @@ def parse(
     texts = landed.select(
         *carried,
         F.col("landing").cast("int").alias("version"),
-        python_json(sorted(types)).alias("_hashed"),
+        _told(sorted(types), landed.columns).alias("_hashed"),
         *([F.col(ROW)] if ROW in landed.columns else []),
         *[meant(_respelt(F.col(name), (spellings or {}).get(name, ()))).alias(text[name]) for name in types],
     )
@@ -83,6 +83,16 @@ def parse(
     listed = F.array_compact(F.array(*[F.when(is_bad, F.lit(name)) for name, is_bad in bad.items()]))
     malformed = F.when(reduce(lambda a, b: a | b, bad.values()), listed).otherwise(none)
     return typed.select(*types, *carried, "version", "record_hash", ROW, malformed.alias(MALFORMED))
+
+
+def _told(columns: "Sequence[str]", landed: "Sequence[str]") -> "Column":
+    """What tells a record from others: its columns; where it has none of them, the record as it came."""
+    from pyspark.sql import functions as F
+
+    columns_as_json = python_json(columns)
+    if ROW not in landed:
+        return columns_as_json
+    return F.when(F.coalesce(*columns).isNull(), F.col(ROW)).otherwise(columns_as_json)
 
 
 def _respelt(text: "Column", pairs: "Sequence[tuple[str, str]]") -> "Column":

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.delta import DayRows, Kind, Note
+from lakehouse_assets.platform.delta import DayRows, Kind, Note, last_position
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.journal import AUDIT, append_audit
 from lakehouse_assets.platform.materialize import Step
@@ -55,8 +55,8 @@ class StreamSource(Protocol):
     def drain(self, step: Step, table: Table, upto: object | None = None) -> Batch | None:
         """Commit the next batch; None when there is nothing to read, or nothing before the end `upto`."""
 
-    def end(self) -> object | None:
-        """How far the source goes now; None: it is not there at all."""
+    def end(self, position: Mapping[str, Any] | None = None) -> object | None:
+        """How far the source goes now; None: it is not there. Raises where it was read up to `position` and is gone."""
 
     def lag(self, position: Mapping[str, Any] | None) -> int:
         """Records between a position and the end."""
@@ -64,7 +64,7 @@ class StreamSource(Protocol):
 
 def drain_available(step: Step, table: Table, source: StreamSource) -> list[Batch]:
     """Read what the source holds now, and not what arrives meanwhile. Raises as `drain`."""
-    end = source.end()
+    end = source.end(last_position(step.lake.path(table.key)))
     batches: list[Batch] = []
     while end is not None and (batch := source.drain(step, table, end)) is not None:
         batches.append(batch)

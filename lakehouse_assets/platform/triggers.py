@@ -23,6 +23,7 @@ from lakehouse_assets.platform.table import LANDING_LAYER, Span, Table, TableKey
 TICK_SECONDS = 5
 TRIES = 3
 READING_SECONDS = 0.8
+READING = "Reading the Delta logs for the first time; going on with the next tick."
 PATIENCE = timedelta(seconds=30)
 LEVEL_TAG = "lakehouse/level"
 RANGE_START = "dagster/asset_partition_range_start"
@@ -96,9 +97,9 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
 
         here = settings()
         lake = Lake(here.lake, here.landing)
-        known = levels.setdefault(lake, Levels(lake, catalog))
+        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(own))))
         if not known.read_on(monotonic() + READING_SECONDS):
-            return dg.SkipReason("Reading the Delta logs for the first time; going on with the next tick.")
+            return dg.SkipReason(READING)
         busy = _busy(context.instance)
         waiting = {table.key: known.behind(table) for table in own if not _concerned(table, busy)}
         if _still_changing(waiting, datetime.now(UTC), timedelta(seconds=here.quiet_seconds)):

@@ -15,7 +15,7 @@ import psycopg2
 from psycopg2 import sql
 
 from lakehouse_assets.platform.delta import commits, open_table
-from lakehouse_assets.platform.table import DAY_COLUMN, Table
+from lakehouse_assets.platform.table import DAY_COLUMN, Ledger, ReplaceDays, Table
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.query import open_tables
 from lakehouse_assets.serving.warehouse_schema import identifier, place, postgres_type, prepare
@@ -83,6 +83,11 @@ def publish(
     return done
 
 
+def by_day(table: Table) -> bool:
+    """Whether a commit of a day changes that day's rows only; else the table is one state and is published whole."""
+    return isinstance(table.write, ReplaceDays | Ledger) and DAY_COLUMN in table.compiled.spark_schema.names
+
+
 def noted(settings: Settings, table: Table) -> dict[date | None, tuple[str, int, int, int]]:
     """What the warehouse holds of a table: day -> source, Delta version, rows, checksum."""
     with connect(settings) as connection, connection.cursor() as cursor:
@@ -102,7 +107,7 @@ def _content(settings: Settings, table: Table, days: Collection[date]) -> _Conte
     if delta is None:
         return None
     version, source = delta.version(), str(delta.metadata().id)
-    if DAY_COLUMN not in table.compiled.spark_schema.names:
+    if not by_day(table):
         return _Content(source, version, {None: version})
     changed: dict[date | None, int] = {}
     wanted = set(days)
@@ -201,8 +206,7 @@ def _name(table: Table) -> str:
 def _delta_rows(table: Table) -> str:
     """Rows of a day, or all rows of a table that is one state."""
     place = ".".join(f'"{part}"' for part in table.key.parts)
-    dated = DAY_COLUMN in table.compiled.spark_schema.names
-    return f"FROM {place} WHERE {'feed_day = $day' if dated else '$day IS NULL'}"
+    return f"FROM {place} WHERE {'feed_day = $day' if by_day(table) else '$day IS NULL'}"
 
 
 def _line(table: Table) -> str:

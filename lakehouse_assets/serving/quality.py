@@ -107,7 +107,7 @@ class Verdict:
         broken = [rule for rule in self.rules if rule.failed or not rule.passed]
         ordered = sorted(broken, key=lambda r: (r.passed, not r.blocking, -r.failed, r.rule))
         said = [f"{r.rule}: {r.failed} of {r.rows} rows" if r.blocking else f"{r.rule}: not met" for r in ordered]
-        if self.failed and all(rule.passed for rule in broken):
+        if self.failed and all(rule.passed for rule in broken if rule.blocking):
             return [f"could not be judged by its rules: see run {self.run_id}", *said]
         return said
 

@@ -6,11 +6,14 @@ A sensor compares levels here too: what the warehouse says it holds with what th
 import hashlib
 import warnings
 from collections.abc import Iterator
-from datetime import date
-from typing import Any
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluation,
+    AssetCheckEvaluationTargetMaterializationData,
+)
 
 from lakehouse_assets.platform.assets import asset_key, partitions
 from lakehouse_assets.platform.catalog import Catalog
@@ -18,8 +21,11 @@ from lakehouse_assets.platform.days import ranges
 from lakehouse_assets.platform.io import EVENTS_ARE_OURS, days_of
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import DAY_COLUMN, Table, TableKey
+from lakehouse_assets.platform.table import Table, TableKey
 from lakehouse_assets.platform.triggers import LEVEL_TAG, RANGE_END, RANGE_START, TICK_SECONDS, TRIES, UNFINISHED
+
+if TYPE_CHECKING:
+    from lakehouse_assets.serving.publish import Published
 
 LAYER, GROUP = "warehouse", "warehouse"
 CHECK = "equals_delta"
@@ -72,43 +78,69 @@ def _asset(table: Table, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
     )
     def publish_days(context: dg.AssetExecutionContext) -> Iterator[Any]:
         from lakehouse_assets.platform.errors import LakehouseError
-        from lakehouse_assets.serving.publish import Published, publish
+        from lakehouse_assets.serving.publish import publish
         from lakehouse_assets.settings import settings
 
         asked = days_of(context.get_step_execution_context())
+        made: dict[str, dict[str, dg.MetadataValue]] = {}
 
-        def record(published: Published) -> None:
+        def record(published: "Published") -> None:
             for day in asked if published.day is None else [published.day]:
-                metadata: dict[str, dg.MetadataValue] = {
-                    "dagster/partition_row_count": dg.MetadataValue.int(published.rows),
-                    "delta_version": dg.MetadataValue.int(published.version),
-                    "checksum": dg.MetadataValue.text(str(published.checksum)),
-                    "written": dg.MetadataValue.bool(published.changed),
-                }
-                context.log_event(dg.AssetMaterialization(key, partition=str(day), metadata=metadata))
-                context.log_event(
-                    AssetCheckEvaluation(
-                        asset_key=key, check_name=CHECK, passed=True, metadata=metadata, partition=str(day)
-                    )
-                )
+                made[str(day)] = _metadata(published)
+                context.log_event(dg.AssetMaterialization(key, partition=str(day), metadata=made[str(day)]))
 
+        failed: LakehouseError | None = None
         try:
-            publish(settings(), table, asked, context.run_id, record)
+            publish(settings(), table, asked, context.run.run_id, record)
         except LakehouseError as error:
-            raise dg.Failure(description=str(error)) from error
+            failed = error
+        # Dagster stores what was logged when something is yielded: also the days before one that failed.
         yield dg.Output(None, output_name=table.key.name, metadata=EVENTS_ARE_OURS)
+        ids = context.instance.event_log_storage.get_latest_storage_id_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(made)
+        )
+        for partition, metadata in made.items():
+            context.log_event(_passed(key, partition, metadata, ids[partition], context.run.run_id))
+        if failed:
+            raise dg.Failure(description=str(failed)) from failed
         yield dg.Output(None, output_name=check.get_python_identifier())
 
     return publish_days
 
 
-def warehouse_sensor(catalog: Catalog) -> dg.SensorDefinition:
-    """Asks for the days of which the warehouse holds another version than Delta. On by default."""
-    tables = served(catalog)
+def _metadata(published: "Published") -> dict[str, dg.MetadataValue]:
+    return {
+        "dagster/partition_row_count": dg.MetadataValue.int(published.rows),
+        "delta_version": dg.MetadataValue.int(published.version),
+        "checksum": dg.MetadataValue.text(str(published.checksum)),
+        "written": dg.MetadataValue.bool(published.changed),
+    }
+
+
+def _passed(
+    key: dg.AssetKey, partition: str, metadata: dict[str, dg.MetadataValue], materialization: int, run_id: str
+) -> AssetCheckEvaluation:
+    """A day that was published was compared: the check of it, pointing at its materialization as Dagster wants."""
+    target = AssetCheckEvaluationTargetMaterializationData(
+        storage_id=materialization, run_id=run_id, timestamp=datetime.now(UTC).timestamp()
+    )
+    return AssetCheckEvaluation(
+        asset_key=key,
+        check_name=CHECK,
+        passed=True,
+        metadata=metadata,
+        partition=partition,
+        target_materialization_data=target,
+    )
+
+
+def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
+    """Asks for the days of a domain of which the warehouse holds another version than Delta. On by default."""
+    tables = [table for table in served(catalog) if table.key.domain == domain]
     levels: dict[Lake, Levels] = {}
 
     @dg.sensor(
-        name="warehouse_levels",
+        name=f"{domain}_warehouse",
         description="Compares the versions that the warehouse holds with those in Delta, and publishes what is behind.",
         target=dg.AssetSelection.assets(*[asset_key(warehouse_key(table)) for table in tables]),
         minimum_interval_seconds=TICK_SECONDS,
@@ -120,7 +152,7 @@ def warehouse_sensor(catalog: Catalog) -> dg.SensorDefinition:
 
         here = settings()
         lake = Lake(here.lake, here.landing)
-        known = levels.setdefault(lake, Levels(lake, catalog))
+        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(tables))))
         runs = context.instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
         busy = {key for run in runs for key in run.asset_selection or ()}
         asked = []
@@ -142,7 +174,7 @@ def warehouse_sensor(catalog: Catalog) -> dg.SensorDefinition:
 def _behind(table: Table, levels: Levels) -> dict[date, int]:
     """Days of a table whose newest change the warehouse has not, and the version of that change."""
     from lakehouse_assets.platform.delta import open_table
-    from lakehouse_assets.serving.publish import noted
+    from lakehouse_assets.serving.publish import by_day, noted
     from lakehouse_assets.settings import settings
 
     delta = open_table(settings().lake.joinpath(*table.key.parts))
@@ -150,7 +182,7 @@ def _behind(table: Table, levels: Levels) -> dict[date, int]:
         return {}
     source, there = str(delta.metadata().id), noted(settings(), table)
     changed = {day: change.version for day, change in levels.of(table.key).changed.items()}
-    if DAY_COLUMN not in table.compiled.spark_schema.names:
+    if not by_day(table):
         newest = max(changed, key=lambda day: (changed[day], day))
         changed = {newest: changed[newest]}
         there = {newest: there[None]} if None in there else {}

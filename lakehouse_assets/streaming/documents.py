@@ -59,7 +59,7 @@ class Documents:
         """Errors that another try cannot mend: none."""
         return ()
 
-    def end(self) -> "frozenset[Object] | None":
+    def end(self, position: Mapping[str, Any] | None = None) -> "frozenset[Object] | None":
         """The objects that are there now; None: no place is configured. Raises NoSuchPlace, S3Error."""
         return frozenset(self._objects()) if self._place() else None
 

@@ -17,6 +17,10 @@ class KafkaError(LakehouseError):
     """Kafka does not answer, refuses, or lacks a topic. It may answer again: worth another try."""
 
 
+class NoSuchTopic(KafkaError):
+    """Nobody has made the topic, or somebody has deleted it."""
+
+
 @dataclass(frozen=True)
 class TopicState:
     """A topic now: its identity (another one after it was deleted and made anew), and per partition first and next
@@ -85,6 +89,7 @@ def spark_options(settings: Settings) -> dict[str, str]:
 
 def topic_state(settings: Settings, topic: str) -> TopicState:
     """What a topic holds now; a broker that is still finding its feet is asked again for a while. Raises KafkaError."""
+    from confluent_kafka import KafkaError as Code
     from confluent_kafka import KafkaException
 
     options = client_options(settings)
@@ -93,6 +98,10 @@ def topic_state(settings: Settings, topic: str) -> TopicState:
         try:
             return _topic_state(options, topic)
         except KafkaException as error:
+            if error.args[0].code() == Code.UNKNOWN_TOPIC_OR_PART:
+                raise NoSuchTopic(
+                    f"Kafka at {options['bootstrap.servers']} has no topic {topic} (lakehouse produce makes it)."
+                ) from error
             if not error.args[0].retriable() or time.monotonic() > deadline:
                 raise KafkaError(
                     f"Kafka at {options['bootstrap.servers']}: topic {topic}: {error.args[0].str()}. Does the broker "

@@ -15,7 +15,7 @@ from lakehouse_assets.platform.stream import ATTEMPTS, Batch, commit_batch
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.platform.writer import LostRace
 from lakehouse_assets.settings import settings
-from lakehouse_assets.streaming.kafka_client import TopicState, bootstrap, spark_options, topic_state
+from lakehouse_assets.streaming.kafka_client import NoSuchTopic, TopicState, bootstrap, spark_options, topic_state
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -41,9 +41,21 @@ class KafkaTopic:
         """Errors that another try cannot mend."""
         return (GoneRecords,)
 
-    def end(self) -> TopicState | None:
-        """What the topic holds now; None: no Kafka is configured. Raises KafkaError."""
-        return topic_state(settings(), self.topic) if bootstrap(settings()) else None
+    def end(self, position: Mapping[str, Any] | None = None) -> TopicState | None:
+        """What the topic holds now; None: no Kafka is configured, or nobody has made the topic yet.
+
+        Raises KafkaError, and GoneRecords when the topic was read and is not there any more.
+        """
+        if bootstrap(settings()) is None:
+            return None
+        try:
+            return topic_state(settings(), self.topic)
+        except NoSuchTopic as error:
+            if position is None:
+                return None
+            raise GoneRecords(
+                f"{error} It was read up to {position['offsets']}, and whatever came later is gone."
+            ) from error
 
     def lag(self, position: Mapping[str, Any] | None) -> int:
         """Records of the topic that are not read yet. Raises KafkaError."""

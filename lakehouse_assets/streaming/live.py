@@ -1,4 +1,8 @@
-"""Tables that a stream keeps up to date itself, after each of its commits: `ReplaceDays(live=True)`."""
+"""Tables that a stream keeps up to date itself, after each of its commits: `ReplaceDays(live=True)`.
+
+The days that a commit touched are made anew, whole, so a live figure is at every moment what a computation from scratch
+would say. The price: it costs what the open day costs, which bounds how many events a day may have.
+"""
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.levels import Levels

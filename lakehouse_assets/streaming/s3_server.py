@@ -17,7 +17,22 @@ def _prepare(folder: Path, port: int, java: Callable[[Sequence[str]], None]) -> 
         "jclouds.provider=filesystem-nio2\n"
         f"jclouds.filesystem.basedir={data}\n"
     )
-    return ["-DLOG_LEVEL=warn", "org.gaul.s3proxy.Main", "--properties", str(properties)]
+    (folder / "logback.xml").write_text(LOGBACK)
+    return [
+        f"-Dlogback.configurationFile={folder / 'logback.xml'}",
+        "org.gaul.s3proxy.Main",
+        "--properties",
+        str(properties),
+    ]
 
 
 SERVER = JavaServer("s3", S3, "256m", _prepare)
+
+LOGBACK = """\
+<configuration>
+  <appender name="console" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d %level %logger{0}: %msg%n</pattern></encoder>
+  </appender>
+  <root level="warn"><appender-ref ref="console"/></root>
+</configuration>
+"""

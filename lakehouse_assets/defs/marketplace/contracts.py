@@ -62,7 +62,7 @@ class Order(StateRow):
     @row_rule(dimension=Dimension.COMPLETENESS)
     def items_are_readable(cls) -> str:
         """The order has at least one item."""
-        return "size(from_json(list_item_pedi, 'array<map<string,string>>')) > 0"
+        return "coalesce(size(from_json(list_item_pedi, 'array<map<string,string>>')), 0) > 0"
 
     @row_rule(action=Action.WARN, dimension=Dimension.SCHEMA)
     def fields_are_known(cls) -> str:

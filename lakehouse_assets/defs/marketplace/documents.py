@@ -42,7 +42,8 @@ def orders_of(documents: DataFrame) -> DataFrame:
     )
     typed = parse(known, contracts.Order, ZULU, carried=("qtd_envo", "unknown_fields"))
     place = F.array_position(F.array(*[F.lit(status) for status in contracts.ORDER_STATUS]), F.col("stat_pedi"))
-    return typed.select("*", place.cast("int").alias("num_ordm_stat"))
+    whole = F.sha2("_row", 256).alias("record_hash")  # duplicates are documents of the same bytes
+    return typed.drop("record_hash").select("*", whole, place.cast("int").alias("num_ordm_stat"))
 
 
 def _unknown_of_document() -> Column:

@@ -28,6 +28,10 @@ def order_lines_of(events: DataFrame) -> DataFrame:
     replaced = {
         "stock_code": F.upper("stock_code"),
         "customer_id": F.regexp_replace("customer_id", r"\.0$", ""),
+        # Lines that differ in what the schema does not know are no duplicates of each other.
+        "record_hash": F.when(F.col("unknown_fields").isNull(), F.col("record_hash")).otherwise(
+            F.sha2(F.concat_ws(" ", "record_hash", "unknown_fields"), 256)
+        ),
     }
     line_type = (
         F.when(F.upper("invoice_no").startswith("C"), contracts.CANCELLATION)

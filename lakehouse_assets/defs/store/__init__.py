@@ -3,3 +3,4 @@
 from datetime import date
 
 FIRST_DAY = date(2016, 1, 1)
+DROP_FOLDER = True

@@ -215,7 +215,7 @@ def report(what: str, times: list[tuple[float, float, float]]) -> None:
 
 def main(current: int = 5_000_000, snapshot: int = 1_000_000, repeats: int = 3) -> None:
     with tempfile.TemporaryDirectory() as name:
-        here = Settings(home=Path(name) / "home", spark_heap="4g")
+        here = Settings(home=Path(name) / "home", spark_heap="3g")
         spark = open_session(here, "bench")
         try:
             bench_customers(spark, Path(name), snapshot, repeats)

@@ -85,8 +85,12 @@ class ChangeLog:
         else:
             changed, rows = note.days, kept
         number = sum(of_day.kept for of_day in note.rows.values())
+        # What differs is little, and found in parallel: it must not be found in one task because it is one file.
+        laid_out = (
+            rows.repartition(1, DAY_COLUMN) if base is not None and self.spec.snapshots else _laid_out(rows, number)
+        )
         note = replace(note, days=changed)
-        return writer.replace_days(_laid_out(rows, number), self.target, note, base, DAY_COLUMN, changed)
+        return writer.replace_days(laid_out, self.target, note, base, DAY_COLUMN, changed)
 
     def judged(self, version: int, day: date) -> "DataFrame":
         """The changes of a day, or of snapshots what it held, as of a version."""

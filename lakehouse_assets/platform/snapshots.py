@@ -7,6 +7,7 @@ row left for quarantine is there, but what it says is unknown: it stays as it wa
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pyspark.sql.types as T
@@ -18,7 +19,7 @@ from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import DAY_COLUMN
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 UNKNOWN = "_unknown"
 """Column of the changes of a snapshot: the key was there, in quarantine. Such a row says nothing else."""
@@ -88,15 +89,12 @@ def differences(
 ) -> "DataFrame":
     """Changes of the compared days. `contents`: every snapshot of the chains, by feed day, with `_unknown`."""
     places = [
-        (number, place, day, place == 0)
+        (number, place, day, place == 0, len(chain.days), next_day)
         for number, chain in enumerate(of)
-        for place, day in enumerate((chain.before, *chain.days))
+        for place, (day, next_day) in enumerate(pairwise((chain.before, *chain.days, None)))
         if day is not None
     ]
-    layout = spark.createDataFrame(places, _PLACES)
-    last_place = spark.createDataFrame([(n, len(chain.days)) for n, chain in enumerate(of)], "_chain int, _last int")
-    placed = contents.join(F.broadcast(layout), DAY_COLUMN).join(F.broadcast(last_place), "_chain")
-    following = layout.select("_chain", (F.col("_place") - 1).alias("_place"), F.col(DAY_COLUMN).alias("_next_day"))
+    placed = contents.join(F.broadcast(spark.createDataFrame(places, _PLACES)), DAY_COLUMN)
     by_key = Window.partitionBy("_chain", *spec.keys).orderBy("_place")
     said = F.struct(*values(spec, columns))
     seen = placed.select(
@@ -117,28 +115,41 @@ def differences(
     # Within one stay place and row number grow together: a key that was away since it was last known has come back.
     came_back = ~F.col("_stay_before").eqNullSafe(F.col("_stay"))
     differs = came_back | ~F.col("_said_before").eqNullSafe(F.col("_said"))
-    upserts = judged.where(~F.col("_is_before") & (F.col(UNKNOWN) | differs)).select(*columns, UNKNOWN)
     vanishes = (
         F.col("_known").isNotNull()
         & (F.col("_place") < F.col("_last"))
         & (F.col("_place_after").isNull() | (F.col("_place_after") > F.col("_place") + 1))
     )
-    deletes = (
-        judged.where(vanishes)
-        .join(F.broadcast(following), ["_chain", "_place"])
-        .select("_known.*", "_next_day")
-        .select(*[_deleted(name).alias(name) for name in columns], F.lit(False).alias(UNKNOWN))
+    types = {field.name: field.dataType for field in contents.schema}
+    names = [*columns, UNKNOWN]
+    said_now = F.struct(*[F.col(name).alias(name) for name in names])
+    gone = F.struct(*[_deleted(name).cast(types[name]).alias(name) for name in names])
+    # One pass: a row may tell of its own day and, where the key is gone, of the next one.
+    told = F.array_compact(
+        F.array(
+            F.when(~F.col("_is_before") & (F.col(UNKNOWN) | differs), said_now.cast(_nullable(said_now, judged))),
+            F.when(vanishes, gone.cast(_nullable(said_now, judged))),
+        )
     )
-    return upserts.unionByName(deletes)
+    return judged.where(F.size(told) > 0).select(F.explode(told).alias("told")).select("told.*")
 
 
-def _deleted(name: str):  # type: ignore[no-untyped-def]
+def _nullable(column: "Column", frame: "DataFrame") -> T.DataType:
+    """The type of a struct, all its fields nullable."""
+    kind = frame.select(column.alias("c")).schema["c"].dataType
+    assert isinstance(kind, T.StructType)
+    return T.StructType([T.StructField(field.name, field.dataType, True) for field in kind])
+
+
+def _deleted(name: str) -> "Column":
     match name:
         case "is_deleted":
             return F.lit(True)
         case "feed_day" | "effective_from":
             return F.col("_next_day")
-    return F.col(name)
+        case "_unknown":
+            return F.lit(False)
+    return F.col(f"_known.{name}")
 
 
 _PLACES = T.StructType(
@@ -147,5 +158,7 @@ _PLACES = T.StructType(
         T.StructField("_place", T.IntegerType()),
         T.StructField(DAY_COLUMN, T.DateType()),
         T.StructField("_is_before", T.BooleanType()),
+        T.StructField("_last", T.IntegerType()),
+        T.StructField("_next_day", T.DateType()),
     ]
 )

@@ -41,13 +41,21 @@ class Lakeside:
         file.write_text("\n".join([",".join(source.columns), *rows]) + "\n")
         land(self.lake.landing, f"gmv/{table}", source, file, today=date(2026, 1, 1))
 
-    def build(self, key: TableKey, *days: date, kind: Kind | None = Kind.STEP) -> None:
+    def build(self, key: TableKey, *days: date, kind: Kind | None = Kind.STEP, base: int | None = None) -> None:
         """Commit days of a table as a run does: pinned to what its inputs are now; or as a notebook does, noteless."""
         reads = CATALOG.table(key).reads
         pins = {name: Pin(self.lake.version(read.table), "") for name, read in reads.items()}
-        left = frozenset(unjudged(self.lake.path(key)).keys() - set(days))
+        left = frozenset() if base is not None else frozenset(unjudged(self.lake.path(key)).keys() - set(days))
         note = Note(
-            str(key), "run", f"run#{days}", frozenset(days), "code", pins, unjudged=left, kind=kind or Kind.STEP
+            table=str(key),
+            run_id="run",
+            attempt=f"run#{days}",
+            days=frozenset(days),
+            code_version="code",
+            inputs=pins,
+            base=base,
+            unjudged=left,
+            kind=kind or Kind.STEP,
         )
         write_deltalake(
             str(self.lake.path(key)),
@@ -119,6 +127,25 @@ def test_what_nobody_has_checked_stays_so_through_other_commits(lakeside: Lakesi
     lakeside.build(BRONZE, D2)
     assert unjudged(lakeside.lake.path(BRONZE)) == {}
     assert lakeside.behind(SILVER) == {D1, D2, D3}
+
+
+def test_a_foreign_commit_between_a_steps_base_and_its_commit_is_not_lost(lakeside: Lakeside) -> None:
+    lakeside.build(BRONZE, D1, D2)
+    lakeside.build(SILVER, D1, D2)
+    lakeside.build(BRONZE, D1, kind=None)
+    lakeside.build(BRONZE, D2, base=0)  # planned before the foreign commit, committed after it
+    assert unjudged(lakeside.lake.path(BRONZE)) == {D1: 1}
+    assert lakeside.behind(SILVER) == {D2}
+
+
+def test_a_reader_notices_that_its_input_was_made_anew(lakeside: Lakeside) -> None:
+    for _ in range(3):
+        lakeside.build(BRONZE, D1)
+    lakeside.build(SILVER, D1)
+    assert lakeside.behind(SILVER) == set()
+    shutil.rmtree(lakeside.lake.path(BRONZE))
+    lakeside.build(BRONZE, D1)
+    assert lakeside.behind(SILVER) == {D1}
 
 
 def test_a_table_made_anew_is_read_anew(lakeside: Lakeside) -> None:

@@ -59,4 +59,5 @@ class LakeDriver:
 
     def rows(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
         """Rows of a table, sorted."""
-        return sorted(tuple(row) for row in self.read(table).select(*columns).toLocalIterator())
+        rows = (tuple(row) for row in self.read(table).select(*columns).toLocalIterator())
+        return sorted(rows, key=lambda row: [(value is not None, value) for value in row])

@@ -13,8 +13,13 @@ from lakehouse_assets.settings import Settings
 TINY = SIZES["tiny"]
 
 
+SHORT = ("d", "e", "g")  # the others start products or many runs
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("letter", MEASURES)
+@pytest.mark.parametrize(
+    "letter", [pytest.param(letter, marks=[] if letter in SHORT else [pytest.mark.long_bench]) for letter in MEASURES]
+)
 def test_a_measure_runs(letter: str, spark_home: Settings, tmp_path: Path) -> None:
     from importlib import import_module
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,10 +54,20 @@ def record(lake: DagsterLake, table: str) -> dict[str, object]:
     return shown
 
 
+@pytest.fixture(scope="module")
+def fed(spark_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with its bronze days made."""
+    folder = tmp_path_factory.mktemp("fed")
+    with dagster_lake(folder) as lake:
+        feed(lake)
+    return folder
+
+
 @pytest.fixture
-def lake(spark_home: Settings, tmp_path: Path) -> Iterator[DagsterLake]:
-    with dagster_lake(tmp_path) as found:
-        feed(found)
+def lake(fed: Path, tmp_path: Path) -> Iterator[DagsterLake]:
+    """A copy of that lake, of the test's own."""
+    shutil.copytree(fed, tmp_path / "copy")
+    with dagster_lake(tmp_path / "copy") as found:
         yield found
 
 

@@ -27,17 +27,27 @@ D1, D2 = date(2023, 1, 1), date(2023, 1, 2)
 SILVER, GOLD = "gmv/silver/purchase", "gmv/gold/gmv"
 
 
-@pytest.fixture
-def driver(spark: SparkSession, tmp_path: Path) -> LakeDriver:
-    """Two days of three purchases, made in one range."""
-    lake = LakeDriver.at(spark, tmp_path)
+@pytest.fixture(scope="module")
+def two_days(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of two days of three purchases, made in one range."""
+    folder = tmp_path_factory.mktemp("two_days")
+    lake = LakeDriver.at(spark, folder)
     for day in (D1, D2):
         for (table, of), rows in marketplace_day(day, 3).items():
-            lake.land(f"gmv/{table}", write_csv(tmp_path / f"{table}-{of}.csv", table, rows), day)
+            lake.land(f"gmv/{table}", write_csv(folder / f"{table}-{of}.csv", table, rows), day)
     for layer in ("bronze", "silver"):
         for table in TABLES:
             lake.make(f"gmv/{layer}/{table}", [D1, D2])
     lake.make(GOLD, [D1, D2])
+    return folder
+
+
+@pytest.fixture
+def driver(spark: SparkSession, two_days: Path, tmp_path: Path) -> LakeDriver:
+    """A copy of that lake, of the test's own."""
+    shutil.copytree(two_days, tmp_path / "copy")
+    lake = LakeDriver.at(spark, tmp_path / "copy")
+    lake.runs = 100  # names of runs are not used again
     return lake
 
 

@@ -26,10 +26,11 @@ BRONZE, SILVER = "gmv/bronze/purchase", "gmv/silver/purchase"
 COMMAND = [str(Path(sys.executable).with_name("dagster")), "asset", "materialize", "-m", "lakehouse_assets.definitions"]
 
 
-def start(table: str, first: date, last: date, **environment: str) -> "subprocess.Popen[bytes]":
-    """Materialize a range of a table's days in a process of its own, by Dagster's own command."""
+def start(tables: str | list[str], first: date, last: date, **environment: str) -> "subprocess.Popen[bytes]":
+    """Materialize a range of days in a process of its own, by Dagster's own command."""
+    selection = " or ".join(f'key:"{table}"' for table in ([tables] if isinstance(tables, str) else tables))
     return subprocess.Popen(
-        [*COMMAND, "--select", f'key:"{table}"', "--partition-range", f"{first}...{last}"],
+        [*COMMAND, "--select", selection, "--partition-range", f"{first}...{last}"],
         env=os.environ | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

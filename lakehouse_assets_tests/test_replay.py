@@ -57,6 +57,7 @@ def answer(driver: LakeDriver, table: str, day: date, version: int | None = None
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_every_published_day_of_a_random_history_replays_to_the_same_rows(spark: SparkSession, tmp_path: Path) -> None:
     lakeside = Lakeside(LakeDriver.at(spark, tmp_path), tmp_path, [history(5, n) for n in range(6)])
     for number, operation in enumerate(schedule(5).operations):

@@ -144,7 +144,9 @@ def told(text: str, shop: int) -> list[Row]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)], ids=["in order", "backwards"])
+@pytest.mark.parametrize(
+    "order", [(0, 1, 2), pytest.param((2, 1, 0), marks=pytest.mark.nightly)], ids=["in order", "backwards"]
+)
 def test_every_case_by_name(spark: SparkSession, tmp_path: Path, order: tuple[int, ...]) -> None:
     """In whichever order the days come. Then a day is replaced by other content, and brought back."""
     lake = Lakeside(spark, tmp_path, "changes")
@@ -245,8 +247,8 @@ CURRENT = "test/silver/current"
     "place",
     [
         f"{Failpoint.AFTER_SWAP.value}:{CURRENT}__changes",
-        f"{Failpoint.BEFORE_SWAP.value}:{CURRENT}",
-        f"{Failpoint.AFTER_SWAP.value}:{CURRENT}",
+        pytest.param(f"{Failpoint.BEFORE_SWAP.value}:{CURRENT}", marks=pytest.mark.nightly),
+        pytest.param(f"{Failpoint.AFTER_SWAP.value}:{CURRENT}", marks=pytest.mark.nightly),
     ],
     ids=["changes committed", "before the table", "table committed"],
 )

@@ -191,6 +191,7 @@ def test_the_tables_of_some_documents(spark: SparkSession, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.nightly  # resolves the S3 server's jars, which takes minutes
 def test_documents_of_a_bucket_come_once_each(spark_home: Settings, spark: SparkSession, tmp_path: Path) -> None:
     """A real S3 server: objects put, overwritten, and the server killed and started again in between."""
     from lakehouse_assets.streaming.s3_client import S3Error, create_bucket, list_objects, put_object

@@ -108,6 +108,7 @@ def _value(field: StructField, day: date, sha: str, row: Row) -> object:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [7, *[pytest.param(seed, marks=MORE) for seed in range(11, 17)]])
 def test_random_histories_published_by_touched_entities_agree_with_the_model(
     spark: SparkSession, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch

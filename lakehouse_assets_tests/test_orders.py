@@ -17,6 +17,8 @@ from lakehouse_assets.defs.orders.producer import events_of
 from lakehouse_assets.platform.outcome import Status
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
+pytestmark = pytest.mark.slow
+
 ORIGINALS = Path(__file__).parents[2] / "shared" / "data" / "orders"
 SILVER = ("orders/silver/order_lines", "orders/silver/cancellations")
 GOLD = tuple(f"orders/gold/{name}" for name in ("sales_by_country", "sales_by_product", "cancellation_rate",

@@ -23,6 +23,8 @@ from lakehouse_assets_tests.gmv_histories import TABLES, history, schedule, writ
 from lakehouse_assets_tests.lake_driver import LakeDriver
 from lakehouse_assets_tests.test_gmv_in_the_lake import Lakeside
 
+pytestmark = pytest.mark.slow
+
 D1, D2 = date(2023, 1, 1), date(2023, 1, 2)
 SILVER, GOLD = "gmv/silver/purchase", "gmv/gold/gmv"
 
@@ -56,7 +58,6 @@ def answer(driver: LakeDriver, table: str, day: date, version: int | None = None
     return replay(step, TableKey.parse(table), day, version)
 
 
-@pytest.mark.slow
 @pytest.mark.nightly
 def test_every_published_day_of_a_random_history_replays_to_the_same_rows(spark: SparkSession, tmp_path: Path) -> None:
     lakeside = Lakeside(LakeDriver.at(spark, tmp_path), tmp_path, [history(5, n) for n in range(6)])

@@ -15,6 +15,8 @@ from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
 from lakehouse_assets_tests.test_warehouse import CURRENT, DAYS, SALES, commit, sale
 
+pytestmark = pytest.mark.slow
+
 SERVED = {"store/warehouse/daily_sales": SALES, "gmv/warehouse/gmv_current": CURRENT}
 TEXTS = {str(day) for day in DAYS}
 

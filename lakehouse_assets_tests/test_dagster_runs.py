@@ -184,7 +184,7 @@ def test_publishing_a_day_records_the_days_carried_forward_too(week: Week) -> No
 
 
 def test_everything_again_gives_the_same_tables(week: Week) -> None:
-    assert week.again.success
+    assert week.again.success, week.lake.why(week.again)
     assert week.lake.tables() == week.before_rerun
     for table in (*BRONZE, *SILVER):
         rerun = week.lake.materializations(table, week.again.run_id)

@@ -76,8 +76,23 @@ def close_session(spark: "SparkSession") -> None:
     finally:
         # stop() would release once more, and swallow what goes wrong.
         session.release_session_on_close = False
+        _leave_the_pool_to_others()
         session.stop()
     _forget(session_id)
+
+
+def _leave_the_pool_to_others() -> None:
+    """Take the process's pool of release calls away before stop() shuts it down.
+
+    pyspark 4.0.5 has one for all sessions of a process. While it shuts down, which lasts as long as its slowest call,
+    every other session fails with "cannot schedule new futures after shutdown"; without it they make a new one.
+    """
+    from pyspark.sql.connect.client.reattach import ExecutePlanResponseReattachableIterator as Responses
+
+    with Responses._lock:
+        pool, Responses._release_thread_pool_instance = Responses._release_thread_pool_instance, None
+    if pool is not None:
+        pool.shutdown(wait=False)
 
 
 def fence_dead_sessions(settings: Settings) -> list[str]:

@@ -121,7 +121,7 @@ def failures(lake: Path, domain: str, name: str, table_path: Path) -> dict[date,
     if still:
         # Versions begin anew where a table was deleted and made again: then the audit's later verdict decides.
         for row in _verdicts(audit, name, COMMITTED):
-            whole = row["input_versions"] != "{}"  # a stream adds to a day, and repairs nothing
+            whole = row["digest"] != ""  # a stream adds to a day, and repairs nothing
             if whole and row["feed_day"] in still and row["finished"] > failed_at[row["feed_day"]]:
                 del still[row["feed_day"]]
     return still
@@ -146,7 +146,7 @@ def audited(lake: Path, domain: str, name: str, run_id: str) -> frozenset[date]:
 def _verdicts(audit: DeltaTable, name: str, status: str) -> list[dict[str, Any]]:
     """A table's days of one status, oldest first."""
     # delta-rs's own engine: its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).
-    columns = '"table", feed_day, base_version, input_versions, finished'
+    columns = '"table", feed_day, base_version, input_versions, finished, digest'
     query = f"SELECT {columns} FROM audit WHERE status = '{status}' ORDER BY finished"  # noqa: S608  (a constant)
     found = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all())
     return [row for row in found.to_pylist() if row["table"] == name]

@@ -130,7 +130,7 @@ def _verdict(
     wrong = counts.rows - counts.kept
     reasons = judged.reasons
     if wrong:
-        named = ", ".join(sorted(rule for rule, n in counts.broken.items() if n))
+        named = ", ".join(sorted(_broken(counts)))
         reasons = (
             *reasons,
             f"{wrong} of {counts.rows} rows, written by version {version}, break the contract: {named}",

@@ -2,7 +2,8 @@
 
 It covers what a run cannot do for itself: a run killed between its commit and its events, and commits by others (a
 notebook, a job elsewhere). Files that were landed are reported too, so that their days show in the UI. The cursor is
-only a place to read on from: lost, the logs are read again, and what is already reported is not reported twice.
+only a place to read on from: lost, the logs are read again; days of runs are not reported twice, landed files and
+what streams brought are.
 """
 
 import json

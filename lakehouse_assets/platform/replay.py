@@ -109,7 +109,8 @@ def _obstacles(step: Step, table: Table, note: Note, day: date, version: int) ->
     if note.kind is not Kind.STEP:
         yield Answer.OUTSIDE, f"version {version} was written {Answer.OUTSIDE.value}: nothing says how. Its rows stand."
         return
-    yield from _erased(path, table.key, version, None, day)
+    # What was erased of other days matters to a table that is one whole, not to one whose days stand alone.
+    yield from _erased(path, table.key, version, day if isinstance(table.write, ReplaceDays) else None, day)
     for name, pin in note.inputs.items():
         read = table.reads.get(name)
         if name.startswith(CHANGES):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from lakehouse_assets.platform.errors import LakehouseError
@@ -102,12 +103,32 @@ def topic_state(settings: Settings, topic: str) -> TopicState:
                 raise NoSuchTopic(
                     f"Kafka at {options['bootstrap.servers']} has no topic {topic} (lakehouse produce makes it)."
                 ) from error
-            if not error.args[0].retriable() or time.monotonic() > deadline:
+            if error.args[0].code() not in _finding_its_feet() or time.monotonic() > deadline:
                 raise KafkaError(
                     f"Kafka at {options['bootstrap.servers']}: topic {topic}: {error.args[0].str()}. Does the broker "
                     "run (lakehouse kafka status), is the topic there (lakehouse produce makes it)?"
                 ) from error
             time.sleep(PAUSE)
+
+
+@cache
+def _finding_its_feet() -> frozenset[int]:
+    """Codes a broker that has just come up answers with. Not `retriable()`: librdkafka sets that for producers only."""
+    from confluent_kafka import KafkaError as Code
+
+    return frozenset(
+        (
+            Code.NOT_LEADER_FOR_PARTITION,
+            Code.LEADER_NOT_AVAILABLE,
+            Code.REPLICA_NOT_AVAILABLE,
+            Code.BROKER_NOT_AVAILABLE,
+            Code.UNKNOWN_LEADER_EPOCH,
+            Code.FENCED_LEADER_EPOCH,
+            Code.NETWORK_EXCEPTION,
+            Code.REQUEST_TIMED_OUT,
+            Code._UNKNOWN_PARTITION,
+        )
+    )
 
 
 def _topic_state(options: dict[str, Any], topic: str) -> TopicState:

@@ -13,8 +13,8 @@ import pytest
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.bi.discover import dashboards
+from lakehouse_assets.bi.files import superset_files
 from lakehouse_assets.bi.sources import Dataset, dataset, known_days
-from lakehouse_assets.bi.superset import superset_files
 from lakehouse_assets.defs.gmv import contracts
 from lakehouse_assets.defs.gmv.dashboard import KNOWN
 from lakehouse_assets.defs.store.dashboard import ORDERS

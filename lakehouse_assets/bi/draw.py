@@ -1,7 +1,10 @@
 """Charts as Superset's settings of its visualizations."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
+
+import pyspark.sql.types as T
 
 from lakehouse_assets.platform.dashboard import Chart, Heat, Listing, Number, Parts, Rows, Series, Shape, Where
 
@@ -93,7 +96,10 @@ def _listing(chart: Listing) -> Params:
         "table_timestamp_format": MINUTE if _has_minutes(chart.source, chart) else DAY,
         "show_cell_bars": False,
         "color_pn": False,
-        "column_config": {measure.label: {"d3NumberFormat": measure.number} for measure in chart.figures},
+        "column_config": {
+            **{name: {"d3NumberFormat": number} for name, number in _numbers(chart)},
+            **{measure.label: {"d3NumberFormat": measure.number} for measure in chart.figures},
+        },
     }
     if not chart.figures:
         newest = [json.dumps([chart.newest, False])] if chart.newest else []
@@ -104,6 +110,17 @@ def _listing(chart: Listing) -> Params:
         "metrics": [measure.label for measure in chart.figures],
         "order_desc": True,
     }
+
+
+def _numbers(chart: Listing) -> Iterator[tuple[str, str]]:
+    """Shown columns that are numbers, and how: with all digits, not as 1.2M."""
+    schema = chart.source.table.compiled.spark_schema
+    for name in chart.shown:
+        kind = schema[name].dataType
+        if isinstance(kind, T.DecimalType):
+            yield name, f",.{kind.scale}f"
+        elif isinstance(kind, T.IntegralType):
+            yield name, "d"
 
 
 def _has_minutes(source: Rows, chart: Chart) -> bool:

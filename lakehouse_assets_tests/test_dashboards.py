@@ -86,7 +86,7 @@ def put(settings: Settings, table: Table, *rows: dict[str, Any]) -> None:
 
 
 def test_every_domain_has_a_dashboard() -> None:
-    assert [board.slug for board in BOARDS] == ["gmv", "loyalty", "marketplace", "orders", "store"]
+    assert [board.slug for board in BOARDS] == ["gmv", "loyalty", "marketplace", "orders", "store", "quality"]
 
 
 def test_a_renamed_column_is_an_error_where_the_chart_is_declared() -> None:

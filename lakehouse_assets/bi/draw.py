@@ -14,7 +14,7 @@ SERIES = {
     Shape.BAR: "echarts_timeseries_bar",
     Shape.AREA: "echarts_area",
 }
-MOST_ROWS = 10_000
+MOST_ROWS = 50_000
 DAY, MINUTE = "%Y-%m-%d", "%Y-%m-%d %H:%M"
 
 
@@ -143,8 +143,8 @@ def _heat(chart: Heat) -> Params:
         "x_axis_time_format": DAY,
         "xscale_interval": -1,
         "yscale_interval": 1,
-        "left_margin": 220,  # names of tables are long
-        "bottom_margin": 50,
+        "left_margin": 50,  # beyond what the names take
+        "bottom_margin": 30,
         "show_legend": True,
         "show_percentage": False,
         "show_values": False,

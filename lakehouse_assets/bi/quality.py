@@ -33,8 +33,9 @@ _RULE = ("table", "feed_day", "passed", "blocking")
 JUDGED = Measure("Days", f"COUNT(DISTINCT {_DAY})", ("table", "feed_day"), ",d")
 FAILED = Measure("Failed days", f'COUNT(DISTINCT {_DAY}) FILTER (WHERE NOT "passed" AND "blocking")', _RULE, ",d")
 LATE = Measure("Late days", f'COUNT(DISTINCT {_DAY}) FILTER (WHERE NOT "passed" AND NOT "blocking")', _RULE, ",d")
+MEANING = "0 passed, 1 rows set aside, 2 late, 3 failed"
 WORST = Measure(
-    "Worst: 0 passed, 1 rows set aside, 2 late, 3 failed",
+    "Worst",
     'MAX(CASE WHEN NOT "passed" AND "blocking" THEN 3 WHEN NOT "passed" THEN 2 WHEN "failed" > 0 THEN 1 ELSE 0 END)',
     ("passed", "blocking", "failed"),
     "d",
@@ -64,7 +65,7 @@ DASHBOARD = Dashboard(
         ),
         (
             Heat(
-                title="Tables by day",
+                title=f"Tables by day ({MEANING})",
                 about="The newest verdict of every table and day; of the dimensions chosen above.",
                 source=VERDICTS,
                 x="feed_day",
@@ -74,7 +75,16 @@ DASHBOARD = Dashboard(
                 height=100,
             ),
         ),
-        (Heat(title="Dimensions by day", source=VERDICTS, x="feed_day", y="dimension", measure=WORST, bounds=STATES),),
+        (
+            Heat(
+                title=f"Dimensions by day ({MEANING})",
+                source=VERDICTS,
+                x="feed_day",
+                y="dimension",
+                measure=WORST,
+                bounds=STATES,
+            ),
+        ),
         (
             Listing(
                 title="Failed days",

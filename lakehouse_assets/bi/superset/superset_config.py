@@ -23,7 +23,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 RATELIMIT_STORAGE_URI = "memory://"
 SCHEDULED_QUERIES: dict[str, Any] = {}
-ROW_LIMIT = 10_000
+ROW_LIMIT = 50_000
 APP_NAME = "Lakehouse"
 LOG_LEVEL = "WARNING"
 # Pages may load nothing from elsewhere, also not the picture by which Superset's makers count who uses it.

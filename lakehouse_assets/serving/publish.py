@@ -226,6 +226,9 @@ def _text(field: "T.StructField") -> str:
     kind = field.dataType.simpleString()
     if kind == "binary":
         return f"chr(92) || 'x' || lower(hex(\"{field.name}\"))"
+    if kind == "timestamp":
+        # Spark writes INT96, which DuckDB reads as a TIMESTAMP; others write a TIMESTAMPTZ. Both are UTC.
+        return f"CAST(make_timestamp(epoch_us(\"{field.name}\")) AS VARCHAR) || '+00'"
     if postgres_type(field.dataType) == "jsonb":
         return f'CAST(to_json("{field.name}") AS VARCHAR)'
     return f'CAST("{field.name}" AS VARCHAR)'

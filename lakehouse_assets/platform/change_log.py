@@ -125,6 +125,8 @@ class ChangeLog:
             contents = self._contents(kept, withheld, note)
             return note.days, snapshots.next_differences(contents, live(), spec, columns, max(new))
         contents = self._contents(self.as_judged(kept), withheld, note)
+        if len(new) == 1 and of == [snapshots.Chain(None, tuple(new))]:
+            return note.days, contents  # the only snapshot: everything is new
         before = {chain.before for chain in of if chain.before} - new
         again = {day for chain in of for day in chain.days} - new
         log = self._read(base or 0)

@@ -168,6 +168,10 @@ class StateTable:
             return _Swap(last.join(later.select(*keys), keys, "left_anti"), "true", hint)
         if spec.snapshots and not may_hold(self.log.target.path, DAY_COLUMN, [min(news.days), date.max], since):
             current = state.where("is_current").join(hint(after.select(*keys).distinct()), keys, "left_semi")
+            if len(news.days) == 1 and spec.track is None:
+                # One change a key, and each says something else than the version before, or it would be none.
+                ends = {"effective_to": F.lit(min(news.days)), "is_current": F.lit(False)}
+                return _Swap(after.unionByName(current.withColumns(ends)), "is_current", hint)
             return _Swap(versions(after.unionByName(current), spec, columns), "is_current", hint)
         before = self.log.read(since).where(writer.on_days(DAY_COLUMN, news.days)).select(*keys)
         touched = after.select(*keys).unionByName(before).distinct()

@@ -10,7 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Where this lakehouse keeps its files and which Spark it talks to. Every field is `LAKEHOUSE_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LAKEHOUSE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     home: Path = Field(Path(".lakehouse"), description="folder of lake, landing, Spark server and Dagster's storage")
     root: Path | None = Field(None, description="folder of the lake and the landed files; unset: the home")

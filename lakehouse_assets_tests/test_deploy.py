@@ -38,7 +38,7 @@ TOP = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((TOP / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 EXAMPLE = (TOP / ".env.example").read_text()
-SECRET = re.compile(r"PASSWORD|TOKEN|SECRET")
+SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|PSEUDONYM_KEY$")
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -149,7 +149,7 @@ def test_a_compose_tool_accepts_the_file_where_there_is_one() -> None:
     )
     if tool is None:
         return
-    given = {"DAGSTER_POSTGRES_PASSWORD": "x", "LAKEHOUSE_SPARK_TOKEN": "x"}
+    given = {"DAGSTER_POSTGRES_PASSWORD": "x", "LAKEHOUSE_SPARK_TOKEN": "x", "LAKEHOUSE_PSEUDONYM_KEY": "x"}
     outcome = subprocess.run([*tool, "config", "--quiet"], cwd=TOP, env=os.environ | given, capture_output=True)
     assert outcome.returncode == 0, outcome.stderr.decode()
 

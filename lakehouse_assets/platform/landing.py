@@ -109,13 +109,13 @@ def land(
     today: date,
     really: bool = False,
 ) -> Landed:
-    """Land one file under `root`, whole or not at all. `really`: also a snapshot that has shrunken too much.
+    """Land one file under `root`, whole or not at all. `really`: also a snapshot that has shrunken, even to nothing.
 
     A new name adds to its days, a known name supersedes its part of those days, `replace` replaces those days
     whole; bytes that are already there are not landed again. The file is held in memory. Raises LandingError.
     """
     folder = _folder(root, table)
-    delivery = _read(source, file, day, today, _not_erased(root, table, source))
+    delivery = _read(source, file, day, today, _not_erased(root, table, source), really)
     with _locked(folder):
         for _ in range(_ATTEMPTS):
             manifest = Manifest(folder)
@@ -133,7 +133,7 @@ def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa
 
     Raises LandingError.
     """
-    return _read(source, file, None, today, lambda rows: rows).days
+    return _read(source, file, None, today, lambda rows: rows, really=False).days
 
 
 def manifest_version(root: Path, table: str) -> int | None:
@@ -183,7 +183,12 @@ def _not_erased(root: Path, table: str, source: EventFiles) -> Callable[[pa.Tabl
 
 
 def _read(
-    source: EventFiles, file: Path, day: date | None, today: date, keep: Callable[[pa.Table], pa.Table]
+    source: EventFiles,
+    file: Path,
+    day: date | None,
+    today: date,
+    keep: Callable[[pa.Table], pa.Table],
+    really: bool,
 ) -> _Delivery:
     if file.is_dir():
         raise LandingError(f"{file}: a folder. Name the files in it, for example {file}/*.csv")
@@ -198,15 +203,20 @@ def _read(
         data = file.read_bytes()
     except OSError as error:
         raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
-    if source.whole:
+    if not data and source.most_missing is not None:
+        rows = pa.table({name: pa.array([], TEXT) for name in source.columns})
+    elif source.whole:
         rows = pa.table({source.columns[0]: pa.array([whole_text(str(file), data)], TEXT)})
         day = day or datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
     elif source.drift:
         rows = read_drifting(str(file), kind, data, source.columns, source.drift)
     else:
         rows = read_rows(str(file), kind, data, source.columns)
-    if source.most_missing is not None and rows.num_rows == 0:
-        raise LandingError(f"{file}: a snapshot without a row: a broken extract. A day without a file says nothing.")
+    if source.most_missing is not None and rows.num_rows == 0 and not really:
+        raise LandingError(
+            f"{file}: a snapshot without a row: a broken extract. A day without a file says nothing. If all that there "
+            "was is really deleted: --yes-really"
+        )
     if day is None and source.day_in_name:
         day = day_in_name((file.name, file.absolute().parent.name))
     rows = rows.append_column("row_number", pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)))

@@ -9,7 +9,7 @@ the Dagster asset, its partition mappings, the pinned inputs, the Delta table, i
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
@@ -143,8 +143,11 @@ class Table:
     source: EventFiles | None = None
     companions: "tuple[Table, ...]" = field(default=())
     stream: "StreamSource | None" = None
+    sla: timedelta | None = None
 
     def __post_init__(self) -> None:
+        if self.sla is not None and self.sla < timedelta(0):
+            raise DeclarationError(f"{self.key}: sla={self.sla} lies before the end of the day")
         if self.conserves is not None and self.conserves not in self.reads:
             raise DeclarationError(
                 f"{self.key}: conserves={self.conserves!r} is not one of its inputs {list(self.reads)}"
@@ -201,12 +204,14 @@ def table(
     write: Write | None = None,
     conserves: str | None = None,
     companions: tuple[Table, ...] = (),
+    sla: timedelta | None = None,
     **reads: Read,
 ) -> "Callable[[Callable[..., DataFrame]], Table]":
     """Declare the decorated function as a table.
 
     `conserves` names the input whose rows must all arrive: in the table, in quarantine or among the exact duplicates.
-    `companions` are plain tables that are refreshed in the same step. Raises DeclarationError.
+    `companions` are plain tables that are refreshed in the same step. `sla`: how long after a day's end, in UTC, its
+    data must be there (`deadlines.py`). Raises DeclarationError.
     """
 
     def declare(function: "Callable[..., DataFrame]") -> Table:
@@ -218,6 +223,7 @@ def table(
             write=write or ReplaceDays(),
             conserves=conserves,
             companions=companions,
+            sla=sla,
         )
 
     return declare
@@ -236,6 +242,7 @@ def landed_table(
     rows: "Callable[[DataFrame], DataFrame]" = _as_they_came,
     write: Write | None = None,
     stream: "StreamSource | None" = None,
+    sla: timedelta | None = None,
 ) -> Table:
     """The bronze table of landed files: `name` in `module`, its rows as they came, or as `rows` lays them out."""
     key = TableKey.here(module, name)
@@ -248,4 +255,5 @@ def landed_table(
         conserves="landed",
         source=source,
         stream=stream,
+        sla=sla,
     )

@@ -58,7 +58,7 @@ def strings(value: Any) -> Iterator[str]:
 
 def test_compose_has_the_parts_of_the_platform_and_each_can_be_made_watched_and_restarted() -> None:
     assert set(SERVICES) == {
-        "postgres", "spark", "code", "daemon", "webserver", "kafka", "s3", "orders", "marketplace",
+        "postgres", "spark", "code", "daemon", "webserver", "kafka", "s3", "orders", "marketplace", "warehouse",
     }  # fmt: skip
     for name, service in SERVICES.items():
         assert service.get("image") or service.get("build"), name
@@ -124,7 +124,7 @@ def test_the_example_is_a_valid_env_file(tmp_path: Path, monkeypatch: pytest.Mon
 def test_commands_exist_as_console_scripts_or_files() -> None:
     scripts = {e.name for e in metadata.entry_points(group="console_scripts")} | {"python"}
     for name, service in SERVICES.items():
-        if name in ("postgres", "kafka"):
+        if name in ("postgres", "kafka", "warehouse"):
             continue
         for command in (service["command"], service["healthcheck"]["test"][1:]):
             assert command[0] in scripts, name
@@ -147,7 +147,8 @@ def test_a_compose_tool_accepts_the_file_where_there_is_one() -> None:
     )
     if tool is None:
         return
-    given = {"DAGSTER_POSTGRES_PASSWORD": "x", "LAKEHOUSE_SPARK_TOKEN": "x"}
+    required = {name for text in strings(COMPOSE) for name in re.findall(r"\$\{([A-Z0-9_]+):\?", text)}
+    given = dict.fromkeys(required, "x")
     outcome = subprocess.run([*tool, "config", "--quiet"], cwd=TOP, env=os.environ | given, capture_output=True)
     assert outcome.returncode == 0, outcome.stderr.decode()
 
@@ -195,7 +196,7 @@ def test_the_uv_of_make_and_of_the_image_is_the_same() -> None:
     assert make == image
 
 
-@pytest.mark.parametrize("script", ["deploy/install", "deploy/test_tools", ".ci/run"])
+@pytest.mark.parametrize("script", ["deploy/install", "deploy/test_tools", "deploy/warehouse_roles.sh", ".ci/run"])
 def test_scripts_are_executable_bash(script: str) -> None:
     assert os.access(TOP / script, os.X_OK)
     assert subprocess.run(["bash", "-n", TOP / script], capture_output=True).returncode == 0

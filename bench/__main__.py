@@ -26,6 +26,7 @@ MEASURES = {
     "g": "event_log",
     "h": "memory",
     "i": "trigger",
+    "k": "publish",
 }
 
 

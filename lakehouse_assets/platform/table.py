@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DAY_COLUMN = "feed_day"
 LANDING_LAYER = "landing"
 LAYERS = (LANDING_LAYER, "bronze", "silver", "gold")
+PUBLISHED_LAYER = "gold"
 
 
 class DeclarationError(LakehouseError):
@@ -130,6 +131,16 @@ class Ledger:
 Write = ReplaceDays | Overwrite | Ledger | State
 
 
+@dataclass(frozen=True)
+class Publish:
+    """The table is published to the warehouse, where every analyst reads it: so without its personal columns.
+
+    `personal`: those of them that are published all the same.
+    """
+
+    personal: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """A declared table. Two tables are the same if they are the same object."""
@@ -144,6 +155,7 @@ class Table:
     companions: "tuple[Table, ...]" = field(default=())
     stream: "StreamSource | None" = None
     sla: timedelta | None = None
+    publish: Publish | None = None
 
     def __post_init__(self) -> None:
         if self.sla is not None and self.sla < timedelta(0):
@@ -152,6 +164,9 @@ class Table:
             raise DeclarationError(
                 f"{self.key}: conserves={self.conserves!r} is not one of its inputs {list(self.reads)}"
             )
+
+        if self.publish is not None and (unknown := set(self.publish.personal) - self.compiled.pii):
+            raise DeclarationError(f"{self.key}: {sorted(unknown)[0]!r} is no personal column, nothing withholds it")
 
         if isinstance(self.write, State) and (wrong := faults(self.write, self.compiled)):
             raise DeclarationError(f"{self.key}: {self.contract.__name__} does not fit its write: {'; '.join(wrong)}")
@@ -205,18 +220,21 @@ def table(
     conserves: str | None = None,
     companions: tuple[Table, ...] = (),
     sla: timedelta | None = None,
+    publish: Publish | None = None,
     **reads: Read,
 ) -> "Callable[[Callable[..., DataFrame]], Table]":
     """Declare the decorated function as a table.
 
     `conserves` names the input whose rows must all arrive: in the table, in quarantine or among the exact duplicates.
     `companions` are plain tables that are refreshed in the same step. `sla`: how long after a day's end, in UTC, its
-    data must be there (`deadlines.py`). Raises DeclarationError.
+    data must be there (`deadlines.py`). `publish`: to the warehouse, as
+    gold is anyway. Raises DeclarationError.
     """
 
     def declare(function: "Callable[..., DataFrame]") -> Table:
+        key = TableKey.here(function.__module__, function.__name__)
         return Table(
-            key=TableKey.here(function.__module__, function.__name__),
+            key=key,
             contract=contract,
             function=function,
             reads=MappingProxyType(dict(reads)),
@@ -224,6 +242,7 @@ def table(
             conserves=conserves,
             companions=companions,
             sla=sla,
+            publish=publish or (Publish() if key.layer == PUBLISHED_LAYER else None),
         )
 
     return declare

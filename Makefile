@@ -51,7 +51,7 @@ bench: $(READY) ## Speed, side by side: ONLY="a c" SIZE=small|full DIR=folder (d
 
 up: ## Everything in containers (docker compose), with the settings of .env
 	@docker compose version >/dev/null 2>&1 || { echo "make up needs Docker with its compose plugin." >&2; exit 1; }
-	@test -f .env || { echo "No .env yet: cp .env.example .env, then fill in the secrets in it." >&2; exit 1; }
+	@test -f .env || { echo "No .env yet: cp .env.example .env, then fill in what it calls required." >&2; exit 1; }
 	@docker compose up --build --detach --wait
 	@echo "Dagster: http://$$(docker compose port webserver 3000)"
 	@echo "Dashboards: http://$$(docker compose port superset 8088)"

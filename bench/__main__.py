@@ -27,6 +27,7 @@ MEASURES = {
     "h": "memory",
     "i": "trigger",
     "j": "history",
+    "k": "publish",
 }
 
 

@@ -29,6 +29,10 @@ class Settings(BaseSettings):
     analyst_url: SecretStr | None = Field(
         None, description="URL of that PostgreSQL for dashboards: a login that only reads"
     )
+    alert_webhook: SecretStr | None = Field(None, description="URL to which alerts are posted as JSON")
+    alert_command: SecretStr | None = Field(
+        None, description="command that is given an alert as an e-mail message, as: sendmail ops@example.com"
+    )
     quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
     inbox: Path | None = Field(None, description="folder in which files of streams arrive: <domain>/<table>/<file>")

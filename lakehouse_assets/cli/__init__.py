@@ -15,6 +15,7 @@ COMMANDS = {
     "sql": "lakehouse_assets.cli.sql:sql",
     "shell": "lakehouse_assets.cli.sql:shell",
     "quality": "lakehouse_assets.cli.quality:quality",
+    "alerts": "lakehouse_assets.cli.alerts:alerts",
     "forget": "lakehouse_assets.cli.forget:forget",
     "history": "lakehouse_assets.cli.history:history",
     "lineage": "lakehouse_assets.cli.lineage:lineage",

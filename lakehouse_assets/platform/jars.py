@@ -79,7 +79,10 @@ S3 = JarSet(
     ("org.gaul:s3proxy:4.1.0", "com.fasterxml.jackson.core:jackson-annotations:2.21"),
     (),
 )
-SETS = {jars.name: jars for jars in (SPARK, KAFKA, S3)}
+JDBC = JarSet("jdbc", ("org.postgresql:postgresql:42.7.7",), ("org.checkerframework:*",))
+"""PostgreSQL's driver: `make bench` alone writes by JDBC, to be compared with."""
+
+SETS = {jars.name: jars for jars in (SPARK, KAFKA, S3, JDBC)}
 
 
 @dataclass(frozen=True)

@@ -199,10 +199,7 @@ def _read(
     if not file.name.isprintable():
         raise LandingError(f"{file!r}: a file name that cannot be shown. Rename the file.")
     kind = format_of(file)
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
+    data = _bytes(file)
     if not data and source.most_missing is not None:
         rows = pa.table({name: pa.array([], TEXT) for name in source.columns})
     elif source.whole:
@@ -223,6 +220,22 @@ def _read(
     rows = keep(rows)
     days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today, source.day_formats)
     return _Delivery(file.name, kind, hashlib.sha256(data).hexdigest(), days)
+
+
+def _bytes(file: Path) -> bytes:
+    """A file's content, all of one moment. Raises LandingError where it changed meanwhile."""
+    try:
+        before = file.stat()
+        data = file.read_bytes()
+        after = file.stat()
+    except OSError as error:
+        raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
+    same = all(getattr(before, name) == getattr(after, name) for name in ("st_ino", "st_size", "st_mtime_ns"))
+    if not same or len(data) != after.st_size:
+        raise LandingError(
+            f"{file}: it was changed while it was read. Nothing was landed: land it when it is complete."
+        )
+    return data
 
 
 def _refuse_shrunken(manifest: Manifest, delivery: _Delivery, most_missing: float) -> None:

@@ -1,4 +1,4 @@
-"""Gold in the warehouse as Dagster assets: `<domain>/warehouse/<table>`, downstream of the table, by the same days.
+"""Tables in the warehouse as Dagster assets: `<domain>/warehouse/<table>`, downstream of the table, by the same days.
 
 A sensor compares levels here too: what the warehouse says it holds with what the Delta log says was changed.
 """
@@ -21,7 +21,7 @@ from lakehouse_assets.platform.days import ranges
 from lakehouse_assets.platform.io import EVENTS_ARE_OURS, days_of
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.table import PUBLISHED_LAYER, Table, TableKey
 from lakehouse_assets.platform.triggers import LEVEL_TAG, RANGE_END, RANGE_START, TICK_SECONDS, TRIES, UNFINISHED
 
 if TYPE_CHECKING:
@@ -34,13 +34,14 @@ MOST_RANGES = 10  # runs that one tick asks for of a table
 
 
 def served(catalog: Catalog) -> list[Table]:
-    """The tables that are published: all of gold."""
-    return [table for table in catalog.tables if table.key.layer == "gold"]
+    """The tables that are published: all of gold, and those of other layers that say so."""
+    return [table for table in catalog.tables if table.publish is not None]
 
 
 def warehouse_key(table: Table) -> TableKey:
     """The key of a table's asset in the warehouse."""
-    return TableKey(table.key.domain, LAYER, table.key.name)
+    key = table.key
+    return TableKey(key.domain, LAYER, key.name if key.layer == PUBLISHED_LAYER else f"{key.layer}_{key.name}")
 
 
 def warehouse_assets(catalog: Catalog, first_days: dict[str, date]) -> list[dg.AssetsDefinition]:

@@ -21,11 +21,11 @@ from lakehouse_assets.platform.delta import Note, Pin, last_note
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.reader import read_table
-from lakehouse_assets.platform.stream import Batch
 from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.documents import Documents
-from lakehouse_assets.streaming.run import State, Stream
+from lakehouse_assets.streaming.run import Stream
+from lakehouse_assets.streaming.state import State
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -101,7 +101,8 @@ def run(
     made = _Tables(process(), schema, output_path, process_name)
     place = f"{bucket_name.replace('s3a://', 's3://').rstrip('/')}/{input_path.rpartition('/')[0]}/"
     source = Documents(place, suffix="." + input_path.rpartition(".")[2])
-    stream = Stream(settings(), Catalog((made.raw,)), made.raw, source, after_batch=made.refresh, told=told)
+    catalog = Catalog((made.raw,))
+    stream = Stream(settings=settings(), catalog=catalog, table=made.raw, source=source, keep=made.refresh, told=told)
     return stream.run_continuously() if continuous else stream.run_available()
 
 
@@ -125,16 +126,18 @@ class _Tables:
             write=ReplaceDays(),
         )
 
-    def refresh(self, step: Step, batch: Batch) -> None:
-        """Make the tables of all documents up to this batch. Raises BadTable, LostRace, WriteError."""
-        rows = self.process.read(read_table(step.spark, step.lake, self.raw, batch.version), self.schema)
+    def refresh(self, step: Step) -> None:
+        """Make the tables of all documents so far. Raises BadTable, LostRace, WriteError."""
+        version = step.lake.version(self.raw.key)
+        assert version is not None, "a stream refreshes what it has committed"
+        rows = self.process.read(read_table(step.spark, step.lake, self.raw, version), self.schema)
         keys = self.process.keys()
         for name, frame in self.process.process(rows).items():
             if not keys.get(name):
                 raise BadTable(
                     f"{self.output}.silver.{name}: keys() of {type(self.process).__name__} does not name it."
                 )
-            self._write(step, batch.version, name, frame, keys[name])
+            self._write(step, version, name, frame, keys[name])
 
     def _write(self, step: Step, version: int, name: str, frame: "DataFrame", key: tuple[str, ...]) -> None:
         table = TableKey.parse(f"{self.output}/silver/{name}")

@@ -5,8 +5,7 @@ what is still to be made is what is behind it (`levels.py`). So a stream killed 
 so does Dagster: both do the same steps, and of two at once one is computed again.
 """
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +19,8 @@ from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Status
 from lakehouse_assets.platform.plan import Lake, landed_name, make_plan
 from lakehouse_assets.platform.reader import read_inputs
-from lakehouse_assets.platform.table import Table, TableKey
-from lakehouse_assets.settings import Settings
+from lakehouse_assets.platform.table import Table
+from lakehouse_assets.streaming.run import Supervised
 
 MAX_FILES = 100
 
@@ -34,63 +33,71 @@ class Refused(LakehouseError):
     """Files that could not be landed; all others were."""
 
 
-@dataclass(frozen=True)
-class Drained:
-    """One round: files landed, and days made by table."""
-
-    files: int
-    days: dict[TableKey, int]
-
-
-@dataclass
-class Inbox:
+@dataclass(kw_only=True)
+class Inbox(Supervised):
     """The files of one domain. `max_files`: so many are landed at most before the tables are made."""
 
-    settings: Settings
-    catalog: Catalog
     domain: str
     max_files: int = MAX_FILES
-    interval: float = 2.0
-    told: Callable[[str], None] = lambda line: None
-    stop: threading.Event = field(default_factory=threading.Event)
+    days: int = 0
     refused: dict[Path, str] = field(default_factory=dict)
+    _levels: Levels = field(init=False)
 
-    def run(self, step: Step, continuous: bool) -> Drained:
-        """Drain what there is; `continuous`: go on until `stop` is set. Raises NoInbox, Refused (if not continuous)."""
-        levels, files, days = Levels(step.lake, self.catalog), 0, dict[TableKey, int]()
-        while not self.stop.is_set():
-            drained = self.drain(step, levels)
-            files += drained.files
-            for key, number in drained.days.items():
-                days[key] = days.get(key, 0) + number
-            if drained.files or drained.days:
-                continue
-            if not continuous:
-                break
-            self.stop.wait(self.interval)
-        if self.refused and not continuous:
+    @property
+    def name(self) -> str:
+        """The domain."""
+        return self.domain
+
+    @property
+    def subject(self) -> str:
+        """The domain's files."""
+        return f"files of {self.domain}"
+
+    @property
+    def permanent(self) -> tuple[type[Exception], ...]:
+        """An inbox that nobody named."""
+        return (NoInbox,)
+
+    def opened(self, step: Step) -> None:
+        """Nothing: a round makes whatever is behind, whoever landed it."""
+        self._levels = Levels(step.lake, self.catalog)
+
+    def available(self, step: Step) -> None:
+        """Land and make until nothing is left. Raises NoInbox, Refused."""
+        while not self.stop.is_set() and self.round(step):
+            pass
+        if self.refused:
             raise Refused("\n".join(self.refused.values()))
-        return Drained(files, days)
 
-    def drain(self, step: Step, levels: Levels) -> Drained:
+    def round(self, step: Step) -> bool:
         """Land the next files, oldest day first, then make every day that is behind. Raises NoInbox, LakehouseError."""
-        landed = 0
-        for table, file in list(self._new(step.lake))[: self.max_files]:
-            landed += self._land(table, file)
-        made: dict[TableKey, int] = {}
-        for table in self._tables():
-            levels.read_on()
-            days = sorted(levels.behind(table))
-            if days:
-                plan = make_plan(step.lake, table, days)
-                inputs = read_inputs(step.spark, step.lake, plan, self.catalog)
-                outcome = materialize(step, plan, table(**inputs))
-                for day in outcome.days:
-                    if day.status is not Status.COMMITTED:
-                        self.told(f"{table.key} {day.day} {day.status.value}: {'; '.join(day.reasons)}")
-                made[table.key] = len(outcome.with_status(Status.COMMITTED))
-                self.told(f"{table.key} version {outcome.version}: {made[table.key]} days")
-        return Drained(landed, {key: number for key, number in made.items() if number})
+        waiting = list(self._new(step.lake))
+        landed = sum(self._land(table, file) for table, file in waiting[: self.max_files])
+        if landed:
+            self.state.took(landed, None, max(0, len(waiting) - self.max_files))
+            self.state.write(self.settings)
+        made = sum([self._make(step, table) for table in self._tables()])
+        self.days += made
+        return bool(landed or made)
+
+    def lag(self, lake: Lake) -> int:
+        """Files that are not landed yet. Raises NoInbox."""
+        return len(list(self._new(lake)))
+
+    def _make(self, step: Step, table: Table) -> int:
+        """Make what is behind of a table; how many days were committed."""
+        self._levels.read_on()
+        days = sorted(self._levels.behind(table))
+        if not days:
+            return 0
+        plan = make_plan(step.lake, table, days)
+        outcome = materialize(step, plan, table(**read_inputs(step.spark, step.lake, plan, self.catalog)))
+        for day in outcome.days:
+            if day.status is not Status.COMMITTED:
+                self.told(f"{table.key} {day.day} {day.status.value}: {'; '.join(day.reasons)}")
+        made = len(outcome.with_status(Status.COMMITTED))
+        self.told(f"{table.key} version {outcome.version}: {made} days")
+        return made
 
     def _land(self, table: Table, file: Path) -> int:
         """Whether the file was landed; one that is refused is told once and left where it is."""

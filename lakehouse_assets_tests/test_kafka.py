@@ -12,6 +12,7 @@ from lakehouse_assets.defs.orders.event import ONLINE_RETAIL
 from lakehouse_assets.defs.orders.producer import Event, events_of, send
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.plan import make_plan
 from lakehouse_assets.platform.stream import commit_batch, drain_available
 from lakehouse_assets.platform.table import Table, TableKey
 from lakehouse_assets.platform.writer import LostRace
@@ -19,9 +20,9 @@ from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.kafka_client import client_options, ensure_topic
 from lakehouse_assets.streaming.kafka_topic import GoneRecords, KafkaTopic
 from lakehouse_assets.streaming.latency import measure
-from lakehouse_assets.streaming.live import keep, live_tables
+from lakehouse_assets.streaming.live import keep, live_tables, touched_minutes
 from lakehouse_assets.streaming.run import Stream
-from lakehouse_assets.streaming.state import read_state
+from lakehouse_assets.streaming.state import read_state, state_file
 from lakehouse_assets_tests.lake_driver import LakeDriver
 from lakehouse_assets_tests.test_orders import content, csv_of, everything, line
 
@@ -170,6 +171,47 @@ def test_a_stream_keeps_its_live_table_as_a_computation_from_scratch_would(
     assert took.events == sent
     assert 0 < took.bronze[0.5] <= took.live[0.5] <= took.live[1.0]
     assert read_state(broker, "orders") == state
+    state_file(broker, "orders").unlink()
+    assert stream.run_available().records == 0, "what it says of itself is nothing that it needs"
+
+
+def test_a_live_table_is_renewed_by_the_minutes_that_came(
+    broker: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    """Duplicates of earlier commits, scattered and late events, another day, a landed file: each time what a
+    computation from scratch makes; and from scratch only where the stream alone does not explain the day.
+    """
+    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "minutes")
+    (live,) = live_tables(driver.catalog, bronze(driver).key)
+    levels, columns = Levels(driver.lake, driver.catalog), ("feed_day", "minute", "lines", "sales", "newest_event")
+    scattered = [
+        Event(f"s{n}", json.dumps(line(invoice_no=f"s{n}")), datetime(2011, 1, 4 + n % 2, 1) + timedelta(minutes=2 * n))
+        for n in range(120)
+    ]
+
+    def kept() -> set[datetime] | None:
+        levels.read_on()
+        plan = make_plan(driver.lake, live, sorted(levels.behind(live)))
+        minutes = touched_minutes(step(driver), levels, plan)
+        keep(step(driver), levels, live)
+        rows = driver.rows(str(live.key), *columns)
+        driver.make(str(live.key), [DAY, DAY + timedelta(days=1)])
+        assert driver.rows(str(live.key), *columns) == rows
+        levels.read_on()
+        return minutes
+
+    for events, minutes in (
+        (numbered(40), None),
+        ([*numbered(20, first=30), *scattered], {event.time for event in scattered} | {NOON}),
+        (numbered(5, first=3599), {NOON, NOON + timedelta(minutes=59)}),
+    ):
+        send(client_options(broker), events, source.topic)
+        drain_available(step(driver), bronze(driver), source)
+        assert kept() == minutes
+    driver.land("orders/order_events", csv_of(tmp_path / "day.csv", dict(ONLINE_RETAIL), [line()]))
+    driver.make(BRONZE, [DAY])
+    assert kept() is None
+    assert sum(lines for (lines,) in driver.rows(str(live.key), "lines")) == 50 + len(scattered) + 5 + 1
 
 
 def test_files_through_kafka_and_through_the_file_door_give_the_same_tables(

@@ -76,7 +76,7 @@ def test_with_a_login_over_tls_everything_works_and_without_nothing(
     assert len(coordinates(driver)) == 20
     assert PASSWORD not in repr(settings())
     login.setenv("LAKEHOUSE_KAFKA_PASSWORD", "another")
-    login.setattr(kafka_client, "SECONDS", 4.0)  # how long a broker is asked that lets nobody in
+    login.setattr(kafka_client, "SECONDS", 8.0)  # how long a broker is asked that lets nobody in
     settings.cache_clear()
     with pytest.raises(KafkaError, match="Authentication failed") as refused:
         topic_state(settings(), source.topic)

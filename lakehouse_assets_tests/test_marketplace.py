@@ -99,7 +99,9 @@ CASE = ("bucket-s3 bucket=itau-shop action=create", "bucket-s3 bucket=itau-shop 
 
 
 @pytest.mark.parametrize("target", CASE)
-def test_the_targets_of_make_call_commands_that_exist(target: str) -> None:
+def test_the_targets_of_make_call_commands_that_exist(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The five ways in which the marketplace's people call make."""
     from lakehouse_assets.cli import main
     from lakehouse_assets_tests.test_docs import parse
@@ -113,6 +115,8 @@ def test_the_targets_of_make_call_commands_that_exist(target: str) -> None:
     ).stdout
     called = [shlex.split(words) for words in re.findall(r"bin/(lakehouse [^;>\n]*)", told)]
     assert len(called) >= 2, "a server is started where none is named, and something is done"
+    (tmp_path / "input").mkdir()
+    monkeypatch.chdir(tmp_path)
     for words in called:
         parse(main, words)
 

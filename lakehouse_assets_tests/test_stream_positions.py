@@ -1,7 +1,6 @@
 """How far a source was read, lost or moved, by every door: nothing is read twice, and a message says what was found."""
 
 import json
-import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -19,9 +18,8 @@ from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.documents import Documents
 from lakehouse_assets.streaming.kafka_client import client_options
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
-from lakehouse_assets.streaming.state import read_state, state_file
 from lakehouse_assets_tests.lake_driver import LakeDriver
-from lakehouse_assets_tests.test_kafka import BRONZE, DAY, bronze, coordinates, numbered, step, stream_of, topic_of
+from lakehouse_assets_tests.test_kafka import BRONZE, DAY, bronze, coordinates, numbered, step, topic_of
 from lakehouse_assets_tests.test_orders import csv_of, line
 
 pytestmark = pytest.mark.slow
@@ -104,15 +102,3 @@ def test_files_landed_again_after_the_manifest_was_lost_are_there_once(spark: Sp
     assert not driver.land("orders/order_events", file).already_landed
     driver.make(BRONZE, [DAY])
     assert driver.rows(BRONZE, "key", "topic", "offset") == held
-
-
-def test_a_stream_needs_nothing_of_what_it_says_of_itself(
-    broker: Settings, spark: SparkSession, tmp_path: Path
-) -> None:
-    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "forgetful")
-    send(client_options(broker), numbered(20), source.topic)
-    stream_of(broker, driver, source).run_available()
-    os.remove(state_file(broker, "orders"))
-    assert read_state(broker, "orders") is None
-    assert stream_of(broker, driver, source).run_available().records == 0
-    assert len(coordinates(driver)) == 20

@@ -149,7 +149,7 @@ def _run(running: "Supervised", continuous: bool, metrics_port: int | None) -> "
     if metrics_port is not None:
         from lakehouse_assets.streaming.metrics import HOST, serve
 
-        port = serve(metrics_port, lambda: [running.state] if hasattr(running, "state") else [])
+        port = serve(metrics_port, lambda: [running.state])
         click.echo(f"Metrics: http://{HOST}:{port}/metrics")
     return running.run_continuously() if continuous else running.run_available()
 

@@ -16,14 +16,13 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.contract import Action, Contract, column
 from lakehouse_assets.platform.delta import Note, Pin, last_note
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.reader import read_table
 from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey
 from lakehouse_assets.settings import settings
-from lakehouse_assets.streaming.documents import Documents
+from lakehouse_assets.streaming.documents import DocumentRow, Documents
 from lakehouse_assets.streaming.run import Stream
 from lakehouse_assets.streaming.state import State
 
@@ -72,17 +71,6 @@ def parsed(documents: "DataFrame", schema: T.StructType) -> "DataFrame":
     return documents.select(F.from_json("document", schema).alias("fields")).select("fields.*")
 
 
-class RawDocument(Contract):
-    """Documents as they came, byte for byte."""
-
-    document: T.StringType = column("text of the document", action=Action.FAIL)
-    path: T.StringType = column("object or file it came in", action=Action.FAIL)
-    etag: T.StringType = column("hash that the store has of it", action=Action.FAIL)
-    arrival: T.TimestampNTZType = column("when it was last changed, UTC", nullable=True)
-    door: T.StringType = column("the way it came", action=Action.FAIL)
-    feed_day: T.DateType = column("day on which it arrived", action=Action.FAIL)
-
-
 def run(
     *,
     bucket_name: str,
@@ -120,7 +108,7 @@ class _Tables:
         """The table of the documents."""
         return Table(
             key=TableKey.parse(f"{self.output}/bronze/{self.name}"),
-            contract=RawDocument,
+            contract=DocumentRow,
             function=lambda documents: documents,
             reads=MappingProxyType({}),
             write=ReplaceDays(),

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyspark.sql.types as T
 from deltalake import QueryBuilder
 
+from lakehouse_assets.platform.contract import Action, Contract, column
 from lakehouse_assets.platform.delta import last_position, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
@@ -27,6 +29,17 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 BATCH = 5_000
+
+
+class DocumentRow(Contract):
+    """Documents as they came, byte for byte: each object of the bucket or folder, and each landed file, once."""
+
+    document: T.StringType = column("text of the document", action=Action.FAIL)
+    path: T.StringType = column("object or file it came in", action=Action.FAIL)
+    etag: T.StringType = column("hash that the store has of it; of a landed file its MD5", action=Action.FAIL)
+    arrival: T.TimestampNTZType = column("when the object was last changed, UTC", nullable=True)
+    door: T.StringType = column("the way it came", isin=["file", "s3", "folder"], action=Action.FAIL)
+    feed_day: T.DateType = column("day on which it arrived", action=Action.FAIL)
 
 
 class NoSuchPlace(LakehouseError):

@@ -17,7 +17,7 @@ from lakehouse_assets.platform.stream import Batch, StreamSource
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.platform.writer import ForeignTable
 from lakehouse_assets.settings import Settings
-from lakehouse_assets.streaming.state import State
+from lakehouse_assets.streaming.state import STARTING, State
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -35,6 +35,9 @@ class Supervised(ABC):
     told: Callable[[str], None] = lambda line: None
     stop: threading.Event = field(default_factory=threading.Event)
     state: State = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = State.begin(self.name, self.subject, STARTING)
 
     @property
     @abstractmethod

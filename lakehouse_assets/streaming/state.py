@@ -11,7 +11,7 @@ from lakehouse_assets.platform.processes import ProcessId
 from lakehouse_assets.platform.session_records import write_json
 from lakehouse_assets.settings import Settings
 
-ENDED = "ended"
+STARTING, ENDED = "starting", "ended"
 
 
 @dataclass

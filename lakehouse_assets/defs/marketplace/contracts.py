@@ -7,6 +7,7 @@ import pyspark.sql.types as T
 from lakehouse_assets.defs.marketplace.dictionary import documented
 from lakehouse_assets.platform.contract import Action, Contract, Dimension, column, facts, row_rule
 from lakehouse_assets.platform.silver import StateRow
+from lakehouse_assets.streaming.documents import DocumentRow
 
 OWNERS = ("team:marketplace",)
 
@@ -18,15 +19,8 @@ ORDER_STATUS = [
 counts."""
 
 
-class MarketingPlace(Contract):
+class MarketingPlace(DocumentRow):
     """Documents as they came, byte for byte: each object of the bucket, and each landed file, once."""
-
-    document: T.StringType = column("text of the document", action=Action.FAIL)
-    path: T.StringType = column("object or file it came in", action=Action.FAIL)
-    etag: T.StringType = column("hash that the store has of it; of a landed file its MD5", action=Action.FAIL)
-    arrival: T.TimestampNTZType = column("when the object was last changed, UTC", nullable=True)
-    door: T.StringType = column("the way it came", isin=["file", "s3", "folder"], action=Action.FAIL)
-    feed_day: T.DateType = column("day on which it arrived", action=Action.FAIL)
 
     class Config:
         metadata = facts(owners=OWNERS)

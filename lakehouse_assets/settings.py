@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     warehouse_url: SecretStr | None = Field(
         None, description="URL of a PostgreSQL to publish to; unset: an embedded one"
     )
+    analyst_url: SecretStr | None = Field(
+        None, description="URL of that PostgreSQL for dashboards: a login that only reads"
+    )
     quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
     inbox: Path | None = Field(None, description="folder in which files of streams arrive: <domain>/<table>/<file>")

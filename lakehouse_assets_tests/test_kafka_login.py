@@ -12,7 +12,7 @@ from lakehouse_assets.platform.jars import KAFKA, find_java
 from lakehouse_assets.platform.stream import drain_available
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets.streaming import kafka_client
-from lakehouse_assets.streaming.java_server import JavaServer
+from lakehouse_assets.streaming.java_server import java_server
 from lakehouse_assets.streaming.kafka_client import KafkaError, client_options, topic_state
 from lakehouse_assets.streaming.kafka_server import prepare
 from lakehouse_assets_tests.lake_driver import LakeDriver
@@ -53,7 +53,7 @@ def guarded(folder: Path, port: int, java: Callable[[Sequence[str]], None]) -> S
 @pytest.fixture
 def login(spark_home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """A guarded broker, and this process's settings for it."""
-    server = JavaServer("guarded", KAFKA, "512m", guarded)
+    server = java_server("guarded", KAFKA, "512m", guarded)
     home = Settings(home=tmp_path / "home")
     running = server.start(home)
     for name, value in {

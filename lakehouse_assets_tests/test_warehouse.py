@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from lakehouse_assets.settings import Settings
 CATALOG = discover(domains)
 SALES = CATALOG.table(TableKey("store", "gold", "daily_sales"))
 CURRENT = CATALOG.table(TableKey("gmv", "gold", "gmv_current"))
+LEDGER = CATALOG.table(TableKey("gmv", "gold", "gmv"))
 USERS = CATALOG.table(TableKey("store", "silver", "users"))
 DAYS = [date(2025, 1, 1) + timedelta(days=n) for n in range(4)]
 ARROW = {"string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "date": pa.date32(), "boolean": pa.bool_()}
@@ -163,6 +164,20 @@ def test_every_text_arrives_as_it_was(lake: Settings) -> None:
     assert published(publish(lake, USERS, [DAYS[0]], "run")) == [(DAYS[0], len(texts), True)]
     found = rows_of(lake, "SELECT name FROM store_silver.users WHERE city IS NULL ORDER BY user_id::int")
     assert [name for (name,) in found] == texts
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"], ids=["as Spark writes it", "with its zone"])
+def test_a_point_in_time_arrives_however_the_file_holds_it(lake: Settings, zone: str | None) -> None:
+    """Spark writes INT96, which is read as a time without a zone."""
+    at = datetime(2025, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
+    row = {"gmv_date": DAYS[0], "subsidiary": "nacional", "product_id": 7, "gmv": Decimal("5.00"), "purchases": 1}
+    row |= {"effective_date": DAYS[0], "version": 1, "reason": "new", "feed_day": DAYS[0], "run_id": "r"}
+    rows = arrow(LEDGER, [row | {"processed_at": at}])
+    place = rows.schema.get_field_index("processed_at")
+    rows = rows.set_column(place, "processed_at", rows["processed_at"].cast(pa.timestamp("us", zone)))
+    write_deltalake(str(lake.lake.joinpath(*LEDGER.key.parts)), rows)
+    assert published(publish(lake, LEDGER, DAYS[:1], "run")) == [(DAYS[0], 1, True)]
+    assert rows_of(lake, "SELECT processed_at FROM gmv.gmv") == [(at,)]
 
 
 def test_what_postgresql_cannot_hold_is_refused_and_says_so(lake: Settings) -> None:

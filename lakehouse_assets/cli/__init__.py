@@ -24,6 +24,7 @@ COMMANDS = {
     "warehouse": "lakehouse_assets.cli.warehouse:warehouse",
     "spark": "lakehouse_assets.cli.spark_commands:spark",
     "jars": "lakehouse_assets.cli.spark_commands:jars",
+    "bi": "lakehouse_assets.cli.bi:bi",
     "bucket": "lakehouse_assets.cli.bucket:bucket",
     "s3": "lakehouse_assets.cli.servers:s3",
     "kafka": "lakehouse_assets.cli.servers:kafka",

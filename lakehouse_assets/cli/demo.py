@@ -126,7 +126,7 @@ def _tell() -> None:
     tree = trace(Lake(here.lake, here.landing), discover(domains), TableKey("gmv", "gold", "gmv"), AS_OF)
     console.print("What the figures of that day were made of", style="italic")
     click.echo("\n".join(tree.lines()))
-    console.print("\nOpen the UI: [bold]make dev[/bold], then http://127.0.0.1:3000")
+    console.print("\nOpen the UI: [bold]make dev[/bold], then http://127.0.0.1:3000 · Dashboards: [bold]make bi[/bold]")
     console.print(
         "Ask: [bold].venv/bin/lakehouse gmv --as-of 2023-01-10 --month 2023-01[/bold] · [bold]lakehouse --help[/bold]"
     )

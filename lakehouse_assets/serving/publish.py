@@ -160,13 +160,13 @@ def _publish_day(
 
 def _stage(cursor: "Cursor", lake: "duckdb.DuckDBPyConnection", table: Table, day: date | None) -> None:
     columns = table.compiled.spark_schema.names
-    rows = lake.execute(f"SELECT {_line(table)} {_delta_rows(table)}", {"day": day})
+    rows = lake.execute(f"SELECT {copy_line(table)} {_delta_rows(table)}", {"day": day})
     cursor.execute(
         sql.SQL("CREATE TEMP TABLE staging ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
             sql.SQL(", ").join(map(sql.Identifier, columns)), identifier(table)
         )
     )
-    cursor.copy_expert("COPY staging FROM STDIN", _Lines(rows))
+    cursor.copy_expert("COPY staging FROM STDIN", Lines(rows))
 
 
 def _replace(cursor: "Cursor", table: Table, day: date | None) -> None:
@@ -178,7 +178,7 @@ def _replace(cursor: "Cursor", table: Table, day: date | None) -> None:
     cursor.execute(sql.SQL("INSERT INTO {} ({}) SELECT {} FROM staging").format(identifier(table), columns, columns))
 
 
-class _Lines(io.RawIOBase):
+class Lines(io.RawIOBase):
     """Lines for COPY, made as they are read."""
 
     def __init__(self, rows: "duckdb.DuckDBPyConnection") -> None:
@@ -209,7 +209,7 @@ def _delta_rows(table: Table) -> str:
     return f"FROM {place} WHERE {'feed_day = $day' if by_day(table) else '$day IS NULL'}"
 
 
-def _line(table: Table) -> str:
+def copy_line(table: Table) -> str:
     """A row as a line for COPY: values between tabs, NULL as \\N, what would end a value escaped."""
 
     def escaped(field: "T.StructField") -> str:
@@ -226,6 +226,9 @@ def _text(field: "T.StructField") -> str:
     kind = field.dataType.simpleString()
     if kind == "binary":
         return f"chr(92) || 'x' || lower(hex(\"{field.name}\"))"
+    if kind == "timestamp":
+        # Spark writes INT96, which DuckDB reads as a TIMESTAMP; others write a TIMESTAMPTZ. Both are UTC.
+        return f"CAST(make_timestamp(epoch_us(\"{field.name}\")) AS VARCHAR) || '+00'"
     if postgres_type(field.dataType) == "jsonb":
         return f'CAST(to_json("{field.name}") AS VARCHAR)'
     return f'CAST("{field.name}" AS VARCHAR)'

@@ -26,6 +26,7 @@ from lakehouse_assets.platform.triggers import LEVEL_TAG, RANGE_END, RANGE_START
 
 if TYPE_CHECKING:
     from lakehouse_assets.serving.publish import Published
+    from lakehouse_assets.settings import Settings
 
 LAYER, GROUP = "warehouse", "warehouse"
 CHECK = "equals_delta"
@@ -160,7 +161,7 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
             for table in tables:
                 known.of(table.key).read_on()
                 if known.of(table.key).changed and not busy & {asset_key(table.key), asset_key(warehouse_key(table))}:
-                    asked += _requests(table, _behind(table, known))
+                    asked += _requests(table, behind_in_warehouse(here, table, known))
         except LakehouseError as error:
             return dg.SkipReason(str(error))
         new = [request for request in asked if not _tried_enough(context.instance, request)]
@@ -171,16 +172,15 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     return sensor
 
 
-def _behind(table: Table, levels: Levels) -> dict[date, int]:
+def behind_in_warehouse(settings: "Settings", table: Table, levels: Levels) -> dict[date, int]:
     """Days of a table whose newest change the warehouse has not, and the version of that change."""
     from lakehouse_assets.platform.delta import open_table
     from lakehouse_assets.serving.publish import by_day, noted
-    from lakehouse_assets.settings import settings
 
-    delta = open_table(settings().lake.joinpath(*table.key.parts))
+    delta = open_table(settings.lake.joinpath(*table.key.parts))
     if delta is None:
         return {}
-    source, there = str(delta.metadata().id), noted(settings(), table)
+    source, there = str(delta.metadata().id), noted(settings, table)
     changed = {day: change.version for day, change in levels.of(table.key).changed.items()}
     if not by_day(table):
         newest = max(changed, key=lambda day: (changed[day], day))

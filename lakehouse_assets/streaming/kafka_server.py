@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from lakehouse_assets.platform.jars import KAFKA
 from lakehouse_assets.platform.server_launch import free_port
-from lakehouse_assets.streaming.java_server import JavaServer
+from lakehouse_assets.streaming.java_server import java_server
 
 
 def prepare(
@@ -58,4 +58,4 @@ def _configuration(data: Path, port: int, controller_port: int, protocol: str) -
     }
 
 
-SERVER = JavaServer("kafka", KAFKA, "512m", prepare)
+SERVER = java_server("kafka", KAFKA, "512m", prepare)

@@ -165,8 +165,9 @@ def test_no_identifier_of_the_source_enters_silver(customers: LakeDriver) -> Non
     assert "nome" not in customers.read("loyalty/silver/clientes").columns
 
 
-def test_without_a_key_nothing_is_made(customers: LakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_key_nothing_is_made(customers: LakeDriver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LAKEHOUSE_PSEUDONYM_KEY")
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))  # one without a key of its own
     settings.cache_clear()
     with pytest.raises(NoKey, match="LAKEHOUSE_PSEUDONYM_KEY"):
         customers.make("loyalty/silver/clientes", SNAPSHOTS[:1])

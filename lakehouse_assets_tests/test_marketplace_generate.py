@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from lakehouse_assets.cli import main
 from lakehouse_assets.defs.marketplace import FIRST_DAY, contracts
+from lakehouse_assets.defs.marketplace.dictionary import dictionary
 from lakehouse_assets.defs.marketplace.generate import LIFE_DAYS, STEPS, Generated, generate
 from lakehouse_assets.platform.errors import LakehouseError
 
@@ -52,7 +53,7 @@ def test_orders_live_on_from_day_to_day_and_end(tmp_path: Path) -> None:
         statuses = [one["stat_pedi"] for one in life]
         assert statuses[0] == STEPS[0]
         assert set(statuses) <= set(contracts.ORDER_STATUS)
-        assert {one["stat_pgto"] for one in life} <= set(contracts.PAYMENT_STATUS)
+        assert {one["stat_pgto"] for one in life} <= set(dictionary()["stat_pgto"].allowed)
     days = [{one["dat_atui"][:10] for one in life} for life in of_first_day]
     assert max(map(len, days)) > 2
     assert sum(life[-1]["stat_pedi"] == "DELIVERED" for life in of_first_day) > 20

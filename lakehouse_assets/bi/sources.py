@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lakehouse_assets.platform.dashboard import AS_OF, Newest, Rows
-from lakehouse_assets.serving.warehouse_schema import place, postgres_type
+from lakehouse_assets.serving.warehouse_schema import fields_of, place, postgres_type
 
 AS_OF_SAID = "day whose knowledge is shown; newest: no day was chosen"
 TIMES = ("date", "timestamp")
@@ -41,7 +41,7 @@ def dataset(source: Rows) -> Dataset:
     contract = source.table.compiled
     columns = tuple(
         Column(field.name, postgres_type(field.dataType), contract.comments[field.name])
-        for field in contract.spark_schema
+        for field in fields_of(source.table)
     )
     if not isinstance(source, Newest):
         return Dataset(schema, name, contract.description, columns, source.day)
@@ -71,7 +71,7 @@ def _as_of_column() -> Column:
 
 def _newest(source: Newest) -> str:
     """Rows of which none of the same group is newer; with `known_on` among those known on the day that was chosen."""
-    columns = [_quoted(name) for name in source.table.compiled.spark_schema.names]
+    columns = [_quoted(field.name) for field in fields_of(source.table)]
     shown, before, condition = list(columns), "", ""
     if source.known_on:
         # The chosen value is text of a person: where_in writes it as a literal, the cast refuses what is no day.

@@ -210,8 +210,8 @@ def _request(instance: dg.DagsterInstance, domain: str, alerts: list[Alert], now
 
 def _says(newest: AssetCheckExecutionRecord | None, alert: Alert) -> bool:
     """Whether the check is red while the day is late, also where a run said otherwise since; and afterwards not."""
-    found = newest.evaluation if newest else None
-    missed = found is not None and not found.passed and DEADLINE in found.metadata
+    found = newest.evaluation if newest else None  # of a run under way, or killed: what it planned
+    missed = isinstance(found, dg.AssetCheckEvaluation) and not found.passed and DEADLINE in found.metadata
     return missed is (alert.resolved is None)
 
 

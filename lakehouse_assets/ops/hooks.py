@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from email.message import EmailMessage
+from http.client import HTTPException
 from typing import Any
 
 from lakehouse_assets.ops.alerts import Alert
@@ -70,7 +71,7 @@ def _post(url: str, alert: Alert) -> None:
             return
     except urllib.error.HTTPError as error:
         raise HookError(f"The webhook answered {error.code}.") from None
-    except (OSError, ValueError) as error:  # their texts may quote the URL
+    except (OSError, ValueError, HTTPException) as error:  # their texts may quote the URL
         reason = getattr(error, "reason", error)
         raise HookError(f"The webhook cannot be reached ({type(reason).__name__}).") from None
 

@@ -10,12 +10,12 @@ Watched are the last days of a feed that is alive: from its first delivered day 
 many days. By then each of these was told, and data of long ago may be looked at in peace.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.checks import freshness
-from lakehouse_assets.platform.levels import Levels
+from lakehouse_assets.platform.levels import Change, Levels
 from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Table, TableKey
 
 WATCHED_DAYS = 7
@@ -37,7 +37,8 @@ def late_days(
     delivered = {source.key: _delivered(levels, source) for source in sources(table, catalog)}
     watched = set(also) | set(_watched(set().union(*delivered.values()), now.date()))
     due = sorted(day for day in watched if deadline(table, day) <= now)
-    return {day: why for day in due if (why := _why_late(levels, table, day, now, delivered))}
+    stale = levels.stale(table) if due else {}
+    return {day: why for day in due if (why := _why_late(levels, table, day, now, delivered, stale.get(day, {})))}
 
 
 def sources(table: Table, catalog: Catalog) -> list[Table]:
@@ -72,7 +73,12 @@ def _watched(delivered: Collection[date], today: date) -> Iterator[date]:
 
 
 def _why_late(
-    levels: Levels, table: Table, day: date, now: datetime, delivered: dict[TableKey, set[date]]
+    levels: Levels,
+    table: Table,
+    day: date,
+    now: datetime,
+    delivered: dict[TableKey, set[date]],
+    stale: Mapping[str, Change],
 ) -> str | None:
     own = levels.of(table.key)
     missing = [str(key) for key, days in delivered.items() if day not in days]
@@ -82,7 +88,6 @@ def _why_late(
         return "A blocking check failed: nothing of the day was committed."
     if not _made(levels, table, day):
         return "Its inputs are there, and it was not made: a run failed, is waiting, or an input's check blocks it."
-    stale = levels.stale(table).get(day, {})
     behind = sorted(name for name, change in stale.items() if change.at + (table.sla or timedelta()) <= now)
     if behind:
         return f"It was made before {', '.join(behind)} changed, and was not made again."

@@ -151,14 +151,12 @@ class Levels:
 
     def _behind_input(self, table: Table, name: str, read: Read) -> Iterator[tuple[date, Change]]:
         changed, own = self.of(read.table).changed, self.of(table.key)
-        last_day = max(changed, default=None)
-        for day, change in changed.items():
-            for reader in _readers(table, read, day, last_day):
-                note = own.newest if isinstance(table.write, Ledger) else own.built.get(reader)
-                pin = note.inputs.get(name) if note else None
-                seen = self.of(read.table).seen  # a pin beyond it: the input was deleted and made anew
-                if pin is None or pin.version is None or not change.version <= pin.version <= seen:
-                    yield reader, change
+        seen = self.of(read.table).seen  # a pin beyond it: the input was deleted and made anew
+        for reader, change in _changes_read(table, read, changed):
+            note = own.newest if isinstance(table.write, Ledger) else own.built.get(reader)
+            pin = note.inputs.get(name) if note else None
+            if pin is None or pin.version is None or not change.version <= pin.version <= seen:
+                yield reader, change
 
     def _not_to_be_read(self, read: Read) -> set[date]:
         """Days of an input that nobody has judged since somebody else wrote them, or that failed a blocking check.
@@ -195,16 +193,20 @@ def _same_level(failure: Failure, wanted: Mapping[str, Change]) -> bool:
     return all(version is not None and version >= wanted[name].version for name, version in versions.items())
 
 
-def _readers(table: Table, read: Read, day: date, last_day: date | None) -> Iterator[date]:
-    """Days of the table that read this day of the input. A ledger recomputes all its days from any one of them."""
+def _changes_read(table: Table, read: Read, changed: Mapping[date, Change]) -> Iterator[tuple[date, Change]]:
+    """Days of the table that read changed days of an input, and what changed them; of all days before, the newest.
+
+    A ledger recomputes all its days from any one of them.
+    """
     match read.span:
-        case Span.DAY:
-            yield day
         case Span.LAST:
-            yield from (day + timedelta(days=n) for n in range(read.days))
-        case Span.THROUGH if isinstance(table.write, Ledger):
-            yield day
-        case Span.THROUGH:
-            yield from (day + timedelta(days=n) for n in range(((last_day or day) - day).days + 1))
-        case Span.WHOLE:
-            yield day
+            for day, change in changed.items():
+                yield from ((day + timedelta(days=n), change) for n in range(read.days))
+        case Span.THROUGH if changed and not isinstance(table.write, Ledger):
+            first, last = min(changed), max(changed)
+            newest = changed[first]
+            for day in (first + timedelta(days=n) for n in range((last - first).days + 1)):
+                newest = max(newest, changed.get(day, newest), key=lambda change: change.version)
+                yield day, newest
+        case _:
+            yield from changed.items()

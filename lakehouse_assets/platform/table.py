@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DAY_COLUMN = "feed_day"
 LANDING_LAYER = "landing"
+LONGEST_SLA = timedelta(days=6)  # later, and the day is not watched any more (deadlines.py)
 LAYERS = (LANDING_LAYER, "bronze", "silver", "gold")
 PUBLISHED_LAYER = "gold"
 
@@ -169,8 +170,10 @@ class Table:
     publish: Publish | None = None
 
     def __post_init__(self) -> None:
-        if self.sla is not None and self.sla < timedelta(0):
-            raise DeclarationError(f"{self.key}: sla={self.sla} lies before the end of the day")
+        if self.sla is not None and not timedelta(0) <= self.sla < LONGEST_SLA:
+            raise DeclarationError(
+                f"{self.key}: sla={self.sla} is not from 0 to {LONGEST_SLA} after the end of the day"
+            )
         if self.conserves is not None and self.conserves not in self.reads:
             raise DeclarationError(
                 f"{self.key}: conserves={self.conserves!r} is not one of its inputs {list(self.reads)}"

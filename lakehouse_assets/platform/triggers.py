@@ -106,7 +106,7 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         quiet = timedelta(seconds=here.quiet_seconds)
         waiting = _waiting(known, own, context.instance)
         if (left := _unquiet(waiting, quiet)) > ZERO:
-            sleep(left.total_seconds())  # rather than until the next tick
+            sleep(min(left.total_seconds(), TICK_SECONDS))  # rather than until the next tick
             if not known.read_on(monotonic() + READING_SECONDS):
                 return dg.SkipReason(READING)
             waiting = _waiting(known, own, context.instance)

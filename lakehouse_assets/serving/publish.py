@@ -139,7 +139,7 @@ def _publish_day(
         there = cursor.fetchone()
         if there:
             return Published(day, there[0], there[1], int(there[2]), changed=False)
-        with ThreadPoolExecutor(1) as beside, lake.cursor() as reader:  # summed up in Delta while it is copied
+        with lake.cursor() as reader, ThreadPoolExecutor(1) as beside:  # summed up in Delta while it is copied
             summing = beside.submit(lambda: reader.execute(_delta_sum(table), {"day": day}).fetchall()[0])
             _stage(cursor, lake, table, day)
             cursor.execute(_staged_sum(table))

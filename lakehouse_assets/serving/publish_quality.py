@@ -59,13 +59,14 @@ def publish_quality(settings: Settings, catalog: Catalog, run_id: str) -> Qualit
                 cursor.execute("RESET ROLE")
                 prepare(cursor, table)
                 cursor.execute("CREATE INDEX IF NOT EXISTS check_results_evaluated ON ops.check_results (evaluated_at)")
-        with connection, connection.cursor() as cursor:
-            results = _publish_results(settings, cursor, run_id)
         counted = []
         for table in catalog.tables:
             with connection, connection.cursor() as cursor:
                 if _publish_quarantine(settings, cursor, table, run_id):
                     counted.append(str(table.key))
+        # Last: while its level is not noted, whatever was not published is behind.
+        with connection, connection.cursor() as cursor:
+            results = _publish_results(settings, cursor, run_id)
     return QualityPublished(results, tuple(counted))
 
 
@@ -109,7 +110,8 @@ def _publish_quarantine(settings: Settings, cursor: "Cursor", table: Table, run_
     _lock(cursor, name)
     delta = open_table(Lake(settings.lake, settings.landing).quarantine(table.key))
     if delta is None:
-        return False
+        cursor.execute('DELETE FROM ops.quarantine WHERE "table" = %s', (str(table.key),))
+        return cursor.rowcount > 0
     level = _level(delta)
     if _noted(cursor, name) == level:
         return False

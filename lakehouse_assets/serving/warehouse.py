@@ -157,18 +157,21 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         known = levels.setdefault(lake, Levels(lake, Catalog(tuple(tables))))
         runs = context.instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
         busy = {key for run in runs for key in run.asset_selection or ()}
-        asked = []
+        asked = list[dg.RunRequest]()
+        exhausted = 0
         try:
             for table in tables:
                 known.of(table.key).read_on()
                 if known.of(table.key).changed and not busy & {asset_key(table.key), asset_key(warehouse_key(table))}:
-                    asked += _requests(table, behind_in_warehouse(here, table, known))
+                    wanted = _requests(table, behind_in_warehouse(here, table, known))
+                    new = [request for request in wanted if not _tried_enough(context.instance, request)]
+                    exhausted += len(wanted) - len(new)
+                    asked += new[:MOST_RANGES]
         except LakehouseError as error:
             return dg.SkipReason(str(error))
-        new = [request for request in asked if not _tried_enough(context.instance, request)]
-        if new:
-            return dg.SensorResult(run_requests=new)
-        return dg.SkipReason(f"{len(asked)} ranges failed {TRIES} times" if asked else "Nothing is behind.")
+        if asked:
+            return dg.SensorResult(run_requests=asked)
+        return dg.SkipReason(f"{exhausted} ranges failed {TRIES} times" if exhausted else "Nothing is behind.")
 
     return sensor
 
@@ -194,7 +197,7 @@ def behind_in_warehouse(settings: "Settings", table: Table, levels: Levels) -> d
 def _requests(table: Table, behind: dict[date, int]) -> list[dg.RunRequest]:
     key = asset_key(warehouse_key(table))
     found = []
-    for part in ranges(behind)[:MOST_RANGES]:
+    for part in ranges(behind):
         level = repr((str(table.key), str(part), [behind[day] for day in part]))
         tags = {RANGE_START: str(part.first), RANGE_END: str(part.last)}
         tags[LEVEL_TAG] = hashlib.sha256(level.encode()).hexdigest()[:16]

@@ -46,6 +46,10 @@ class NoSuchPlace(LakehouseError):
     """The bucket, the path in it, or the folder does not exist."""
 
 
+class ChangedDocument(LakehouseError):
+    """A document is not what it was when the folder was listed: it may be read as it is now."""
+
+
 @dataclass(frozen=True, order=True)
 class Object:
     """An object: where it is, its hash, when it was last changed (naive, UTC)."""
@@ -87,7 +91,9 @@ class Documents:
 
     def _drain(self, step: Step, table: Table, upto: object | None) -> Batch | None:
         path, base, place = step.lake.path(table.key), step.lake.version(table.key), self._place() or ""
-        there = upto if isinstance(upto, frozenset) else frozenset(self._objects())
+        there = upto if isinstance(upto, frozenset) else self.end(path)
+        if not there:
+            return None
         new = self._new(path, base, there)
         if not new:
             return None
@@ -138,15 +144,28 @@ class Documents:
         if not folder.is_dir():
             raise NoSuchPlace(f"Path does not exist: {folder}. Make it, or name another (LAKEHOUSE_DOCUMENTS).")
         for file in sorted(folder.rglob(f"*{self.suffix}")):
-            changed = datetime.fromtimestamp(file.stat().st_mtime, UTC).replace(tzinfo=None)
-            yield Object(changed, str(file), hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest())
+            try:
+                modified, data = file.stat().st_mtime, file.read_bytes()
+            except FileNotFoundError:
+                continue  # renamed or removed since it was listed
+            yield Object(datetime.fromtimestamp(modified, UTC).replace(tzinfo=None), str(file), _etag(data))
 
     def _bytes(self, one: Object) -> bytes:
         from lakehouse_assets.streaming.s3_client import read_object, split
 
         if one.path.startswith("s3://"):
             return read_object(settings(), *split(one.path), one.etag)
-        return Path(one.path).read_bytes()
+        try:
+            data = Path(one.path).read_bytes()
+        except FileNotFoundError as error:
+            raise ChangedDocument(f"{one.path} was removed while it was read. Nothing was written.") from error
+        if _etag(data) != one.etag:
+            raise ChangedDocument(f"{one.path} was changed while it was read. Nothing was written: read again.")
+        return data
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _places(path: Path, base: int | None) -> list[str]:

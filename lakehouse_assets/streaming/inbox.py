@@ -35,12 +35,16 @@ class Refused(LakehouseError):
 
 @dataclass(kw_only=True)
 class Inbox(Supervised):
-    """The files of one domain. `max_files`: so many are landed at most before the tables are made."""
+    """The files of one domain. `max_files`: so many are landed at most before the tables are made.
+
+    `refused`, and `known` to be landed already: files as they were, by their time in nanoseconds.
+    """
 
     domain: str
     max_files: int = MAX_FILES
     days: int = 0
-    refused: dict[Path, str] = field(default_factory=dict)
+    refused: dict[tuple[Path, int], str] = field(default_factory=dict)
+    known: set[tuple[Path, int]] = field(default_factory=set)
     _levels: Levels = field(init=False)
 
     @property
@@ -80,6 +84,10 @@ class Inbox(Supervised):
         self.days += made
         return bool(landed or made)
 
+    def idle(self) -> None:
+        """Nothing is left but what was refused."""
+        self.state.lag, self.state.error = len(self.refused), next(iter(self.refused.values()), None)
+
     def lag(self, lake: Lake) -> int:
         """Files that are not landed yet. Raises NoInbox."""
         return len(list(self._new(lake)))
@@ -96,19 +104,25 @@ class Inbox(Supervised):
             if day.status is not Status.COMMITTED:
                 self.told(f"{table.key} {day.day} {day.status.value}: {'; '.join(day.reasons)}")
         made = len(outcome.with_status(Status.COMMITTED))
+        self.state.last_version = outcome.version
         self.told(f"{table.key} version {outcome.version}: {made} days")
         return made
 
     def _land(self, table: Table, file: Path) -> int:
-        """Whether the file was landed; one that is refused is told once and left where it is."""
+        """Whether the file was landed; one that is refused is told once and left where it is, until it is another."""
         assert table.source is not None
-        today = datetime.now(UTC).date()
+        today, as_it_is = datetime.now(UTC).date(), _as_it_is(file)
+        if as_it_is is None:
+            return 0
         try:
             found = land(self.settings.landing, landed_name(table.key), table.source, file, today=today)
         except LandingError as error:
-            self.refused[file] = str(error)
+            self.refused = {one: why for one, why in self.refused.items() if one[0] != file}
+            self.refused[as_it_is] = str(error)
             self.told(str(error))
             return 0
+        self.refused = {one: why for one, why in self.refused.items() if one[0] != file}
+        self.known.add(as_it_is)
         return 0 if found.already_landed else 1
 
     def _new(self, lake: Lake) -> Iterator[tuple[Table, Path]]:
@@ -127,10 +141,13 @@ class Inbox(Supervised):
             files = [
                 file
                 for file in (folder / self.domain / table.key.name).glob("**/*.*")
-                if file.is_file() and not file.name.startswith((".", "_")) and file not in self.refused
+                if file.is_file() and not file.name.startswith((".", "_"))
             ]
             for file in sorted(files, key=lambda file: (str(day_in_name((file.name, file.parent.name))), file.name)):
-                if known.get(file.name, -1.0) < file.stat().st_mtime:
+                now = _as_it_is(file)
+                if now is None or now in self.refused or now in self.known:
+                    continue
+                if known.get(file.name, -1.0) < now[1] / 1e9:
                     yield table, file
 
     def _streamed(self) -> list[Table]:
@@ -146,6 +163,14 @@ class Inbox(Supervised):
             if table.key not in keys and table.reads and {read.table for read in table.reads.values()} <= keys
         ]
         return [*bronze, *silver]
+
+
+def _as_it_is(file: Path) -> tuple[Path, int] | None:
+    """A file and its time of change in nanoseconds; None: it was renamed or removed."""
+    try:
+        return file, file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def with_inbox(catalog: Catalog) -> list[str]:

@@ -102,7 +102,9 @@ class KafkaTopic:
         if not ranges:
             return None
         ends = {str(partition): end for partition, (_, end) in ranges.items()}
-        reached = {"topic": self.topic, "identity": now.identity, "offsets": _offsets(position) | ends}
+        # All partitions from the first commit on: one that was empty then must not count as read from 0.
+        before = {str(p): low for p, (low, _) in now.bounds.items()} if position is None else _offsets(position)
+        reached = {"topic": self.topic, "identity": now.identity, "offsets": before | ends}
         version, rows = commit_batch(step, table, self._read(step, ranges), base, reached, self.door)
         lag = sum(high - start for start, (_, high) in _starts(reached, now))
         return Batch(version, rows, reached, lag)

@@ -74,9 +74,11 @@ def touched_minutes(step: Step, levels: Levels, plan: Plan) -> set[datetime] | N
         if entry is None:
             return None
         if entry.note is not None and entry.note.kind is Kind.STREAM:
-            for action in actions_of(path, version):
-                if "add" in action:
-                    minutes |= _minutes(path / unquote(action["add"]["path"]), live.time, plan.days)
+            files = [path / unquote(one["add"]["path"]) for one in actions_of(path, version) if "add" in one]
+            if not all(file.exists() for file in files):  # compacted, and removed since
+                return None
+            for file in files:
+                minutes |= _minutes(file, live.time, plan.days)
         elif (entry.note.days if entry.note else entry.touched) & {*plan.days} or not entry.complete:
             return None
     return minutes

@@ -66,6 +66,10 @@ class Supervised(ABC):
     def available(self, step: Step) -> None:
         """Take all that is there now, and not what arrives meanwhile."""
 
+    def idle(self) -> None:
+        """Say that nothing is left to take."""
+        self.state.lag, self.state.error = 0, None
+
     def run_available(self) -> State:
         """Read what there is now, then end. Raises what went wrong."""
         self._begin("available")
@@ -97,7 +101,7 @@ class Supervised(ABC):
                     took = self.round(step)
                     pause = FIRST_PAUSE
                     if not took:
-                        self.state.lag, self.state.error = 0, None
+                        self.idle()
                         self.state.write(self.settings)
                         self.stop.wait(self.interval)
             except (LakehouseError, PySparkException) as error:

@@ -7,7 +7,6 @@ the person is left as it is.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform import erasure, writer
@@ -23,6 +22,7 @@ from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Status
 from lakehouse_assets.platform.plan import Lake, landed_name, make_plan
 from lakehouse_assets.platform.reader import read_inputs
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import Table, TableKey
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _remove_old(lake: Lake, table: Table) -> int:
     return found
 
 
-def _vacuum(path: Path) -> list[str]:
+def _vacuum(path: Location) -> list[str]:
     table = open_table(path)
     if table is None:
         return []

@@ -8,13 +8,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from lakehouse_assets.platform.delta import Kind, commits, open_table
+from lakehouse_assets.platform.store import Location, answering, storage_options
 
 INPUTS = pa.map_(pa.string(), pa.struct([("version", pa.int64()), ("days", pa.string())]))
 
@@ -62,29 +62,31 @@ CHECK_RESULTS = pa.schema(
 COMMITTED, FAILED = "committed", "failed"
 
 
-def audit_path(lake: Path, domain: str) -> Path:
+def audit_path(lake: Location, domain: str) -> Location:
     """Folder of a domain's audit."""
     return lake / domain / "audit"
 
 
-def check_results_path(lake: Path) -> Path:
+def check_results_path(lake: Location) -> Location:
     """Folder of the check results of all tables."""
     return lake / "ops" / "check_results"
 
 
-def append(path: Path, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> None:
+def append(path: Location, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> None:
     """Append rows in one commit; creates the journal on first use, and adds columns that an older one lacks."""
-    write_deltalake(
-        str(path),
-        rows,
-        mode="append",
-        schema_mode="merge",
-        partition_by=list(partition_by) or None,
-        configuration={"delta.appendOnly": "true", "delta.checkpointInterval": "20"},
-    )
+    with answering(path):
+        write_deltalake(
+            str(path),
+            rows,
+            mode="append",
+            schema_mode="merge",
+            partition_by=list(partition_by) or None,
+            configuration={"delta.appendOnly": "true", "delta.checkpointInterval": "20"},
+            storage_options=storage_options(path),
+        )
 
 
-def append_audit(lake: Path, domain: str, rows: pa.Table) -> None:
+def append_audit(lake: Location, domain: str, rows: pa.Table) -> None:
     """Append to a domain's audit; failed days lie in a folder of their own, so that asking for them is cheap."""
     append(audit_path(lake, domain), rows, partition_by=("status",))
 
@@ -97,12 +99,12 @@ class Failure:
     inputs: Mapping[str, int | None]
 
 
-def failed_days(lake: Path, domain: str, name: str, table_path: Path) -> frozenset[date]:
+def failed_days(lake: Location, domain: str, name: str, table_path: Location) -> frozenset[date]:
     """Days of a table whose newest verdict is a failed blocking check."""
     return frozenset(failures(lake, domain, name, table_path))
 
 
-def failures(lake: Path, domain: str, name: str, table_path: Path) -> dict[date, Failure]:
+def failures(lake: Location, domain: str, name: str, table_path: Location) -> dict[date, Failure]:
     """The failed days of a table and what was judged.
 
     A failure counts until a later commit of the table holds the day: the commits are asked, not the audit, so that a
@@ -127,13 +129,13 @@ def failures(lake: Path, domain: str, name: str, table_path: Path) -> dict[date,
     return still
 
 
-def committed_days(lake: Path, domain: str, name: str) -> frozenset[date]:
+def committed_days(lake: Location, domain: str, name: str) -> frozenset[date]:
     """Days of a table that were ever committed, also before somebody deleted it."""
     audit = open_table(audit_path(lake, domain))
     return frozenset(row["feed_day"] for row in _verdicts(audit, name, COMMITTED)) if audit else frozenset()
 
 
-def audited(lake: Path, domain: str, name: str, run_id: str) -> frozenset[date]:
+def audited(lake: Location, domain: str, name: str, run_id: str) -> frozenset[date]:
     """Days of a table that the audit has of a run."""
     audit = open_table(audit_path(lake, domain))
     if audit is None:
@@ -152,7 +154,7 @@ def _verdicts(audit: DeltaTable, name: str, status: str) -> list[dict[str, Any]]
     return [row for row in found.to_pylist() if row["table"] == name]
 
 
-def _not_repaired(failed: dict[date, Failure], table_path: Path) -> dict[date, Failure]:
+def _not_repaired(failed: dict[date, Failure], table_path: Location) -> dict[date, Failure]:
     still = dict(failed)
     for commit in commits(table_path, after=min(failure.base for failure in failed.values())):
         repairs = commit.note is not None and commit.note.kind in (Kind.STEP, Kind.ADOPTION)

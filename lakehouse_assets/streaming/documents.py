@@ -17,6 +17,7 @@ from deltalake import QueryBuilder
 from lakehouse_assets.platform.delta import last_position, open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.stream import ATTEMPTS, Batch, commit_batch
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.platform.writer import LostRace
@@ -131,7 +132,7 @@ class Documents:
         return Path(one.path).read_bytes()
 
 
-def _known(path: Path, version: int | None) -> set[tuple[str, str]]:
+def _known(path: Location, version: int | None) -> set[tuple[str, str]]:
     """Path and ETag of what the table holds from a store."""
     table = open_table(path, version) if version is not None else None
     if table is None:

@@ -127,6 +127,7 @@ COMMANDS = [
     ("land", "gmv/purchase", "feed.csv", "--day", "2023-04-01"),
     ("sql", "select * from gmv.silver.purchase"),
     ("lineage", "gmv/silver/purchase", "--day", "2023-04-01"),
+    ("doctor",),
     ("shell", "-c", "print(1)"),  # opens a session, and starts no server for it
 ]
 

@@ -28,9 +28,9 @@ class Entry:
 
 def newest_version(path: Location, seen: int) -> int | None:
     """The newest version, looking on from one already seen; None when there is no table."""
-    if not log_file(path, seen).exists():
+    if not log_file(path, seen).is_file():
         return version_of(path)
-    while log_file(path, seen + 1).exists():
+    while log_file(path, seen + 1).is_file():
         seen += 1
     return seen
 

@@ -11,7 +11,8 @@ from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from deltalake import QueryBuilder, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from lakehouse_assets.platform.delta import Kind, commits, open_table
 from lakehouse_assets.platform.store import Location, answering, storage_options
@@ -60,6 +61,7 @@ CHECK_RESULTS = pa.schema(
 )
 
 COMMITTED, FAILED = "committed", "failed"
+CREATIONS = 5
 
 
 def audit_path(lake: Location, domain: str) -> Location:
@@ -74,16 +76,22 @@ def check_results_path(lake: Location) -> Location:
 
 def append(path: Location, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> None:
     """Append rows in one commit; creates the journal on first use, and adds columns that an older one lacks."""
-    with answering(path):
-        write_deltalake(
-            str(path),
-            rows,
-            mode="append",
-            schema_mode="merge",
-            partition_by=list(partition_by) or None,
-            configuration={"delta.appendOnly": "true", "delta.checkpointInterval": "20"},
-            storage_options=storage_options(path),
-        )
+    for attempt in range(CREATIONS):
+        try:
+            with answering(path):
+                write_deltalake(
+                    str(path),
+                    rows,
+                    mode="append",
+                    schema_mode="merge",
+                    partition_by=list(partition_by) or None,
+                    configuration={"delta.appendOnly": "true", "delta.checkpointInterval": "20"},
+                    storage_options=storage_options(path),
+                )
+            return
+        except CommitFailedError:  # nothing of it was committed: of several that create the journal, one was first
+            if attempt == CREATIONS - 1:
+                raise
 
 
 def append_audit(lake: Location, domain: str, rows: pa.Table) -> None:
@@ -110,9 +118,7 @@ def failures(lake: Location, domain: str, name: str, table_path: Location) -> di
     A failure counts until a later commit of the table holds the day: the commits are asked, not the audit, so that a
     run killed between its commit and its audit row does not leave a repaired day blocked.
     """
-    audit = open_table(audit_path(lake, domain))
-    if audit is None:
-        return {}
+    audit = audit_path(lake, domain)
     newest: dict[date, Failure] = {}
     failed_at: dict[date, datetime] = {}
     for row in _verdicts(audit, name, FAILED):
@@ -131,26 +137,30 @@ def failures(lake: Location, domain: str, name: str, table_path: Location) -> di
 
 def committed_days(lake: Location, domain: str, name: str) -> frozenset[date]:
     """Days of a table that were ever committed, also before somebody deleted it."""
-    audit = open_table(audit_path(lake, domain))
-    return frozenset(row["feed_day"] for row in _verdicts(audit, name, COMMITTED)) if audit else frozenset()
+    return frozenset(row["feed_day"] for row in _verdicts(audit_path(lake, domain), name, COMMITTED))
 
 
 def audited(lake: Location, domain: str, name: str, run_id: str) -> frozenset[date]:
     """Days of a table that the audit has of a run."""
-    audit = open_table(audit_path(lake, domain))
-    if audit is None:
-        return frozenset()
-    query = 'SELECT "table", feed_day, run_id FROM audit'
-    rows = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all()).to_pylist()
-    return frozenset(row["feed_day"] for row in rows if row["table"] == name and row["run_id"] == run_id)
+    rows = _ask(audit_path(lake, domain), name, 'SELECT "table", feed_day, run_id FROM audit')
+    return frozenset(row["feed_day"] for row in rows if row["run_id"] == run_id)
 
 
-def _verdicts(audit: DeltaTable, name: str, status: str) -> list[dict[str, Any]]:
+def _verdicts(audit: Location, name: str, status: str) -> list[dict[str, Any]]:
     """A table's days of one status, oldest first."""
-    # delta-rs's own engine: its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).
     columns = '"table", feed_day, base_version, input_versions, finished, digest'
     query = f"SELECT {columns} FROM audit WHERE status = '{status}' ORDER BY finished"  # noqa: S608  (a constant)
-    found = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all())
+    return _ask(audit, name, query)
+
+
+def _ask(path: Location, name: str, query: str) -> list[dict[str, Any]]:
+    """A table's rows of an audit; none where there is no audit."""
+    audit = open_table(path)
+    if audit is None:
+        return []
+    # delta-rs's own engine: its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).
+    with answering(path):
+        found = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all())
     return [row for row in found.to_pylist() if row["table"] == name]
 
 

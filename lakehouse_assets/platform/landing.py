@@ -254,7 +254,7 @@ def _holds(folder: Location, entries: list[Entry], delivery: _Delivery, replace:
     deleted holds nothing.
     """
     found = current(entries)
-    there = [entry for entry in found if entry.source_sha256 == delivery.sha256 and (folder / entry.part).exists()]
+    there = [entry for entry in found if entry.source_sha256 == delivery.sha256 and (folder / entry.part).is_file()]
     same = {entry.feed_day: entry.rows for entry in there}
     alone = len(found) == len(delivery.days)
     return all(same.get(day) == rows.num_rows for day, rows in delivery.days.items()) and (alone or not replace)

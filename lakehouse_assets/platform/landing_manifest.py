@@ -88,7 +88,8 @@ class Manifest:
         query = "select * from manifest"
         if days is not None:
             query += f" where feed_day between date '{min(days).isoformat()}' and date '{max(days).isoformat()}'"
-        rows = pa.table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
+        with answering(self._path):
+            rows = pa.table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
         return [Entry(**row) for row in rows if days is None or row["feed_day"] in days]
 
     def commit(self, entries: list[Entry]) -> int:

@@ -64,7 +64,11 @@ class S3Path:
 
     def exists(self) -> bool:
         """Whether there is an object of this key, or one below it."""
-        return self.version() is not None or next(self.below(), None) is not None
+        return self.is_file() or next(self.below(), None) is not None
+
+    def is_file(self) -> bool:
+        """Whether there is an object of this key."""
+        return self.key != "" and self.version() is not None
 
     def version(self) -> tuple[str, int] | None:
         """What tells this object from a later one of the same key: its ETag and last change; None: there is none."""
@@ -261,7 +265,7 @@ def said(place: S3Path, error: Exception) -> StoreError:
             f"S3 at {where} does not let this key (AWS_ACCESS_KEY_ID) use {place}. Grant it to get, put, delete and "
             "list there, or set other credentials."
         )
-    if any(sign in text for sign in ("error sending request", "HTTP error", "timed out", "Connect")):
+    if any(sign in text for sign in ("error sending request", "HTTP error", "timed out", "NETWORK_CONNECTION")):
         return StoreError(
             f"S3 at {where} does not answer ({place}). Start it, or set LAKEHOUSE_S3_ENDPOINT; then run the same "
             "again: what is there is not written twice."

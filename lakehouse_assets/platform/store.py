@@ -43,7 +43,7 @@ def storage_options(place: Location) -> dict[str, str] | None:
 
 @contextmanager
 def answering(place: Location) -> Iterator[None]:
-    """What delta-rs says when S3 fails, as StoreError. Errors of a table, and of this machine's files, stay."""
+    """What delta-rs and pyarrow say when S3 fails, as StoreError. Errors of tables and of this machine's files stay."""
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
     try:
@@ -51,7 +51,7 @@ def answering(place: Location) -> Iterator[None]:
     except TableNotFoundError:
         raise
     except (OSError, DeltaError) as error:
-        if isinstance(place, Path) or "S3 error" not in str(error):
+        if isinstance(place, Path) or not any(words in str(error) for words in ("S3 error", "AWS Error")):
             raise
         raise said(place, error) from error
 

@@ -42,7 +42,7 @@ def _days_of(path: Location, change: dict[str, Any]) -> frozenset[date] | None:
     if first is not None and first == last:
         return frozenset({first})
     file = path / unquote(change["path"])
-    if file.exists():
+    if file.is_file():
         held = pq.ParquetFile(parquet(file))
         if DAY_COLUMN not in held.schema_arrow.names:
             return frozenset()

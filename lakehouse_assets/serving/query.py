@@ -19,7 +19,7 @@ from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.s3 import S3Path
-from lakehouse_assets.platform.store import Location, scan, tables_below
+from lakehouse_assets.platform.store import Location, answering, scan, tables_below
 from lakehouse_assets.serving.as_of import AsOf
 from lakehouse_assets.settings import Settings
 
@@ -168,7 +168,8 @@ def _select(connection: duckdb.DuckDBPyConnection, path: Location, table: DeltaT
     columns = ", ".join(f'"{field.name}"' for field in fields)
     files = table.file_uris()
     if files and isinstance(path, S3Path):
-        connection.register(f"{name} in S3", scan(path, table))
+        with answering(path):
+            connection.register(f"{name} in S3", scan(path, table))
         return f'SELECT {columns} FROM temp.main."{name} in S3"'  # noqa: S608
     if files:
         paths = ", ".join(_quoted(uri.removeprefix("file://")) for uri in files)

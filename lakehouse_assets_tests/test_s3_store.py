@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from lakehouse_assets.platform.journal import AUDIT, append_audit
 from lakehouse_assets.platform.landing import EventFiles, LandingError, land, parts, verify
 from lakehouse_assets.platform.s3 import S3Path, StoreError
+from lakehouse_assets.platform.server_launch import config_of, spark_conf
 from lakehouse_assets.platform.store import location, missing
 from lakehouse_assets.platform.writer_claim import ForeignWriter, claim_tables, take_over
 from lakehouse_assets.serving.query import known_tables, query
@@ -121,6 +122,20 @@ class TestServed:
         claim_tables(ours)
         with pytest.raises(ForeignWriter):
             claim_tables(other)
+
+    def test_another_password_asks_for_another_spark_server(
+        self, lake: DagsterLake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The server that runs would go on with the old one. No configuration holds a password."""
+        ours = config_of(settings())
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-password")
+        theirs = config_of(settings())
+        assert [text.partition(":")[0] for text in theirs.differences(ours)] == ["s3"]
+        said = f"{spark_conf(settings().spark_dir, ours)} {spark_conf(settings().spark_dir, theirs)}"
+        assert PASSWORD not in said
+        assert "another-password" not in said
+        folders = Settings(home=settings().home, lake=settings().home, landing=settings().home)
+        assert config_of(folders).s3 == ""
 
 
 COMMANDS = [

@@ -171,9 +171,9 @@ def hadoop_options(endpoint: str | None, region: str) -> dict[str, str]:
         "endpoint.region": region,
         "connection.ssl.enabled": str(not (endpoint or "").startswith("http://")).lower(),
         "connection.establish.timeout": "5s",
-        "connection.timeout": "60s",
-        "attempts.maximum": "2",
-        "retry.limit": "2",
+        "connection.timeout": "15s",  # without a byte; S3A takes no less
+        "attempts.maximum": "1",
+        "retry.limit": "1",
         "retry.interval": "500ms",
     }
 

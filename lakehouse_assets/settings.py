@@ -1,8 +1,9 @@
 """Settings of one lakehouse, from the environment (`LAKEHOUSE_*`) and `.env`. Nothing is read at import."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,12 +25,16 @@ def _place(value: Any, info: ValidationInfo) -> Location:
     if isinstance(value, Path | S3Path):
         return value.absolute()
     if not value:
-        base: Path = info.data.get("root") or info.data.get("home") or Path()
-        return base.absolute() / str(info.field_name)
+        return _in_root(str(info.field_name), info.data)
     try:
         return location(str(value), info.data.get("s3_endpoint"))
     except LakehouseError as error:
         raise ValueError(str(error)) from error
+
+
+def _in_root(name: str, values: Mapping[str, Any]) -> Path:
+    base: Path = values.get("root") or values.get("home") or Path()
+    return base.absolute() / name
 
 
 Folder = Annotated[Path, BeforeValidator(_folder)]
@@ -74,6 +79,15 @@ class Settings(BaseSettings):
     kafka_username: str | None = Field(None, description="user of Kafka")
     kafka_password: SecretStr | None = Field(None, description="password of that user")
     kafka_ca: Path | None = Field(None, description="PEM file of the authority that signed Kafka's certificate")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, in which landed files and tables lie in the copy's root, where they lay in this one's."""
+        ours = {"root": self.root, "home": self.home}
+        theirs = ours | dict(update or {})
+        moved = [name for name in ("landing", "lake") if getattr(self, name) == _in_root(name, ours)]
+        return super().model_copy(
+            update={name: _in_root(name, theirs) for name in moved} | dict(update or {}), deep=deep
+        )
 
     @property
     def drop_folder(self) -> Path:

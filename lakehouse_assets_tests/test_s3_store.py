@@ -58,6 +58,13 @@ def test_a_root_may_be_a_bucket_by_any_of_its_schemes(scheme: str, tmp_path: Pat
     assert location("s3a://shop") / "a" == S3Path("shop", "a")
 
 
+def test_a_copy_of_settings_has_its_tables_in_its_own_root(tmp_path: Path) -> None:
+    here = Settings(home=tmp_path, lake="s3a://shop/lake")  # type: ignore[arg-type]
+    copy = here.model_copy(update={"root": tmp_path / "other"})
+    assert (here.landing, copy.landing) == (tmp_path / "landing", tmp_path / "other" / "landing")
+    assert copy.lake == here.lake
+
+
 def test_what_cannot_be_a_bucket_is_refused(tmp_path: Path) -> None:
     """As a path, `s3a://b/x` would be the folder `s3a:`."""
     for name in ("home", "root", "drop", "inbox"):

@@ -24,12 +24,17 @@ print(len([name for name in opened if not name.startswith((sys.prefix, sys.base_
 
 
 def measure(size: Size, folder: Path) -> Result:
-    """Fresh processes in turns; beside it, the files outside the Python environment that the import opens."""
+    """Fresh processes in turns, wall and CPU; beside it, files outside the Python environment that the import opens."""
     python = [sys.executable, "-c"]
+    cpu: dict[str, list[float]] = {"libraries": [], "definitions": []}
+
+    def timed(side: str, imports: str) -> None:
+        cpu[side].append(float(run([*python, f"{imports}; import time; print(time.process_time())"])))
+
     took = alternate(
         size.repeats,
-        libraries=partial(run, [*python, LIBRARIES]),
-        definitions=partial(run, [*python, f"{LIBRARIES}; {OURS}"]),
+        libraries=partial(timed, "libraries", LIBRARIES),
+        definitions=partial(timed, "definitions", f"{LIBRARIES}; {OURS}"),
     )
     return Result(
         "e",
@@ -38,6 +43,7 @@ def measure(size: Size, folder: Path) -> Result:
             "libraries alone, s": best(took["libraries"]),
             "with the definitions, s": best(took["definitions"]),
             "above the libraries, s": best(took["definitions"]) - best(took["libraries"]),
+            "above the libraries, s of CPU": best(cpu["definitions"]) - best(cpu["libraries"]),
             "files and connections opened": float(run([*python, OUTSIDE])),
         },
         (Bar("above the libraries, s", 1.0), Bar("files and connections opened", 0)),

@@ -27,6 +27,7 @@ from filelock import FileLock
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
+from lakehouse_assets.ops.event_batch import BatchedWrites
 from lakehouse_assets.ops.event_watch import EventWatch, OnEvent
 from lakehouse_assets.settings import settings
 
@@ -36,7 +37,7 @@ BUSY_SECONDS = 60  # how long a writer waits for another process's transaction
 _open_storages: "weakref.WeakSet[PooledEventLog]" = weakref.WeakSet()
 
 
-class PooledEventLog(ConsolidatedSqliteEventLogStorage):
+class PooledEventLog(BatchedWrites, ConsolidatedSqliteEventLogStorage):
     """The events of all runs in `<base_dir>/event_log.db`; safe for threads, processes and forks.
 
     Raises sqlalchemy's OperationalError ("database is locked") when another process holds the database for a minute.
@@ -186,14 +187,12 @@ class PooledEventLog(ConsolidatedSqliteEventLogStorage):
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def store_event(self, event: EventLogEntry) -> None:
-        with self._connect():
-            super().store_event(event)
+        self.store_event_batch([event])
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """All of the events or none of them."""
-        with self._connect():
-            for event in events:
-                super().store_event(event)
+        with self._connect() as connection:
+            self.store_all(connection, events)
 
     def claim_concurrency_slot(
         self, concurrency_key: str, run_id: str, step_key: str, priority: int | None = None

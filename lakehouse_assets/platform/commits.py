@@ -69,8 +69,9 @@ def adopt_job(catalog: Catalog) -> dg.JobDefinition:
 def _report(context: dg.OpExecutionContext, table: Table, lake: Lake, outcome: Outcome | None) -> None:
     if outcome is None:
         return
-    for event in day_events(context.instance, table, lake, outcome, context.run_id):
-        context.log_event(event)  # type: ignore[arg-type]  # takes check results as well; a test guards it
+    for events in day_events(context.instance, table, lake, outcome, context.run_id):
+        for event in events:
+            context.log_event(event)  # type: ignore[arg-type]  # takes check results as well; a test guards it
     for day in outcome.days:
         context.log.info(f"{table.key} {day.day}: {day.status.value} {'; '.join(day.reasons)}")
 

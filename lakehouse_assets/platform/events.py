@@ -1,6 +1,6 @@
 """What Dagster records of a day: versions, rows, code, in the standard metadata keys; then its check results."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -84,15 +84,15 @@ def materialization(table: Table, lake: Lake, outcome: Outcome, day: DayOutcome)
 
 def day_events(
     instance: dg.DagsterInstance, table: Table, lake: Lake, outcome: Outcome, run_id: str
-) -> Iterator[AssetMaterialization | AssetCheckEvaluation]:
-    """The events of an outcome's days, in the order to record them: each is stored before the next is asked for."""
+) -> Iterator[Sequence[AssetMaterialization | AssetCheckEvaluation]]:
+    """The events of an outcome's days, in the order to record them: a list is stored before the next is asked for."""
     key = dg.AssetKey(outcome.table.parts)
     committed = outcome.with_status(Status.COMMITTED)
-    for day in committed:
-        yield materialization(table, lake, outcome, day)
+    yield [materialization(table, lake, outcome, day) for day in committed]
     ids = instance.event_log_storage.get_latest_storage_id_by_partition(
         key, DagsterEventType.ASSET_MATERIALIZATION, {str(day.day) for day in committed}
     )
+    checks: list[AssetCheckEvaluation] = []
     for day in outcome.days:
         if day.status is Status.BLOCKED:
             continue
@@ -103,7 +103,8 @@ def day_events(
             if day.status is Status.COMMITTED
             else _standing(instance, key, day.day)
         )
-        yield from evaluations(table.compiled, outcome, day, target)
+        checks += evaluations(table.compiled, outcome, day, target)
+    yield checks
 
 
 def _standing(

@@ -9,8 +9,9 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster import DagsterEvent
+from dagster import DagsterEvent, DagsterEventType
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.days import DayRange, parse_day
@@ -100,13 +101,16 @@ class DeltaIOManager(dg.IOManager):
 
     def _events(self, step: "StepExecutionContext", table: Table, outcome: Outcome) -> Iterator[DagsterEvent]:
         reach(Failpoint.BEFORE_EVENTS, table.key)
-        for number, event in enumerate(day_events(step.instance, table, self._lake, outcome, step.run_id)):
-            if number == 1:
-                reach(Failpoint.BETWEEN_EVENTS, table.key)
-            if isinstance(event, dg.AssetMaterialization):
-                yield DagsterEvent.asset_materialization(step, event)
-            else:
-                yield DagsterEvent.asset_check_evaluation(step, event)
+        for events in day_events(step.instance, table, self._lake, outcome, step.run_id):
+            batch: str = generate_event_batch_id()  # type: ignore[no-untyped-call]
+            for number, event in enumerate(events, 1):
+                is_last = DagsterEventBatchMetadata(batch, number == len(events))
+                if isinstance(event, dg.AssetMaterialization):
+                    yield DagsterEvent.asset_materialization(step, event, is_last)
+                    if number == 1:
+                        reach(Failpoint.BETWEEN_EVENTS, table.key)
+                else:
+                    yield _check_evaluation(step, event, is_last)
         reach(Failpoint.AFTER_EVENTS, table.key)
 
     def _report(self, step: "StepExecutionContext", outcome: Outcome) -> None:
@@ -119,6 +123,20 @@ class DeltaIOManager(dg.IOManager):
             raise dg.Failure(description="\n".join(lines[:20]), allow_retries=False)
         for line in lines:
             step.log.warning(line)
+
+
+def _check_evaluation(
+    step: "StepExecutionContext", event: dg.AssetCheckEvaluation, batch: DagsterEventBatchMetadata
+) -> DagsterEvent:
+    """As `DagsterEvent.asset_check_evaluation`, which takes no batch."""
+    said = f"{event.check_name} of {event.asset_key.to_user_string()} {event.partition}: "
+    return DagsterEvent.from_step(
+        DagsterEventType.ASSET_CHECK_EVALUATION,
+        step,
+        event,
+        said + ("passed" if event.passed else "did not pass") + (f". {event.description}" if event.description else ""),
+        batch,
+    )
 
 
 def _key(asset: dg.AssetKey) -> TableKey:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from time import monotonic
+from time import monotonic, sleep
 
 import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
@@ -24,10 +24,12 @@ TICK_SECONDS = 5
 TRIES = 3
 READING_SECONDS = 0.8
 READING = "Reading the Delta logs for the first time; going on with the next tick."
+ZERO = timedelta(0)
 PATIENCE = timedelta(seconds=30)
 LEVEL_TAG = "lakehouse/level"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+Waiting = Mapping[TableKey, Mapping[date, datetime]]
 UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 
 
@@ -101,12 +103,15 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         known = levels.setdefault(lake, Levels(lake, Catalog(tuple(own))))
         if not known.read_on(monotonic() + READING_SECONDS):
             return dg.SkipReason(READING)
-        busy = _busy(context.instance)
-        waiting = {table.key: known.behind(table) for table in own if not _concerned(table, busy)}
+        quiet = timedelta(seconds=here.quiet_seconds)
+        waiting = _waiting(known, own, context.instance)
+        if (left := _unquiet(waiting, quiet)) > ZERO:
+            sleep(left.total_seconds())  # rather than until the next tick
+            if not known.read_on(monotonic() + READING_SECONDS):
+                return dg.SkipReason(READING)
+            waiting = _waiting(known, own, context.instance)
         now = datetime.now(UTC)
-        newest = max((at for days in waiting.values() for at in days.values()), default=None)
-        changing = newest is not None and now - newest < timedelta(seconds=here.quiet_seconds)
-        if changing and now - unquiet.setdefault(lake, now) < PATIENCE:
+        if _unquiet(waiting, quiet) > ZERO and now - unquiet.setdefault(lake, now) < PATIENCE:
             return dg.SkipReason("Inputs are changing right now: waiting for them to be quiet.")
         unquiet.pop(lake, None)
         today = now.date()  # a record from the future waits for its day
@@ -139,6 +144,18 @@ def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
         return dg.RunRequest(run_key=str(day), partition_key=str(day), asset_selection=made)
 
     return schedule
+
+
+def _waiting(levels: Levels, tables: Iterable[Table], instance: dg.DagsterInstance) -> Waiting:
+    """Per table the days that are behind, and since when; nothing of a table that a run under way concerns."""
+    busy = _busy(instance)
+    return {table.key: levels.behind(table) for table in tables if not _concerned(table, busy)}
+
+
+def _unquiet(waiting: Waiting, quiet: timedelta) -> timedelta:
+    """How long it takes until the newest change is `quiet` old."""
+    newest = max((at for days in waiting.values() for at in days.values()), default=None)
+    return quiet - (datetime.now(UTC) - newest) if newest else ZERO
 
 
 def _busy(instance: dg.DagsterInstance) -> set[TableKey]:

@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
+SUPERSET := lakehouse_assets/bi/superset
 READY := $(VENV)/.ready
 ALL ?=
 REQUIRE_ALL ?=
@@ -20,7 +21,7 @@ DIR ?=
 export UV_LINK_MODE ?= copy
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test dev up down lint bench lock clean bucket-s3 run-job
+.PHONY: help setup demo bi test dev up down lint bench lock clean bucket-s3 run-job
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 10
@@ -32,6 +33,9 @@ demo: $(READY) ## A month of GMV on this machine: generate, materialize, ask
 
 dev: $(READY) ## Dagster's UI and daemon on this machine (ARGS="--port 3001")
 	@$(BIN)/lakehouse dev $(ARGS)
+
+bi: $(READY) ## Dashboards in Superset over the warehouse (lakehouse bi stop ends it)
+	@$(BIN)/lakehouse bi start $(ARGS)
 
 test: $(READY) ## The quick tests; ALL=1 the slow ones too; REQUIRE_ALL=1 a missing tool fails instead of skipping
 	@deploy/test_tools
@@ -47,9 +51,10 @@ bench: $(READY) ## Speed, side by side: ONLY="a c" SIZE=small|full DIR=folder (d
 
 up: ## Everything in containers (docker compose), with the settings of .env
 	@docker compose version >/dev/null 2>&1 || { echo "make up needs Docker with its compose plugin." >&2; exit 1; }
-	@test -f .env || { echo "No .env yet: cp .env.example .env, then fill in the two passwords in it." >&2; exit 1; }
+	@test -f .env || { echo "No .env yet: cp .env.example .env, then fill in what it calls required." >&2; exit 1; }
 	@docker compose up --build --detach --wait
 	@echo "Dagster: http://$$(docker compose port webserver 3000)"
+	@echo "Dashboards: http://$$(docker compose port superset 8088)"
 
 bucket-s3: $(READY) ## A bucket: bucket=NAME action=create|move_obj|list|all [path=input/] [files=input]
 	@case '$(action)' in \
@@ -71,10 +76,12 @@ lock: $(READY) ## For maintainers: resolve the newest versions that pyproject.to
 	@$(BIN)/uv lock --upgrade
 	@$(BIN)/uv export --quiet --frozen --all-groups --no-emit-project --no-header --format requirements-txt \
 		--output-file requirements.lock
-	@! grep -nE '://' requirements.lock || { echo "requirements.lock names a host, see above." >&2; exit 1; }
+	@$(BIN)/uv pip compile --quiet --upgrade --python 3.11 --generate-hashes --no-header --no-annotate \
+		$(SUPERSET)/requirements.in --output-file $(SUPERSET)/requirements.lock
+	@! grep -nE '://' requirements.lock $(SUPERSET)/requirements.lock || { echo "A lock names a host, see above." >&2; exit 1; }
 
 clean: ## Remove the environment and caches; DATA=1 the local lakehouse too
-	@if [ -x $(BIN)/lakehouse ]; then for server in spark kafka s3; do $(BIN)/lakehouse $$server stop || true; done; fi
+	@if [ -x $(BIN)/lakehouse ]; then for server in bi spark kafka s3; do $(BIN)/lakehouse $$server stop || true; done; fi
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis $(if $(DATA),"$${LAKEHOUSE_HOME:-.lakehouse}")
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

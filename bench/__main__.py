@@ -26,6 +26,8 @@ MEASURES = {
     "g": "event_log",
     "h": "memory",
     "i": "trigger",
+    "j": "history",
+    "k": "publish",
 }
 
 

@@ -26,14 +26,17 @@ class Size:
     rows: int
     events_days: int
     repeats: int
+    state_rows: int
+    changes: int
+    snapshot_rows: int
 
 
 SIZES = {
     size.name: size
     for size in (
-        Size("tiny", 2, 5, 2, 4, 2_000, 2, 1),
-        Size("small", 60, 200, 10, 120, 300_000, 60, 2),
-        Size("full", 365, 500, 30, 1_000, 2_000_000, 365, 3),
+        Size("tiny", 2, 5, 2, 4, 2_000, 2, 1, 2_000, 100, 1_000),
+        Size("small", 60, 200, 10, 120, 300_000, 60, 2, 1_000_000, 20_000, 200_000),
+        Size("full", 365, 500, 30, 1_000, 2_000_000, 365, 3, 5_000_000, 100_000, 1_000_000),
     )
 }
 

@@ -1,13 +1,10 @@
-"""Tables with a state against hand-written Delta MERGEs of the same data in the same session. Prints ratios.
-
-Run: python bench/history.py [rows of current state] [rows of a snapshot] [repeats]
+"""Tables with a state against hand-written Delta MERGEs of the same rows, read from the same files, in one session.
 
 The hand-written ones do the least that can be done: no rule is evaluated, nothing is kept of the changes, no day can
-be taken back. `step` is ours with everything; `commit` is the part that the MERGE stands for.
+be taken back, deletes are not looked for. The bar is on our whole step, with all that; `commit` is the part of it that
+the MERGE stands for.
 """
 
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -19,22 +16,19 @@ import pyspark.sql.types as T
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from bench.harness import Bar, Result, Size, best, seconds
+from bench.lab import spark_session
 from lakehouse_assets.platform import history
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.contract import Contract, column, facts
 from lakehouse_assets.platform.delta import version_of
 from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.plan import Lake, Plan
-from lakehouse_assets.platform.server import stop_server
-from lakehouse_assets.platform.session import close_session, open_session
 from lakehouse_assets.platform.silver import CurrentState, SnapshotHistory
-from lakehouse_assets.platform.state import State, scd1, scd2_from_snapshots
+from lakehouse_assets.platform.state import BUCKETS, State, scd1, scd2_from_snapshots
 from lakehouse_assets.platform.table import Table, TableKey
-from lakehouse_assets.settings import Settings
 
 DAY = date(2024, 1, 1)
-CHANGES = 100_000
-VALUES = ("op", "modified_date", "customer", "amount", "status", "note")
 
 
 class _Order(Contract):
@@ -89,7 +83,7 @@ def orders(spark: SparkSession, first: int, number: int, day: date, step: int = 
 
 def customers(spark: SparkSession, number: int, day: date, nth: int) -> DataFrame:
     """A snapshot in which one of a hundred differs from that of the day before."""
-    changes = F.when(F.col("id") % 100 < nth, F.lit(nth) - F.col("id") % 100).otherwise(0)
+    changes = (F.col("id") % 100 <= nth).cast("long")
     return spark.range(number).select(
         "id",
         (F.col("id") % 500 + changes).alias("points"),
@@ -100,47 +94,50 @@ def customers(spark: SparkSession, number: int, day: date, nth: int) -> DataFram
     )
 
 
-class Timed:
-    """Ours, with the time of the commit apart."""
+class Ours:
+    """Our steps, with the time of their commits apart."""
 
     def __init__(self, spark: SparkSession, folder: Path, table: Table) -> None:
         self.step = Step(spark, Lake(folder, folder / "landing"), Catalog((table,)), "bench")
-        self.table, self.commit = table, 0.0
+        self.table = table
+        self.commits: list[float] = []
         self.path = self.step.lake.path(table.key)
 
-    def make(self, frame: DataFrame, day: date) -> float:
-        """Seconds of the whole step."""
+    def make(self, frame: DataFrame, day: date) -> None:
+        """One whole step."""
         plan = Plan(self.table, (day,), (day,), {}, version_of(self.path), None, {})
         commit = history.StateTable.commit
 
         def timed(*arguments, **options):  # type: ignore[no-untyped-def]
-            began = time.monotonic()
+            began = time.perf_counter()
             try:
                 return commit(*arguments, **options)
             finally:
-                self.commit = time.monotonic() - began
+                self.commits.append(time.perf_counter() - began)
 
         history.StateTable.commit = timed  # type: ignore[method-assign]
         try:
-            return clocked(lambda: materialize(self.step, plan, frame))
+            outcome = materialize(self.step, plan, frame)
         finally:
             history.StateTable.commit = commit  # type: ignore[method-assign]
+        assert not outcome.days[0].reasons, outcome.days[0].reasons
 
 
-def clocked(work: Callable[[], object]) -> float:
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
+def stored(frame: DataFrame, path: Path) -> DataFrame:
+    """The rows as a Delta table of bronze would hold them: what both sides read."""
+    frame.repartition(4).write.format("delta").save(str(path))
+    return frame.sparkSession.read.format("delta").load(str(path))
 
 
 def merge_orders(spark: SparkSession, path: Path, frame: DataFrame) -> None:
     """The documented MERGE, with the parts as literals."""
-    changes = frame.select(*["id", *VALUES], F.pmod(F.xxhash64("id"), F.lit(8)).cast("int").alias("bucket"))
-    changes.createOrReplaceTempView("changes")
+    part = F.pmod(F.xxhash64("id"), F.lit(BUCKETS)).cast("int").alias("bucket")
+    more = (F.col("op") == "D").alias("is_deleted"), F.current_date().alias("processed_date"), part
+    frame.select("*", *more).createOrReplaceTempView("changes")
     spark.sql(
         f"""
         MERGE INTO delta.`{path}` t USING changes s
-        ON t.id = s.id AND t.bucket = s.bucket AND t.bucket IN (0, 1, 2, 3, 4, 5, 6, 7)
+        ON t.id = s.id AND t.bucket = s.bucket AND t.bucket IN ({", ".join(map(str, range(BUCKETS)))})
         WHEN MATCHED AND s.modified_date > t.modified_date THEN UPDATE SET *
         WHEN NOT MATCHED THEN INSERT *
         """
@@ -150,6 +147,8 @@ def merge_orders(spark: SparkSession, path: Path, frame: DataFrame) -> None:
 def merge_customers(spark: SparkSession, path: Path, frame: DataFrame, day: date) -> None:
     """The usual recipe: changed rows twice in the source, once to close a version and once to open one."""
     frame.createOrReplaceTempView("snapshot")
+    columns = "id, points, name, city, feed_day, record_hash"
+    values = ", ".join(f"s.{name}" for name in columns.split(", "))
     spark.sql(
         f"""
         MERGE INTO delta.`{path}` t USING (
@@ -162,68 +161,75 @@ def merge_customers(spark: SparkSession, path: Path, frame: DataFrame, day: date
             UNION ALL SELECT NULL AS merge_id, * FROM changed
         ) s ON t.id = s.merge_id AND t.is_current
         WHEN MATCHED THEN UPDATE SET is_current = false, effective_to = DATE'{day}'
-        WHEN NOT MATCHED THEN INSERT (id, points, name, city, effective_from, effective_to, is_current)
-            VALUES (s.id, s.points, s.name, s.city, DATE'{day}', NULL, true)
+        WHEN NOT MATCHED THEN INSERT (
+            {columns}, is_deleted, processed_date, effective_from, effective_to, is_current
+        ) VALUES ({values}, false, current_date(), DATE'{day}', NULL, true)
         """  # noqa: S608
     ).collect()
 
 
-def bench_orders(spark: SparkSession, folder: Path, rows: int, repeats: int) -> None:
-    ours = Timed(spark, folder, declared("orders", Orders, scd1(("id",), "modified_date", "op = 'D'")))
-    ours.make(orders(spark, 0, rows, DAY), DAY)
+Side = Callable[[DataFrame, date], None]
+
+
+def in_turns(
+    size: Size, folder: Path, made: Callable[[date, int], DataFrame], ours: Ours, by_hand: Side
+) -> dict[str, list[float]]:
+    """Seconds of both sides, of a day each in turns; the first day, which warms both up, does not count."""
+    took: dict[str, list[float]] = {"by hand": [], "step": []}
+    for nth in range(1, size.repeats + 2):
+        day = DAY + timedelta(days=nth)
+        frame = stored(made(day, nth), folder / f"{ours.table.key.name}-{day}")
+        took["by hand"].append(seconds(lambda frame=frame, day=day: by_hand(frame, day)))
+        took["step"].append(seconds(lambda frame=frame, day=day: ours.make(frame, day)))
+    return {name: found[1:] for name, found in took.items()} | {"commit": ours.commits[2:]}
+
+
+def orders_in_turns(spark: SparkSession, size: Size, folder: Path) -> dict[str, list[float]]:
+    """Changes merged into a current state."""
+    ours = Ours(spark, folder, declared("orders", Orders, scd1(("id",), "modified_date", "op = 'D'")))
+    ours.make(stored(orders(spark, 0, size.state_rows, DAY), folder / "orders-start"), DAY)
     raw = folder / "raw_orders"
-    start = orders(spark, 0, rows, DAY).select(
-        "id", *VALUES, F.pmod(F.xxhash64("id"), F.lit(8)).cast("int").alias("bucket")
-    )
-    start.repartition("bucket").write.format("delta").partitionBy("bucket").save(str(raw))
-    times = []
-    for nth in range(1, repeats + 1):
-        day = DAY + timedelta(days=nth)
-        frame = orders(spark, nth, CHANGES, day, step=max(1, rows // CHANGES) + (nth == 1))
-        by_hand = clocked(lambda frame=frame: merge_orders(spark, raw, frame))
-        step = ours.make(frame, day)
-        times.append((by_hand, ours.commit, step))
-    report(f"{CHANGES} changes into {rows} rows", times)
+    spark.read.format("delta").load(str(ours.path)).repartition("bucket").write.format("delta").partitionBy(
+        "bucket"
+    ).save(str(raw))
+    apart = size.state_rows // size.changes
+
+    def made(day: date, nth: int) -> DataFrame:
+        return orders(spark, nth, size.changes, day, step=apart + (nth == 1))
+
+    return in_turns(size, folder, made, ours, lambda frame, day: merge_orders(spark, raw, frame))
 
 
-def bench_customers(spark: SparkSession, folder: Path, rows: int, repeats: int) -> None:
-    ours = Timed(spark, folder, declared("customers", Customers, scd2_from_snapshots(("id",))))
-    ours.make(customers(spark, rows, DAY, 0), DAY)
+def customers_in_turns(spark: SparkSession, size: Size, folder: Path) -> dict[str, list[float]]:
+    """Snapshots compared with the versions before."""
+    ours = Ours(spark, folder, declared("customers", Customers, scd2_from_snapshots(("id",))))
+    ours.make(stored(customers(spark, size.snapshot_rows, DAY, 0), folder / "customers-start"), DAY)
     raw = folder / "raw_customers"
-    start = customers(spark, rows, DAY, 0).select("id", "points", "name", "city")
-    start.selectExpr(
-        "*", f"DATE'{DAY}' AS effective_from", "CAST(NULL AS DATE) AS effective_to", "true AS is_current"
-    ).write.format("delta").save(str(raw))
-    times = []
-    for nth in range(1, repeats + 1):
-        day = DAY + timedelta(days=nth)
-        frame = customers(spark, rows, day, nth)
-        by_hand = clocked(lambda frame=frame, day=day: merge_customers(spark, raw, frame, day))
-        step = ours.make(frame, day)
-        times.append((by_hand, ours.commit, step))
-    report(f"snapshot of {rows} rows, 1 % or so changed", times)
+    spark.read.format("delta").load(str(ours.path)).drop("bucket").write.format("delta").save(str(raw))
+
+    def made(day: date, nth: int) -> DataFrame:
+        return customers(spark, size.snapshot_rows, day, nth)
+
+    return in_turns(size, folder, made, ours, lambda frame, day: merge_customers(spark, raw, frame, day))
 
 
-def report(what: str, times: list[tuple[float, float, float]]) -> None:
-    by_hand, commit, step = (min(column) for column in zip(*times, strict=True))
-    print(
-        f"{what}: by hand {by_hand:.1f} s, commit {commit:.1f} s ({commit / by_hand:.2f}x), "
-        f"step {step:.1f} s ({step / by_hand:.2f}x)   all: "
-        + "; ".join(" ".join(f"{seconds:.1f}" for seconds in one) for one in times)
+def measure(size: Size, folder: Path) -> Result:
+    """Both kinds of table, each against its MERGE."""
+    spark = spark_session()
+    figures: dict[str, float] = {}
+    samples: dict[str, list[float]] = {}
+    for name, side in (("scd1", orders_in_turns), ("scd2", customers_in_turns)):
+        took = side(spark, size, folder)
+        figures |= {f"{name}, {what}, s": best(found) for what, found in took.items()}
+        figures |= {
+            f"{name}: {what} / by hand": best(took[what]) / best(took["by hand"]) for what in ("commit", "step")
+        }
+        samples |= {f"{name}, {what}": found for what, found in took.items()}
+    return Result(
+        "j",
+        f"scd1: {size.changes} changes into {size.state_rows} rows; "
+        f"scd2: a snapshot of {size.snapshot_rows} rows, 1 % or so of them changed",
+        figures,
+        (Bar("scd1: step / by hand", 1.1), Bar("scd2: step / by hand", 1.2)),
+        samples,
     )
-
-
-def main(current: int = 5_000_000, snapshot: int = 1_000_000, repeats: int = 3) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        here = Settings(home=Path(name) / "home", spark_heap="3g")
-        spark = open_session(here, "bench")
-        try:
-            bench_customers(spark, Path(name), snapshot, repeats)
-            bench_orders(spark, Path(name), current, repeats)
-        finally:
-            close_session(spark)
-            stop_server(here)
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))

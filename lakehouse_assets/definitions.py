@@ -6,6 +6,7 @@ from importlib import import_module
 import dagster as dg
 
 from lakehouse_assets import defs as domains
+from lakehouse_assets.ops.deadline_sensor import deadline_sensor, report_job
 from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.commits import adopt_job, commits_sensor
@@ -14,6 +15,7 @@ from lakehouse_assets.platform.io import delta_io_manager
 from lakehouse_assets.platform.spark import SparkConnectResource
 from lakehouse_assets.platform.triggers import level_sensor, yesterday_schedule
 from lakehouse_assets.serving.warehouse import served, warehouse_assets, warehouse_sensor
+from lakehouse_assets.serving.warehouse_quality import quality_assets, quality_sensor
 
 catalog: Catalog = discover(domains)
 
@@ -34,13 +36,14 @@ days = first_days(catalog)
 landing_jobs = {domain: landing_job(domain, catalog, days[domain]) for domain in with_drop_folder(catalog)}
 
 definitions = dg.Definitions(
-    assets=[*build_assets(catalog, days), *warehouse_assets(catalog, days)],
+    assets=[*build_assets(catalog, days), *warehouse_assets(catalog, days), quality_assets(catalog)],
     sensors=[
-        *[make(domain, catalog) for domain in days for make in (level_sensor, commits_sensor)],
+        *[make(domain, catalog) for domain in days for make in (level_sensor, commits_sensor, deadline_sensor)],
         *[drop_sensor(domain, catalog, job) for domain, job in landing_jobs.items()],
         *[warehouse_sensor(domain, catalog) for domain in sorted({table.key.domain for table in served(catalog)})],
+        quality_sensor(),
     ],
-    jobs=[adopt_job(catalog), *landing_jobs.values()],
+    jobs=[adopt_job(catalog), report_job(), *landing_jobs.values()],
     schedules=[yesterday_schedule(domain, catalog) for domain in days],
     resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog)},
     executor=dg.in_process_executor,

@@ -44,7 +44,9 @@ Root = Annotated[Location, BeforeValidator(_place)]
 class Settings(BaseSettings):
     """Where this lakehouse keeps its files and which Spark it talks to. Every field is `LAKEHOUSE_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LAKEHOUSE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     home: Folder = Field(Path(".lakehouse"), description="folder of lake, landing, Spark server and Dagster's storage")
     root: Folder | None = Field(None, description="folder of the lake and the landed files; unset: the home")
@@ -66,6 +68,13 @@ class Settings(BaseSettings):
     pseudonym_key_id: str = Field("1", description="name of that key; it is stored beside every pseudonym")
     warehouse_url: SecretStr | None = Field(
         None, description="URL of a PostgreSQL to publish to; unset: an embedded one"
+    )
+    analyst_url: SecretStr | None = Field(
+        None, description="URL of that PostgreSQL for dashboards: a login that only reads"
+    )
+    alert_webhook: SecretStr | None = Field(None, description="URL to which alerts are posted as JSON")
+    alert_command: SecretStr | None = Field(
+        None, description="command that is given an alert as an e-mail message, as: sendmail ops@example.com"
     )
     quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")

@@ -33,11 +33,13 @@ class LakeDriver:
     def at(cls, spark: SparkSession, folder: Path) -> "LakeDriver":
         return cls(spark, Lake(folder / "lake", folder / "landing"), discover(domains))
 
-    def land(self, table: str, file: Path, day: date | None = None, replace: bool = False) -> Landed:
+    def land(
+        self, table: str, file: Path, day: date | None = None, replace: bool = False, really: bool = False
+    ) -> Landed:
         """Land a file as `lakehouse land` does."""
         source = self.catalog.table(TableKey.parse(f"{table.split('/')[0]}/bronze/{table.split('/')[1]}")).source
         assert source is not None
-        return land(self.lake.landing, table, source, file, day=day, replace=replace, today=TODAY)
+        return land(self.lake.landing, table, source, file, day=day, replace=replace, today=TODAY, really=really)
 
     def make(self, table: str, days: Collection[date]) -> Outcome:
         """One step: the days of a table, and of its companions."""

@@ -11,6 +11,7 @@ import pytest
 
 from lakehouse_assets.definitions import catalog, definitions
 from lakehouse_assets.platform.table import LANDING_LAYER, TableKey
+from lakehouse_assets.serving.quality_tables import QUALITY_TABLES
 from lakehouse_assets.serving.warehouse import served, warehouse_key
 
 GRAPH = definitions.resolve_asset_graph()
@@ -123,7 +124,7 @@ def test_importing_the_definitions_touches_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
-        "assets": len(catalog.tables) + len(LANDED) + len(served(catalog)),
+        "assets": len(catalog.tables) + len(LANDED) + len(served(catalog)) + len(QUALITY_TABLES),
         "connect": False,
     }
     assert list(tmp_path.iterdir()) == []

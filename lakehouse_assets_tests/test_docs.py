@@ -177,8 +177,8 @@ def test_the_notebook_runs_and_is_stored_with_its_answers(gmv_lake: Settings, mo
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The domain of the two pages, as a package beside this project's own."""
-    for name in ("add-a-domain.md", "add-a-table.md"):
+    """The domain of the three pages, as a package beside this project's own."""
+    for name in ("add-a-domain.md", "add-a-table.md", "add-a-changing-table.md"):
         for block in blocks(PROJECT / "docs" / name, "python"):
             title, _, code = block.partition("\n")
             file = tmp_path / "documented" / re.sub(r"^# |, continued$", "", title)
@@ -194,10 +194,12 @@ def test_the_documented_domain_works(shop: Any, spark: SparkSession, tmp_path: P
     catalog = discover(shop)
     assert [str(table.key) for table in catalog.tables] == [
         "shop/bronze/orders",
+        "shop/bronze/stock",
         "shop/gold/daily_sales",
         "shop/silver/orders",
+        "shop/silver/stock",
     ]
-    assert len(build_assets(catalog, {"shop": import_module("documented.shop").FIRST_DAY})) == 4, "and the landed files"
+    assert len(build_assets(catalog, {"shop": import_module("documented.shop").FIRST_DAY})) == 7, "and the landed files"
     driver = LakeDriver(spark, Lake(tmp_path / "lake", tmp_path / "landing"), catalog)
     file = tmp_path / "orders.csv"
     file.write_text(
@@ -218,3 +220,15 @@ def test_the_documented_domain_works(shop: Any, spark: SparkSession, tmp_path: P
     bad = query(here, "SELECT row_number, rules FROM shop.silver.orders__quarantine")
     assert bad.rows == [(3, ["country:isin"])]
     assert catalog.table(TableKey.parse("shop/gold/daily_sales")).compiled.owners == ("team:shop",)
+    for name, text in (
+        ("2024-01-02", "op;changed_at;sku;pieces\nI;2024-01-01 09:00:00;a;5\nI;2024-01-01 09:00:00;b;1\n"),
+        (
+            "2024-01-03",
+            "op,changed_at,article,pieces,Colour\nD,2024-01-03 08:00:00,b,,red\nU,2023-12-31 08:00:00,a,9,\n",
+        ),
+    ):
+        (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8")
+        driver.land("shop/stock", tmp_path / f"{name}.csv")
+    driver.make("shop/bronze/stock", days)
+    driver.make("shop/silver/stock", days)
+    assert driver.rows("shop/silver/stock", "article", "pieces", "is_deleted") == [("a", 5, False), ("b", None, True)]

@@ -102,10 +102,14 @@ def test_a_snapshot_that_shrinks_too_much_is_refused_unless_really_meant(tmp_pat
     snapshot(tmp_path, 6, 51)
 
 
-def test_an_empty_snapshot_is_refused_in_any_case(tmp_path: Path) -> None:
-    for really in (False, True):
-        with pytest.raises(LandingError, match="without a row"):
-            snapshot(tmp_path, 3, 0, really)
-    (tmp_path / "2025-01-03.csv").write_text("")
-    with pytest.raises(LandingError, match="empty"):
-        land(tmp_path / "landing", "d/t", SOURCE, tmp_path / "2025-01-03.csv", today=date(2026, 1, 1))
+@pytest.mark.parametrize("text", ["id,name\n", ""], ids=["a header alone", "no byte"])
+def test_an_empty_snapshot_is_refused_unless_really_meant(tmp_path: Path, text: str) -> None:
+    snapshot(tmp_path, 2, 5)
+    file = tmp_path / "2025-01-03.csv"
+    file.write_text(text)
+    today = date(2026, 1, 1)
+    with pytest.raises(LandingError, match=r"without a row.*--yes-really"):
+        land(tmp_path / "landing", "d/t", SOURCE, file, today=today)
+    assert land(tmp_path / "landing", "d/t", SOURCE, file, today=today, really=True).days == {date(2025, 1, 3): 0}
+    assert [part.rows for part in parts(tmp_path / "landing", "d/t")] == [5, 0]
+    snapshot(tmp_path, 4, 1)

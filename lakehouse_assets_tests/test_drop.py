@@ -108,6 +108,41 @@ def test_a_dropped_day_is_landed_once_and_again_when_a_file_changes(drop: Path) 
         assert tick(instance, cursor)[0] == []
 
 
+def test_a_half_written_file_that_pauses_is_superseded_when_it_is_whole(drop: Path) -> None:
+    """Cut between two rows, nobody can tell it from a whole one; what comes then is another state of the file."""
+    generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
+    file = drop / str(DAY) / "orders.csv"
+    whole = file.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        file.write_bytes(b"".join(lines[:4]))
+        (request,), _, cursor = tick(instance)
+        file.write_bytes(b"".join(lines[:7]))  # it grows between the tick and the run
+        assert run(instance, request).success
+        assert landed("orders") == [(DAY, 6)]
+        file.write_bytes(whole)
+        (again,), _, cursor = tick(instance, cursor)
+        assert run(instance, again).success
+        assert landed("orders") == [(DAY, 10)]
+        assert tick(instance, cursor)[0] == []
+
+
+def test_a_file_cut_within_a_row_is_refused_and_landed_when_it_is_whole(drop: Path) -> None:
+    generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
+    file = drop / str(DAY) / "orders.csv"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: whole.rindex(b",")])
+    with dg.DagsterInstance.ephemeral() as instance:
+        (request,), _, cursor = tick(instance)
+        assert not run(instance, request).success
+        assert landed("orders") == []
+        assert landed("users") == [(DAY, 2)], "the other files of the day are not held"
+        file.write_bytes(whole)
+        (again,), _, cursor = tick(instance, cursor)
+        assert run(instance, again).success
+        assert landed("orders") == [(DAY, 10)]
+
+
 def test_a_lost_cursor_asks_for_the_same_run_again_which_dagster_refuses(drop: Path) -> None:
     generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
     with dg.DagsterInstance.ephemeral() as instance:

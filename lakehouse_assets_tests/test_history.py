@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets_tests import history_model as model
 from lakehouse_assets_tests.change_tables import OF_CHANGES, catalog
 from lakehouse_assets_tests.history_model import CHANGE, ITEM, Change, Row
@@ -36,6 +38,7 @@ class Lakeside:
         lake = Lake(folder / "lake", folder / "landing")
         self.driver = LakeDriver(spark, lake, catalog)
         self.folder, self.source, self.files = folder, source, 0
+        folder.mkdir(exist_ok=True)
         self.tables = OF_CHANGES if source == "changes" else ("snapshots",)
         self.landed: dict[date, list[Row]] = {}
         self.made: dict[date, list[Row]] = {}
@@ -125,6 +128,8 @@ CASES = {
     "a late change between two equal ones": ("I1 U5 | U3=3", "1 3 1"),
     "two deletes": ("I1 D2 | D4", "1 -"),
     "a malformed change leaves and the rest stays": ("I1 U2=much", "1"),
+    "the same change in a full load and in CDC": ("I1 U5=5 | I1 I5=5 | U7=7", "1 5 7"),
+    "a full load after a delete it knows nothing of": ("I1 D5 | I1", "1 -"),
     "a key that changes: the old one is deleted": ("I1 | D2 I2@b", "1 -"),
 }
 TOLD = re.compile(r"([IUD])(\d+)(?:=(\S+?))?(?::(\w+))?(?:@(\w))?$")
@@ -224,6 +229,33 @@ def test_random_snapshots_give_what_folding_them_gives(
             lake.land(day, [row for shop in range(histories) for row in random_snapshot(rng, shop)], replace=True)
         lake.make(DAYS if step == 4 else days)
         lake.judge()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_range_equals_day_by_day(spark: SparkSession, tmp_path: Path) -> None:
+    """The same rows, the same changes kept beside them, and the same counts and digests of every day."""
+    rng, days = Random("ranges"), DAYS[:3]
+    for source, random_rows in (("changes", random_changes), ("items", random_snapshot)):
+        lake = Lakeside(spark, tmp_path / source, source)
+        for day in days:
+            lake.land(day, [row for shop in range(HISTORIES) for row in random_rows(rng, shop)])
+        lake.driver.make(f"test/bronze/{source}", days)
+        copied = Lake(tmp_path / f"{source}-range", lake.driver.lake.landing)
+        shutil.copytree(lake.driver.lake.tables, copied.tables)
+        ranged = LakeDriver(spark, copied, catalog)
+        for table in lake.tables:
+            by_day = [lake.driver.make(f"test/silver/{table}", [day]).days[0] for day in days]
+            assert ranged.make(f"test/silver/{table}", days).days == tuple(by_day)
+            key = TableKey.parse(f"test/silver/{table}")
+            assert contents(spark, copied.path(key)) == contents(spark, lake.driver.lake.path(key))
+            assert contents(spark, copied.changes(key)) == contents(spark, lake.driver.lake.changes(key))
+
+
+def contents(spark: SparkSession, path: Path) -> list[tuple[object, ...]]:
+    """All rows of a table, without the day of the run."""
+    found = spark.read.format("delta").load(str(path)).drop("processed_date").toArrow()
+    return sorted(zip(*[column.to_pylist() for column in found.columns], strict=True), key=repr)
 
 
 MAKE = """

@@ -1,7 +1,9 @@
 """Files that are refused: each with a message that says what, where and what to do, and nothing written."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -132,6 +134,41 @@ def test_what_is_no_file_is_refused(tmp_path: Path, root: Path) -> None:
     assert "not a regular file" in refused(root, Path("/dev/null"))
     assert "Known extensions: .csv, .jsonl" in refused(root, tmp_path / "a.xlsx")
     assert "unknown kind of file '.gz'" in refused(root, tmp_path / "a.csv.gz")
+
+
+class Changing(type(Path())):  # type: ignore[misc]
+    """A file to which something happens while it is read."""
+
+    def read_bytes(self) -> bytes:
+        found = Path(self).read_bytes()
+        HAPPENS[self.stem](Path(self))
+        return found
+
+
+def _replace(file: Path) -> None:
+    other = file.with_suffix(".new")
+    other.write_bytes(HEADER + GOOD + GOOD)
+    other.replace(file)
+
+
+HAPPENS: dict[str, Callable[[Path], object]] = {
+    "replaced": _replace,
+    "grown": lambda file: file.write_bytes(HEADER + GOOD + GOOD),
+    "rewritten": lambda file: os.utime(file, (1, 1)),
+    "gone": lambda file: file.unlink(),
+}
+
+
+@pytest.mark.parametrize("name", HAPPENS)
+def test_a_file_that_changes_while_it_is_read_is_not_landed(tmp_path: Path, root: Path, name: str) -> None:
+    file = tmp_path / f"{name}.csv"
+    file.write_bytes(HEADER + GOOD + b"y,2023-01-02,k2\n")
+    before = tree(root)
+    with pytest.raises(LandingError, match=r"changed while it was read|cannot be read: No such file"):
+        land(root, TABLE, SOURCE, Changing(file), today=TODAY)
+    assert tree(root) == before
+    if file.exists():
+        assert land(root, TABLE, SOURCE, file, today=TODAY).days
 
 
 def test_a_day_asked_for_must_be_one_of_the_source(tmp_path: Path, root: Path) -> None:

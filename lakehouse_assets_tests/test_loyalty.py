@@ -1,7 +1,9 @@
 """The loyalty domain on the real snapshots and transactions, judged by independent reckoning in plain Python."""
 
 import csv
+import json
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -10,24 +12,29 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from lakehouse_assets.cli import main
 from lakehouse_assets.defs.loyalty import generate as feeds
 from lakehouse_assets.ops.forget import forget
 from lakehouse_assets.platform import erasure
 from lakehouse_assets.platform.landing import LandingError
 from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.outcome import Status
 from lakehouse_assets.platform.pseudonym import NoKey, pseudonym
 from lakehouse_assets.platform.replay import Answer, replay
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.serving.as_of import clauses_as_of
-from lakehouse_assets.serving.history import changes_per_day
 from lakehouse_assets.serving.query import QueryError, query
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
-ORIGINALS = Path(__file__).parents[2] / "shared" / "data" / "loyalty"
+SHARED = next(
+    (p / "shared" / "data" for p in Path(__file__).parents if (p / "shared" / "data").exists()), Path("shared")
+)
+ORIGINALS = SHARED / "loyalty"
 SNAPSHOTS = [date(2025, 3, 6), date(2025, 7, 14), date(2025, 8, 18)]
 MARCH = date(2024, 3, 31)
 LAST = date(2024, 4, 8)
@@ -82,25 +89,53 @@ def original(table: str, day: date) -> dict[str, tuple[str, ...]]:
     return {row[names[0]]: tuple(plain(row[name]) for name in wanted) for row in rows}
 
 
-@pytest.mark.parametrize("table", ["clientes", "produtos"])
-def test_changes_between_real_snapshots_are_those_of_an_independent_diff(customers: LakeDriver, table: str) -> None:
-    declared = customers.catalog.table(TableKey.parse(f"loyalty/silver/{table}"))
-    here = settings().model_copy(update={"root": customers.lake.tables.parent})
-    found = changes_per_day(here, declared, declared.write)  # type: ignore[arg-type]
+def expected_changes(table: str) -> list[dict[str, object]]:
+    """What an independent diff of the real files finds between each and the one before."""
     before: dict[str, tuple[str, ...]] = {}
-    expected = []
+    since: date | None = None
+    expected: list[dict[str, object]] = []
     for day in SNAPSHOTS:
         now = original(table, day)
-        inserted, deleted = len(now.keys() - before.keys()), len(before.keys() - now.keys())
         width = max((len(said) for said in before.values()), default=0)
-        updated = sum(
-            before[k] != now[k] if width == len(now[k]) else True  # columns that came later say something new
-            for k in now.keys() & before.keys()
-        )
-        expected.append((day, inserted, updated, deleted, len(now)))
-        before = now
-    days_without_change = [e for e in expected if e[1:4] == (0, 0, 0)]
-    assert found.rows == [e for e in expected if e not in days_without_change]
+        expected.append({
+            "table": f"loyalty/silver/{table}", "day": str(day), "since": since and str(since),
+            "inserted": len(now.keys() - before.keys()),
+            "updated": sum(
+                before[k] != now[k] if width == len(now[k]) else True  # columns that came later say something new
+                for k in now.keys() & before.keys()
+            ),
+            "deleted": len(before.keys() - now.keys()), "live": len(now),
+        })  # fmt: skip
+        before, since = now, day
+    return expected
+
+
+def test_changes_between_real_snapshots_are_those_of_an_independent_diff(
+    customers: LakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `lakehouse quality` prints them, and as `lakehouse history` does of one table."""
+    monkeypatch.setenv("LAKEHOUSE_ROOT", str(customers.lake.tables.parent))
+    settings.cache_clear()
+    try:
+        runner = CliRunner()
+        printed = runner.invoke(main, ["quality", "--domain", "loyalty", "--changes", "--format", "json"])
+        assert printed.exit_code == 0, printed.output
+        expected = [*expected_changes("clientes"), *expected_changes("produtos")]
+        assert sorted(json.loads(printed.output), key=lambda row: (row["table"], row["day"])) == expected
+        assert all(any(row[kind] for row in expected[1:3]) for kind in ("inserted", "updated"))
+        shown = runner.invoke(main, ["quality", "--domain", "loyalty"]).output
+        last = expected[2]
+        numbers = [str(last[name]) for name in ("day", "since", "inserted", "updated", "deleted", "live")]
+        assert re.search(r"clientes\W+" + r"\W+".join(numbers), shown), shown
+        for table in ("clientes", "produtos"):
+            told = runner.invoke(main, ["history", f"loyalty/silver/{table}", "--format", "json"]).output
+            moved = [row for row in expected_changes(table) if row["inserted"] or row["updated"] or row["deleted"]]
+            assert [tuple(row.values()) for row in json.loads(told)] == [
+                (row["day"], row["inserted"], row["updated"], row["deleted"], row["live"]) for row in moved
+            ]
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
 
 
 def test_history_has_no_gap_no_overlap_and_one_current_row(customers: LakeDriver) -> None:
@@ -156,6 +191,46 @@ def test_a_broken_extract_is_refused(customers: LakeDriver, tmp_path: Path) -> N
     broken.write_text("".join(line.replace("QtdePontos", "Pontuacao") for line in lines))
     with pytest.raises(LandingError, match="missing 'qtde_pontos'"):
         customers.land("loyalty/clientes", broken)
+
+
+def test_a_snapshot_that_is_really_empty_a_new_column_and_a_retyped_one(spark: SparkSession, tmp_path: Path) -> None:
+    """All are deleted, and come back; what nobody declared is kept and warned of; what changed its type fails whole."""
+    driver = LakeDriver.at(spark, tmp_path)
+    days = [date(2025, 1, 1) + timedelta(days=n) for n in range(4)]
+
+    def land(table: str, day: date, text: str) -> None:
+        file = tmp_path / table / f"{day}.csv"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        driver.land(f"loyalty/{table}", file, really=True)
+
+    land("produtos", days[0], "IdProduto;DescProduto\n1;Torta\n2;Bolo\n")
+    land("produtos", days[1], "IdProduto;DescProduto\n")
+    land("produtos", days[3], "IdProduto;DescProduto;Cor\n1;Torta;azul\n")
+    driver.make("loyalty/bronze/produtos", days)
+    columns = ("id_produto", "effective_from", "is_deleted", "is_current")
+    driver.make("loyalty/silver/produtos", days[:1])
+    driver.make("loyalty/silver/produtos", days[1:3])
+    assert driver.rows("loyalty/silver/produtos", *columns) == [
+        ("1", days[0], False, False), ("1", days[1], True, True),
+        ("2", days[0], False, False), ("2", days[1], True, True),
+    ]  # fmt: skip
+    (warned,) = driver.make("loyalty/silver/produtos", days[3:]).days
+    assert (warned.status, warned.rows.kept) == (Status.COMMITTED, 1)
+    assert [rule.failed for rule in warned.rules if rule.rule == "no_undeclared_columns"] == [1]
+    again = [("1", days[0], False, False), ("1", days[1], True, False), ("1", days[3], False, True)]
+    assert driver.rows("loyalty/silver/produtos", *columns)[:3] == again
+    bronze = driver.read("loyalty/bronze/produtos").where("outras_colunas IS NOT NULL")
+    assert [json.loads(row.outras_colunas) for row in bronze.collect()] == [{"Cor": "azul"}]
+    driver.make("loyalty/silver/produtos", days[1:])
+    assert driver.rows("loyalty/silver/produtos", *columns)[:3] == again, "made again, as a range"
+
+    land("clientes", days[0], "IdCliente;QtdePontos\n" + "".join(f"{n};muitos\n" for n in range(100)))
+    driver.make("loyalty/bronze/clientes", days[:1])
+    (failed,) = driver.make("loyalty/silver/clientes", days[:1]).days
+    assert failed.status is Status.FAILED
+    assert "qtde_pontos:parses" in failed.reasons[0]
+    assert driver.lake.version(TableKey.parse("loyalty/silver/clientes")) is None, "nothing was written"
 
 
 # Change data of transactions

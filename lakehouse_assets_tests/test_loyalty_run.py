@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
+from random import Random
 
 import nbformat
 import pytest
@@ -69,32 +71,66 @@ def test_from_files_to_answers_in_one_run(lake: DagsterLake, tmp_path: Path) -> 
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
 
-KILLS = ("after-swap:loyalty/bronze/transacao", "before-swap:loyalty/silver/transacao")
+TRANSACAO = ("bronze/transacao", "silver/transacao")
+IN_CI = ("after-swap:loyalty/bronze/transacao", "before-swap:loyalty/silver/transacao", 3.0, 6.0)
+OF_STEPS = ("before-write", "before-swap", "after-swap", "before-metadata", "between-journals")
+EVERYWHERE = (
+    *[f"{place}:loyalty/{table}" for place in OF_STEPS for table in TRANSACAO],
+    *[f"{place}:loyalty/silver/transacao__changes" for place in ("before-swap", "after-swap")],
+    *[Random(n).uniform(2, 12) for n in range(20)],
+)
 
 
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("last", "kills"), [(LAST, IN_CI), pytest.param(date(2024, 2, 24), EVERYWHERE, marks=pytest.mark.random_kills)]
+)
 def test_a_stream_of_files_killed_anywhere_applies_each_change_once(
-    lake: DagsterLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lake: DagsterLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: date, kills: tuple[str | float, ...]
 ) -> None:
-    """Killed in two places, then run to the end: the same tables as files landed by hand and made by a run."""
-    feeds, inbox = tmp_path / "feeds", tmp_path / "inbox"
-    lake.cli("generate", "loyalty", "--days", f"{FIRST}..{LAST}", "--transactions", "20", "--out", str(feeds))
+    """Killed at named places and after so many seconds, then beside a backfill: the same as made in one go."""
+    feeds, inbox, held = tmp_path / "feeds", tmp_path / "inbox", tmp_path / "held"
+    lake.cli("generate", "loyalty", "--days", f"{FIRST}..{last}", "--transactions", "20", "--out", str(feeds))
     assert "LAKEHOUSE_INBOX" in lake.cli("stream", "loyalty", fails=True).output
     for table in TABLES[2:]:
         shutil.copytree(feeds / table, inbox / "loyalty" / table)
     (inbox / "loyalty" / "transacao" / "2024-01-30-broken.json").write_text("{")
+    for file in (inbox / "loyalty" / "transacao").glob(f"{last}*"):
+        held.mkdir(exist_ok=True)
+        file.rename(held / file.name)
     monkeypatch.setenv("LAKEHOUSE_INBOX", str(inbox))
     settings.cache_clear()
-    command = [str(Path(sys.executable).with_name("lakehouse")), "stream", "loyalty", "--max-files", "4"]
-    for place in KILLS:
-        killed = subprocess.run(command, env=os.environ | {VARIABLE: place}, check=False, capture_output=True)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert "broken" in lake.cli("stream", "loyalty", fails=True).output
+    command = [str(Path(sys.executable).with_name("lakehouse")), "stream", "loyalty", "--max-files", "2"]
+    for kill in kills:
+        if isinstance(kill, str):
+            killed = subprocess.run(command, env=os.environ | {VARIABLE: kill}, check=False, capture_output=True)
+            assert killed.returncode == -signal.SIGKILL, killed.stderr
+        else:
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+                with suppress(subprocess.TimeoutExpired):
+                    running.wait(kill)
+                running.kill()
+    for file in held.iterdir():
+        file.rename(inbox / "loyalty" / "transacao" / file.name)
+    # The rest by a stream and a backfill at once: whoever loses a race computes again, and nobody hears of it.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as streaming:
+        backfill = lake.run([f"loyalty/{table}" for table in TRANSACAO], FIRST, last)
+        said, _ = streaming.communicate(timeout=600)
+    assert backfill.success, lake.why(backfill)
+    assert streaming.returncode != 0, "a file was refused"
+    assert "broken" in said
+    assert "Concurrent" not in said
+    assert "Traceback" not in said
+    (status,) = json.loads(lake.cli("stream", "status", "loyalty", "--format", "json", fails=True).output)
+    assert (status["lag"], status["mode"]) == (1, "ended"), "the refused file waits"
+    assert status["records"] > 0
+    assert "broken" in status["error"]
     (inbox / "loyalty" / "transacao" / "2024-01-30-broken.json").unlink()
     assert "0 files; days made: 0" in lake.cli("stream", "loyalty").output
     columns = ("id_transacao", "qtde_pontos", "is_deleted", "feed_day", "record_hash")
     streamed = lake.rows("loyalty.silver.transacao", *columns)
     shutil.rmtree(settings().lake)
-    made = lake.run([f"loyalty/{layer}/transacao" for layer in ("bronze", "silver")], FIRST, LAST)
+    made = lake.run([f"loyalty/{table}" for table in TRANSACAO], FIRST, last)
     assert made.success, lake.why(made)
     assert lake.rows("loyalty.silver.transacao", *columns) == streamed
     assert len(streamed) > 50

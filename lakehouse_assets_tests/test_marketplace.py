@@ -206,6 +206,8 @@ def test_documents_of_a_bucket_come_once_each(spark_home: Settings, spark: Spark
         assert not create_bucket(spark_home, "itau-shop")
         with pytest.raises(S3Error, match="Path does not exist"):
             list_objects(spark_home, "itau-shop", "nothing/")
+        with pytest.raises(S3Error, match="Path does not exist: s3://no-such-bucket/"):
+            list_objects(spark_home, "no-such-bucket")
         for number, one in enumerate(life("a")):
             put_object(spark_home, "itau-shop", f"input/{number}.json", write(tmp_path, str(number), one))
         assert [batch.records for batch in drain_available(step, table, source)] == [6]

@@ -1,16 +1,19 @@
 """Publishing to a real PostgreSQL: whole days, once, only what changed; roles, comments, and what goes wrong."""
 
 import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 import pyarrow as pa
 import pytest
@@ -20,17 +23,19 @@ from pydantic import SecretStr
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.catalog import discover
 from lakehouse_assets.platform.delta import Note, Pin
-from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.table import DeclarationError, Publish, Table, TableKey
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.publish import Published, noted, publish
-from lakehouse_assets.serving.warehouse_schema import place, postgres_type
+from lakehouse_assets.serving.warehouse import served, warehouse_key
+from lakehouse_assets.serving.warehouse_schema import fields_of, place, postgres_type
 from lakehouse_assets.settings import Settings
 
 CATALOG = discover(domains)
 SALES = CATALOG.table(TableKey("store", "gold", "daily_sales"))
 CURRENT = CATALOG.table(TableKey("gmv", "gold", "gmv_current"))
-USERS = CATALOG.table(TableKey("store", "silver", "users"))
+LEDGER = CATALOG.table(TableKey("gmv", "gold", "gmv"))
+USERS = replace(CATALOG.table(TableKey("store", "silver", "users")), publish=Publish(("name",)))
 DAYS = [date(2025, 1, 1) + timedelta(days=n) for n in range(4)]
 ARROW = {"string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "date": pa.date32(), "boolean": pa.bool_()}
 WRITES = (
@@ -165,6 +170,20 @@ def test_every_text_arrives_as_it_was(lake: Settings) -> None:
     assert [name for (name,) in found] == texts
 
 
+@pytest.mark.parametrize("zone", [None, "UTC"], ids=["as Spark writes it", "with its zone"])
+def test_a_point_in_time_arrives_however_the_file_holds_it(lake: Settings, zone: str | None) -> None:
+    """Spark writes INT96, which is read as a time without a zone."""
+    at = datetime(2025, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
+    row = {"gmv_date": DAYS[0], "subsidiary": "nacional", "product_id": 7, "gmv": Decimal("5.00"), "purchases": 1}
+    row |= {"effective_date": DAYS[0], "version": 1, "reason": "new", "feed_day": DAYS[0], "run_id": "r"}
+    rows = arrow(LEDGER, [row | {"processed_at": at}])
+    place = rows.schema.get_field_index("processed_at")
+    rows = rows.set_column(place, "processed_at", rows["processed_at"].cast(pa.timestamp("us", zone)))
+    write_deltalake(str(lake.lake.joinpath(*LEDGER.key.parts)), rows)
+    assert published(publish(lake, LEDGER, DAYS[:1], "run")) == [(DAYS[0], 1, True)]
+    assert rows_of(lake, "SELECT processed_at FROM gmv.gmv") == [(at,)]
+
+
 def test_what_postgresql_cannot_hold_is_refused_and_says_so(lake: Settings) -> None:
     commit(lake, SALES, [sale(DAYS[0])], [DAYS[0]])
     commit(lake, SALES, [sale(DAYS[1], category="nul \0 byte")], [DAYS[1]])
@@ -211,6 +230,56 @@ def test_every_declared_table_has_a_type_for_each_column() -> None:
         assert all(postgres_type(field.dataType) for field in table.compiled.spark_schema)
 
 
+# --- what is published, and what is withheld ---
+
+
+def test_gold_and_chosen_silver_are_published_under_names_of_their_own() -> None:
+    tables = served(CATALOG)
+    gold = {table.key for table in CATALOG.tables if table.key.layer == "gold"}
+    chosen = {str(table.key) for table in tables if table.key not in gold}
+    assert {table.key for table in tables} > gold
+    assert chosen == {"store/silver/orders", "store/silver/payments", "marketplace/silver/orders"}
+    keys = [warehouse_key(table) for table in tables]
+    assert len(set(keys)) == len({place(table) for table in tables}) == len(tables)
+    orders = CATALOG.table(TableKey("store", "silver", "orders"))
+    assert (str(warehouse_key(orders)), place(orders)) == ("store/warehouse/silver_orders", ("store_silver", "orders"))
+
+
+def test_no_personal_column_is_published_unless_the_table_says_so() -> None:
+    for table in served(CATALOG):
+        assert not table.compiled.pii & {field.name for field in fields_of(table)}
+    marketplace = CATALOG.table(TableKey("marketplace", "silver", "orders"))
+    assert "cod_idef_clie" in marketplace.compiled.pii
+    with pytest.raises(DeclarationError, match="'state' is no personal column"):
+        replace(USERS, publish=Publish(("state",)))
+
+
+def test_an_analyst_finds_no_personal_column_and_one_that_becomes_personal_goes(lake: Settings) -> None:
+    withholding = replace(USERS, publish=Publish())
+    user = {"feed_day": DAYS[0], "version": 1, "record_hash": "h", "processed_date": DAYS[0], "state": "SP"}
+    commit(lake, USERS, [user | {"user_id": "1", "name": "Ana", "email": "ana@example.com"}], [DAYS[0]])
+    publish(lake, USERS, DAYS, "declared")
+    assert rows_of(lake, "SELECT name FROM store_silver.users") == [("Ana",)]
+    assert "email" not in columns_of(lake, "store_silver", "users")
+    publish(lake, withholding, DAYS, "not any more")
+    assert not {"name", "email"} & columns_of(lake, "store_silver", "users")
+    assert rows_of(lake, "SELECT user_id, state FROM store_silver.users") == [("1", "SP")]
+    with connect(lake) as connection, connection.cursor() as cursor:
+        cursor.execute("SET ROLE lakehouse_analyst")
+        cursor.execute("SELECT * FROM store_silver.users")
+        assert "Ana" not in repr(cursor.fetchall())
+
+
+def columns_of(settings: Settings, schema: str, name: str) -> set[str]:
+    found = rows_of(
+        settings,
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
+        schema,
+        name,
+    )
+    return {column for (column,) in found}
+
+
 # --- roles ---
 
 
@@ -231,9 +300,6 @@ def test_analysts_read_and_nobody_else_writes(lake: Settings) -> None:
                     cursor.execute(statement)
                 cursor.execute("ROLLBACK TO SAVEPOINT t")
             cursor.execute("ROLLBACK TO SAVEPOINT s")
-
-
-# --- what goes wrong ---
 
 
 def timed_out_of(settings: Settings) -> str:
@@ -268,6 +334,11 @@ def test_no_answer() -> None:
 
 def test_no_such_host() -> None:
     assert "No such host" in timed_out_of(elsewhere("postgresql://me:geheim@nowhere.invalid/db"))
+
+
+def test_no_such_database(server: Settings) -> None:
+    there = postgres.url(server).replace("/postgres?", "/nowhere?")
+    assert "Create it first" in timed_out_of(elsewhere(there))
 
 
 def test_no_url_at_all() -> None:
@@ -312,7 +383,8 @@ def test_a_user_who_may_not_make_roles_is_told_what_an_administrator_has_to_run(
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_in_the_middle_loses_no_day_and_doubles_none(lake: Settings) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "stopped"])
+def test_a_server_that_goes_in_the_middle_loses_no_day_and_doubles_none(lake: Settings, how: signal.Signals) -> None:
     many = [DAYS[0] + timedelta(days=n) for n in range(40)]
     commit(lake, SALES, [sale(day, category=f"c{n}") for day in many for n in range(200)], many)
     some, dead = threading.Event(), threading.Event()
@@ -328,7 +400,8 @@ def test_a_server_that_dies_in_the_middle_loses_no_day_and_doubles_none(lake: Se
         assert some.wait(60)
         folder = lake.home.absolute() / "warehouse"
         pid = int((folder / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, 9)
+        os.kill(pid, how)
+        psutil.wait_procs([psutil.Process(pid)], timeout=30)
         dead.set()
 
     killer = threading.Thread(target=kill)

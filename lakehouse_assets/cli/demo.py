@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from lakehouse_assets.cli.output import Rows, show
 from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.pseudonym import ensure_development_key
 from lakehouse_assets.settings import settings
 
 DAYS = DayRange(date(2023, 1, 1), date(2023, 2, 14))
@@ -36,6 +37,7 @@ console = Console()
 @click.option("--defects", default=0.01, show_default=True, help="Probability of each defect for a record.")
 def demo(purchases: int, seed: int, defects: float) -> None:
     """Generate a marketplace's feeds with every defect, land them, build bronze, silver and gold, and ask questions."""
+    ensure_development_key(settings())
     with _progress() as progress:
         _start_server(progress)
         _land(progress, purchases, seed, defects)
@@ -126,7 +128,7 @@ def _tell() -> None:
     tree = trace(Lake(here.lake, here.landing), discover(domains), TableKey("gmv", "gold", "gmv"), AS_OF)
     console.print("What the figures of that day were made of", style="italic")
     click.echo("\n".join(tree.lines()))
-    console.print("\nOpen the UI: [bold]make dev[/bold], then http://127.0.0.1:3000")
+    console.print("\nOpen the UI: [bold]make dev[/bold], then http://127.0.0.1:3000 · Dashboards: [bold]make bi[/bold]")
     console.print(
         "Ask: [bold].venv/bin/lakehouse gmv --as-of 2023-01-10 --month 2023-01[/bold] · [bold]lakehouse --help[/bold]"
     )

@@ -10,6 +10,7 @@ import click
 from lakehouse_assets.ops.home import prepare_dagster_home, project_file
 from lakehouse_assets.ops.supervisor import Supervisor, accepts
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.pseudonym import development_key_file, ensure_development_key
 from lakehouse_assets.settings import settings
 
 HOST = "127.0.0.1"
@@ -24,6 +25,8 @@ def dev(port: int, code_port: int) -> None:
     from lakehouse_assets.platform.server import ensure_server
 
     here = settings()
+    if ensure_development_key(here):
+        click.echo(f"Made a key for pseudonyms, for development: {development_key_file(here)}")
     require_free(port, "--port")
     require_free(code_port, "--code-port")
     if here.spark_remote is None:

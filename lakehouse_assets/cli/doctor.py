@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lakehouse_assets.platform import jars, server, server_launch
+from lakehouse_assets.platform import jars, pseudonym, server, server_launch
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.settings import Settings
 
@@ -35,6 +35,7 @@ def examine(settings: Settings) -> list[Finding]:
         "s3": _s3,
         "dagster": _dagster,
         "server": _server,
+        "pseudonyms": _pseudonyms,
     }
     return [_find(name, check, settings) for name, check in checks.items()]
 
@@ -111,6 +112,18 @@ def _server(settings: Settings) -> str:
     if not status.running:
         return "not running: the first run starts it"
     return f"process {status.pid}, port {status.port}, sessions: {len(status.sessions)}"
+
+
+def _pseudonyms(settings: Settings) -> str:
+    """No key is no fault of a machine on which nobody needs one yet; where data are shared it is."""
+    if settings.pseudonym_key is None and not pseudonym.is_shared(settings):
+        file = pseudonym.development_key_file(settings)
+        if not file.exists():
+            return "no key: lakehouse dev makes one for development, or set LAKEHOUSE_PSEUDONYM_KEY (loyalty needs it)"
+        if file.stat().st_mode & 0o077:
+            raise LakehouseError(f"Others can read {file}. chmod 600 {file}")
+        return f"this home's own key for development, {pseudonym.DEVELOPMENT!r}: {file}"
+    return f"key {pseudonym.key(settings).id!r} of the environment"
 
 
 def _existing(folder: Path) -> Path:

@@ -15,7 +15,9 @@ from lakehouse_assets.settings import settings
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--day", help="Feed day of every row; default: the day that the source's own column says.")
 @click.option("--replace", is_flag=True, help="Replace the whole day by this file, instead of adding to it.")
-@click.option("--yes-really", "really", is_flag=True, help="Land a snapshot that has far fewer rows than the last.")
+@click.option(
+    "--yes-really", "really", is_flag=True, help="Land a snapshot with far fewer rows than the last, or with none."
+)
 @format_option
 def land(table: str, files: tuple[Path, ...], day: str | None, replace: bool, really: bool, output: str) -> None:
     """Land FILES (CSV, JSON lines or Parquet) of TABLE, for example gmv/purchase.

@@ -16,28 +16,37 @@ COLUMNS = (
 @click.command()
 @click.option("--domain", help="Only this domain, as gmv.")
 @click.option("--days", "asked", help="Feed days, as 2023-01-01..2023-02-28; default: the newest 365.")
+@click.option("--changes", is_flag=True, help="Only what changed between snapshots: inserts, updates, deletes by day.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page that stands alone.")
 @format_option
-def quality(domain: str | None, asked: str | None, html: Path | None, output: str) -> None:
-    """Show a heat map of tables and days, with what failed and what waits. Spark is not started.
+def quality(domain: str | None, asked: str | None, changes: bool, html: Path | None, output: str) -> None:
+    """Show a heat map of tables and days, with what failed and what waits, and what changed between snapshots.
 
-    JSON and CSV have a row per table, day and rule: the newest verdict, as Dagster's checks show it.
+    Spark is not started. JSON and CSV have a row per table, day and rule (the newest verdict, as Dagster's checks show
+    it), or with --changes a row per table and snapshot.
     """
     from lakehouse_assets import defs as domains
     from lakehouse_assets.cli.heatmap import draw
     from lakehouse_assets.platform.catalog import discover
     from lakehouse_assets.platform.days import DayRange
+    from lakehouse_assets.serving.history import changes_between_snapshots
     from lakehouse_assets.serving.quality import read_quality
     from lakehouse_assets.serving.quality_html import write_page
 
     catalog = discover(domains)
     found = read_quality(settings(), catalog, domain, DayRange.parse(asked) if asked else None)
+    between = changes_between_snapshots(settings(), catalog, found)
+    if changes:
+        show(Rows(between.columns, between.rows), output)
+        return
     if html is not None:
         size = write_page(found, catalog, html)
         click.echo(f"{html}: {size / 1e6:.1f} MB, {len(found.tables)} tables, {found.days}", err=True)
     if output == "table":
         if html is None:
             draw(found)
+            if between.rows:
+                show(Rows(between.columns, between.rows), output, "Changes between snapshots")
         return
     rows = [
         (

@@ -4,15 +4,15 @@ import json
 
 import click
 
+from lakehouse_assets.platform.home_server import HomeServer
 from lakehouse_assets.settings import settings
-from lakehouse_assets.streaming.java_server import JavaServer
 from lakehouse_assets.streaming.kafka_server import SERVER as KAFKA
 from lakehouse_assets.streaming.s3_server import SERVER as S3
 
 FORMAT = click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
 
-def commands_of(server: JavaServer, says: str) -> click.Group:
+def commands_of(server: HomeServer, says: str) -> click.Group:
     """start, stop and status of a server."""
 
     @click.group(name=server.name, help=says)

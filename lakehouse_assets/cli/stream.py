@@ -1,7 +1,9 @@
 """`lakehouse stream`: run the streams of the declared tables, and see how they do."""
 
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -39,27 +41,26 @@ def stream() -> None:
 @click.argument("name", required=False)
 @format_option
 def status(name: str | None, output: str) -> None:
-    """How the streams do: records not yet read, rate, last commit, restarts. With NAME: exit code 1 if it is down."""
-    from lakehouse_assets.platform.delta import last_position
-    from lakehouse_assets.platform.plan import Lake
+    """How the streams do: records (of an inbox: files) not yet read, rate, last commit, restarts.
+
+    With NAME: exit code 1 if it is down.
+    """
     from lakehouse_assets.streaming.run import read_state
 
     here = settings()
     rows = []
-    for domain, table in _streamed().items():
+    for domain, (tables, lag_of) in _lags().items():
         if name not in (None, domain):
             continue
         state = read_state(here, domain)
-        position = last_position(Lake(here.lake, here.landing).path(table.key))
-        assert table.stream is not None
         try:
-            lag: int | str = table.stream.lag(position)
+            lag: int | str = lag_of()
         except LakehouseError as error:
             lag = f"unknown: {str(error).splitlines()[0]}"
         now = datetime.now(UTC)
         age = (now - datetime.fromisoformat(state.last_commit)).total_seconds() if state and state.last_commit else None
         rows.append((
-            domain, str(table.key), state.mode if state else "never ran", lag, state.rate if state else None,
+            domain, tables, state.mode if state else "never ran", lag, state.rate if state else None,
             state.records if state else 0, state.last_version if state else None, state.last_commit if state else None,
             None if age is None else round(age, 1), state.restarts if state else 0, state.error if state else None,
         ))  # fmt: skip
@@ -98,6 +99,27 @@ def latency(name: str, commits: int, output: str) -> None:
 
 
 OF_ALL = {"status": status, "latency": latency}
+
+
+def _lags() -> "dict[str, tuple[str, Callable[[], int]]]":
+    """Of each stream its tables, and how to ask what is not read yet."""
+    from lakehouse_assets import defs as domains
+    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.delta import last_position
+    from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.streaming.inbox import Inbox
+
+    here, catalog = settings(), discover(domains)
+    lake = Lake(here.lake, here.landing)
+    found: dict[str, tuple[str, Callable[[], int]]] = {}
+    for domain, table in _streamed().items():
+        source, path = table.stream, lake.path(table.key)
+        assert source is not None
+        found[domain] = str(table.key), lambda source=source, path=path: source.lag(last_position(path))  # type: ignore[misc]
+    for domain in _inboxes():
+        inbox = Inbox(here, catalog, domain)
+        found[domain] = ", ".join(map(str, inbox.tables())), partial(inbox.waiting, lake)
+    return found
 
 
 def _streamed() -> dict[str, "Table"]:

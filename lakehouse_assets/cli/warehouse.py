@@ -62,6 +62,17 @@ def publish(table: str, days: str, output: str) -> None:
     show(Rows(("feed_day", "rows", "delta_version", "written"), rows), output)
 
 
+@warehouse.command(name="catch-up")
+def catch_up() -> None:
+    """Publish everything that the warehouse lacks, check results and quarantine counts too, now: as the sensors do."""
+    from lakehouse_assets import defs as domains
+    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.serving.catch_up import catch_up as publish_all
+
+    done = publish_all(settings(), discover(domains), lambda table, days: click.echo(f"{table}: {days} days", err=True))
+    click.echo(f"{done} days written")
+
+
 @warehouse.command()
 def stop() -> None:
     """Stop the embedded server. It starts again when it is needed."""

@@ -9,8 +9,7 @@ import pyspark.sql.types as T
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform import snapshots, writer
-from lakehouse_assets.platform.delta import DayRows, Note, commits, version_of
-from lakehouse_assets.platform.fold import values
+from lakehouse_assets.platform.delta import Note, commits, version_of
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.store import Location
@@ -103,10 +102,8 @@ class ChangeLog:
         """The rows of a step as `judged` gives them: of a snapshot, the hash is of what a row says, not of its text."""
         if not self.spec.snapshots:
             return kept
-        said = F.to_json(F.struct(*self.spec.keys, *values(self.spec, self.columns)), {"ignoreNullFields": "false"})
-        return kept.select(
-            *[(F.sha2(said, 256) if name == "record_hash" else F.col(name)).alias(name) for name in self.columns]
-        )
+        hashed = snapshots.said_hash(self.spec, self.columns)
+        return kept.select(*[(hashed if n == snapshots.RECORD_HASH else F.col(n)).alias(n) for n in self.columns])
 
     def _differences(
         self,
@@ -118,46 +115,60 @@ class ChangeLog:
     ) -> "tuple[frozenset[date], DataFrame]":
         """The days whose changes are new (those made, and the next snapshots after them), and these changes."""
         spec, columns = self.spec, self.columns
-        unknown = withheld.join(kept.select(DAY_COLUMN, *spec.keys), [DAY_COLUMN, *spec.keys], "left_anti").distinct()
-        contents = (
-            self.as_judged(kept)
-            .select("*", F.lit(False).alias(snapshots.UNKNOWN))
-            .unionByName(
-                unknown.select("*", F.lit(True).alias(snapshots.UNKNOWN), F.lit(False).alias("is_deleted")),
-                allowMissingColumns=True,
-            )
-        )
-        held = self._snapshot_days(base)
-        old = {day for day, rows in held.items() if rows.kept or rows.quarantined}
-        new = {day for day, rows in note.rows.items() if rows.kept or rows.quarantined}
-        unsure = {day for day, rows in held.items() if rows.quarantined}
+        old, unsure = self._snapshot_days(base)
+        new = _snapshots_of(note)
         of = snapshots.chains(old, note.days, new, unsure)
+        if not of:
+            return note.days, self._contents(kept, withheld, note).limit(0)
+        if live and old and len(new) == 1 and of == [snapshots.Chain(max(old), tuple(new))]:
+            contents = self._contents(kept, withheld, note)
+            return note.days, snapshots.next_differences(contents, live(), spec, columns, max(new))
+        contents = self._contents(self.as_judged(kept), withheld, note)
+        if len(new) == 1 and of == [snapshots.Chain(None, tuple(new))]:
+            return note.days, contents  # the only snapshot: everything is new
         before = {chain.before for chain in of if chain.before} - new
         again = {day for chain in of for day in chain.days} - new
-        if before or again:
-            log = self._read(base or 0)
-            for day in before:
-                if live and day == max(old):
-                    known = snapshots.dated(live(), day, columns)
-                else:
-                    known = snapshots.known_as_of(log, spec, day, columns)
-                contents = contents.unionByName(known)
-            for day in again - before:
-                contents = contents.unionByName(snapshots.contents_as_of(log, spec, day, columns))
-        changed = note.days | again
-        if not of:
-            return changed, contents.limit(0)
-        return changed, snapshots.differences(self.spark, contents, spec, columns, of)
+        log = self._read(base or 0)
+        for day in before:
+            if live and day == max(old):
+                known = snapshots.dated(live(), day, columns)
+            else:
+                known = snapshots.known_as_of(log, spec, day, columns)
+            contents = contents.unionByName(known)
+        for day in again - before:
+            contents = contents.unionByName(snapshots.contents_as_of(log, spec, day, columns))
+        return note.days | again, snapshots.differences(self.spark, contents, spec, columns, of)
+
+    def _contents(self, kept: "DataFrame", withheld: "DataFrame", note: Note) -> "DataFrame":
+        """What the snapshots hold: rows that are known, and keys that are in quarantine."""
+        known = kept.select(*self.columns, F.lit(False).alias(snapshots.UNKNOWN))
+        if not any(rows.quarantined for rows in note.rows.values()):
+            return known
+        keys = [DAY_COLUMN, *self.spec.keys]
+        unknown = withheld.join(kept.select(*keys), keys, "left_anti").distinct()
+        said = {snapshots.UNKNOWN: F.lit(True), "is_deleted": F.lit(False)}
+        return known.unionByName(unknown.withColumns(said), allowMissingColumns=True)
 
     def _read(self, version: int) -> "DataFrame":
         return self.spark.read.format("delta").option("versionAsOf", version).load(str(self.target.path))
 
-    def _snapshot_days(self, version: int | None) -> dict[date, DayRows]:
-        """The days that were made, and what became of their rows."""
-        made: dict[date, DayRows] = {}
+    def _snapshot_days(self, version: int | None) -> tuple[set[date], set[date]]:
+        """The days that hold a snapshot, and those of them of which keys are in quarantine."""
+        made: set[date] = set()
+        old: set[date] = set()
+        unsure: set[date] = set()
         for commit in commits(self.target.path, until=version) if version is not None else ():
-            made = {**(commit.note.rows if commit.note else {}), **made}
-        return made
+            if commit.note:
+                new = commit.note.rows.keys() - made
+                made |= new
+                old |= new & _snapshots_of(commit.note)
+                unsure |= {day for day in new if commit.note.rows[day].quarantined}
+        return old, unsure
+
+
+def _snapshots_of(note: Note) -> set[date]:
+    """The days of a commit that hold a snapshot: one without a row only where that was really meant."""
+    return {day for day, rows in note.rows.items() if rows.kept or rows.quarantined or day in note.emptied}
 
 
 def _laid_out(rows: "DataFrame", number: int) -> "DataFrame":

@@ -1,7 +1,7 @@
 """The three checks that every table has, per day: `contract` and `conservation` block, `freshness` warns."""
 
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -24,7 +24,8 @@ SAMPLE_RULES = 20
 DESCRIPTIONS = {
     CONTRACT: "Every rule of the table's contract, by quality dimension. Blocks what reads the day.",
     CONSERVATION: "Rows in = rows kept + rows quarantined + exact duplicates removed. Blocks what reads the day.",
-    FRESHNESS: "The newest record of the day lies within the declared time of the day's end. By data, not by run time.",
+    FRESHNESS: "The day's data are there by the deadline declared, and its newest record is as new as declared. "
+    "By data, not by run time.",
 }
 
 
@@ -52,15 +53,15 @@ class Freshness:
     lag: timedelta | None
 
 
-def freshness(contract: "CompiledContract", day: DayOutcome) -> Freshness:
-    """Compare the newest event time among the day's rows with the end of the feed day."""
+def freshness(contract: "CompiledContract", day: date, newest: datetime | None) -> Freshness:
+    """Compare the newest event time among a day's rows with the end of the day."""
     if contract.event_time is None or contract.fresh_within is None:
         return Freshness(True, "The table declares no event time.", None, None)
-    if day.rows.newest is None:
-        return Freshness(False, f"No record arrived on {day.day}.", None, None)
-    lag = datetime.combine(day.day + timedelta(days=1), time.min) - day.rows.newest
+    if newest is None:
+        return Freshness(False, f"No record arrived on {day}.", None, None)
+    lag = datetime.combine(day + timedelta(days=1), time.min) - newest
     passed = lag <= contract.fresh_within
-    return Freshness(passed, f"The newest record is {lag} older than the end of the day.", day.rows.newest, lag)
+    return Freshness(passed, f"The newest record is {lag} older than the end of the day.", newest, lag)
 
 
 def evaluations(
@@ -71,7 +72,7 @@ def evaluations(
 ) -> list[dg.AssetCheckEvaluation]:
     """The day's three check results, as Dagster events."""
     key = dg.AssetKey(outcome.table.parts)
-    fresh = freshness(contract, day)
+    fresh = freshness(contract, day.day, day.rows.newest)
     rows = day.rows
     reasons = "; ".join(day.reasons)
     broken = [rule for rule in day.rules if rule.failed]

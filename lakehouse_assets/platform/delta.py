@@ -70,7 +70,7 @@ class Note:
 
     `base` is the version it was computed from (None: there was no table), `requested` the days that were to be made;
     `unjudged` days that commits made outside Dagster had touched before and that nobody has judged yet; `position`
-    how far a stream has read its source.
+    how far a stream has read its source; `emptied` days whose snapshot really has no row.
     """
 
     table: str
@@ -86,6 +86,7 @@ class Note:
     unjudged: frozenset[date] = frozenset()
     kind: Kind = Kind.STEP
     position: Mapping[str, Any] | None = None
+    emptied: frozenset[date] = frozenset()
 
     def dump(self) -> str:
         """One line of JSON with sorted keys."""
@@ -103,6 +104,7 @@ class Note:
             "unjudged": write_days(self.unjudged),
             "kind": self.kind.value,
             "position": self.position,
+            "emptied": write_days(self.emptied),
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
@@ -126,6 +128,7 @@ class Note:
             unjudged=read_days(content["unjudged"]),
             kind=Kind(content["kind"]),
             position=content.get("position"),
+            emptied=read_days(content.get("emptied", "")),
         )
 
 
@@ -212,6 +215,14 @@ def may_hold(path: Location, column: str, days: Collection[date], version: int |
 def rows_within(path: Location, version: int | None, column: str, first: date | None, last: date) -> int:
     """At most so many rows of days `first`..`last` a version has, by the statistics of its files; None: no table."""
     return sum(rows or 0 for rows in _rows_of_files(path, version, column, first, last)) if version is not None else 0
+
+
+def bytes_of(path: Location, version: int | None, column: str, values: Collection[object]) -> int:
+    """Size of the files of these values of a partition column, as of a version."""
+    table = open_table(path, version)
+    files = pa.table(table.get_add_actions(flatten=True)).to_pydict() if table else {}
+    of = zip(files.get(f"partition.{column}", ()), files.get("size_bytes", ()), strict=True)
+    return sum(size for value, size in of if value in values)
 
 
 def _rows_of_files(

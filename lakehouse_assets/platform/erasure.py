@@ -16,13 +16,21 @@ import pyarrow.parquet as pq
 from deltalake import QueryBuilder, write_deltalake
 
 from lakehouse_assets.platform.delta import open_table
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing_manifest import ADD, Entry, Manifest, current
-from lakehouse_assets.platform.pseudonym import pseudonym
+from lakehouse_assets.platform.pseudonym import key, pseudonym
 from lakehouse_assets.platform.store import Location, parquet, storage_options
+from lakehouse_assets.settings import settings
 
 FOLDER = "_erased"
 ERASED = "erased from "
-_SCHEMA = pa.schema([("pseudonym", pa.string()), ("erased_at", pa.timestamp("us", tz="UTC"))])
+_SCHEMA = pa.schema(
+    [("pseudonym", pa.string()), ("erased_at", pa.timestamp("us", tz="UTC")), ("pseudonym_key_id", pa.string())]
+)
+
+
+class OtherKey(LakehouseError):
+    """Subjects were erased under another key of pseudonyms: with this one nobody can tell who they were."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +43,34 @@ class Rewritten:
 
 
 def erased(root: Location, domain: str) -> frozenset[str]:
-    """Pseudonyms of the subjects that a domain has erased."""
-    table = open_table(root / domain / FOLDER)
+    """Pseudonyms of the subjects that a domain has erased. Raises OtherKey, NoKey."""
+    folder = root / domain / FOLDER
+    table = open_table(folder)
     if table is None:
         return frozenset()
-    rows = pa.table(QueryBuilder().register("erased", table).execute("select pseudonym from erased"))
-    return frozenset(rows["pseudonym"].to_pylist())
+    rows = pa.table(QueryBuilder().register("erased", table).execute("select * from erased")).to_pylist()
+    # A list of before key ids were kept in it has none; they were then of the key that there was.
+    others = {row["pseudonym"]: of for row in rows if (of := row.get("pseudonym_key_id")) not in (None, _key_id())}
+    if others:
+        then = ", ".join(sorted(set(others.values())))
+        raise OtherKey(
+            f"{len(others)} subjects of {domain} were erased under the key {then!r}, and now there is {_key_id()!r}: "
+            f"nobody could keep them out. Set that key again; or move {folder} away and erase them under the new one."
+        )
+    return frozenset(row["pseudonym"] for row in rows)
+
+
+def _key_id() -> str:
+    return key(settings()).id
 
 
 def remember(root: Location, domain: str, subject: str) -> None:
     """Put a subject on the list, once."""
     if pseudonym(subject) not in erased(root, domain):
-        row = {"pseudonym": pseudonym(subject), "erased_at": datetime.now(UTC)}
+        row = {"pseudonym": pseudonym(subject), "erased_at": datetime.now(UTC), "pseudonym_key_id": _key_id()}
         path, rows = root / domain / FOLDER, pa.Table.from_pylist([row], schema=_SCHEMA)
-        write_deltalake(str(path), rows, mode="append", storage_options=storage_options(path))
+        options = storage_options(path)
+        write_deltalake(str(path), rows, mode="append", schema_mode="merge", storage_options=options)
 
 
 def without_erased(root: Location, domain: str, column: str, rows: pa.Table) -> pa.Table:

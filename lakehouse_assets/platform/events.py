@@ -101,16 +101,16 @@ def day_events(
                 storage_id=ids[str(day.day)], run_id=run_id, timestamp=outcome.finished.timestamp()
             )
             if day.status is Status.COMMITTED
-            else _standing(instance, key, day.day)
+            else standing(instance, key, day.day)
         )
         checks += evaluations(table.compiled, outcome, day, target)
     yield checks
 
 
-def _standing(
+def standing(
     instance: dg.DagsterInstance, key: dg.AssetKey, day: date
 ) -> AssetCheckEvaluationTargetMaterializationData | None:
-    """The materialization that stands where a day failed: a check that points at no event is not shown on the day."""
+    """The materialization that stands of a day, if any: a check that points at no event is not shown on the day."""
     of_day = AssetRecordsFilter(asset_key=key, asset_partitions=[str(day)])
     found = instance.fetch_materializations(of_day, limit=1).records
     if not found:

@@ -40,7 +40,7 @@ def fold(changes: "DataFrame", spec: State, columns: Sequence[str]) -> "DataFram
 def newest(changes: "DataFrame", spec: State, columns: Sequence[str]) -> "DataFrame":
     """A row per key: its last change."""
     rest = [name for name in columns if name not in spec.keys]
-    last = F.max_by(F.struct(*rest), F.struct(*_order(spec))).alias("last")
+    last = F.max_by(F.struct(*rest), order(spec)).alias("last")
     return changes.groupBy(*spec.keys).agg(last).select(*spec.keys, "last.*").select(*columns)
 
 
@@ -49,8 +49,7 @@ def versions(changes: "DataFrame", spec: State, columns: Sequence[str]) -> "Data
 
     A version begins with its first change and says what its last one said.
     """
-    order = _order(spec)
-    by_key = Window.partitionBy(*spec.keys).orderBy(*order)
+    by_key = Window.partitionBy(*spec.keys).orderBy(*_order(spec))
     tracked = F.struct(*(spec.track or values(spec, columns)))
     told = F.struct("is_deleted", F.when(~F.col("is_deleted"), tracked).alias("values"))
     lasting = (
@@ -66,7 +65,7 @@ def versions(changes: "DataFrame", spec: State, columns: Sequence[str]) -> "Data
     rest = [name for name in columns if name not in (*spec.keys, *VALIDITY)]
     found = runs.groupBy(*spec.keys, "_run").agg(
         F.min("effective_from").alias("effective_from"),
-        F.max_by(F.struct(*rest), F.struct(*order)).alias("last"),
+        F.max_by(F.struct(*rest), order(spec)).alias("last"),
     )
     until = F.lead("effective_from").over(Window.partitionBy(*spec.keys).orderBy("effective_from"))
     return (
@@ -76,8 +75,13 @@ def versions(changes: "DataFrame", spec: State, columns: Sequence[str]) -> "Data
     )
 
 
+def order(spec: State) -> "Column":
+    """What makes a change later than another of its key, to be compared and taken the greatest of."""
+    return F.struct(*_order(spec))
+
+
 def _order(spec: State) -> list["Column"]:
-    """What makes a change later than another of its key. A version's time is in `effective_from`, as a change's is."""
+    # A version's time is in `effective_from`, as a change's is.
     time = "effective_from" if spec.history else spec.sequence[0]
     earlier_delivery = -F.unix_date("feed_day")
     live = (~F.col("is_deleted")).alias("live")

@@ -17,16 +17,17 @@ from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.change_log import SUFFIX, ChangeLog, News
 from lakehouse_assets.platform.change_log import news as news_since
 from lakehouse_assets.platform.days import write_days
-from lakehouse_assets.platform.delta import Note, Pin, last_note, may_hold
+from lakehouse_assets.platform.delta import Note, Pin, bytes_of, last_note, may_hold
 from lakehouse_assets.platform.delta_log import unjudged
+from lakehouse_assets.platform.emptied import really_empty
 from lakehouse_assets.platform.evaluate import RUN_COLUMNS
-from lakehouse_assets.platform.fold import BUCKET, bucket, fold, newest, versions
+from lakehouse_assets.platform.fold import BUCKET, bucket, fold, newest, order, versions
 from lakehouse_assets.platform.plan import Lake, LostInput, Plan
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
@@ -35,8 +36,9 @@ CHANGES = SUFFIX
 
 SMALL = 1_000_000
 """Changes up to this number are sent whole to where the table's rows are, instead of both being shuffled."""
+LARGE = 64 * 2**20
+"""Bytes of the touched parts from which on they are written as they were read, each task its own part."""
 NO_BUCKET = -1
-OLD = "_old"
 
 
 def change_columns(spec: State) -> "dict[str, Column]":
@@ -92,6 +94,8 @@ class StateTable:
                 f"{self.log.target.path} is gone, from which {self.table.key} is made. Nothing was written. "
                 "Restore the folder, or move the table away as well and make all its days again."
             )
+        if self.spec.snapshots:
+            note = replace(note, emptied=really_empty(self.lake, plan, note.rows))
         folded = base is not None and self._folded(plan.base) == base and not unjudged(self.state.path)
         live = partial(self._live, plan.base) if folded else None
         return self._fold(plan, note, self.log.replace(kept, withheld, note, base, live))
@@ -122,84 +126,87 @@ class StateTable:
         if since is None or news is None:
             rows = fold(self.log.read(version), self.spec, self.columns).select("*", bucket(self.spec))
             return writer.overwrite(rows.repartition(BUCKET), self.state, note, plan.base)
-        return self._merge(plan, note, self._refolded(plan, since, version, news))
+        return self._merge(plan, note, self._swap(plan, since, version, news))
 
-    def _merge(self, plan: Plan, note: Note, refolded: "_Refolded") -> int:
-        """Write those parts of the table in which a row changes."""
-        keys = self.spec.keys
-        rows = refolded.rows.persist()
-        changed = refolded.changed(keys).persist()
+    def _merge(self, plan: Plan, note: Note, swap: "_Swap") -> int:
+        """Write those parts of the table in which a row changes, and nothing where none does."""
+        new = swap.new.persist()
+        keys = new if swap.keys is None else swap.keys
         try:
-            parts = {row[0] for row in changed.select(bucket(self.spec)).distinct().collect()} or {NO_BUCKET}
-            state = self._read(plan.base).where(F.col(BUCKET).isin(*parts))
-            other = refolded.hint(changed.select(*[F.col(key).alias(f"_{key}") for key in keys]))
-            same = reduce(lambda a, b: a & b, [F.col(key) == F.col(f"_{key}") for key in keys])
-            stays = state.join(other, same & F.expr(refolded.replaces), "left_anti")
-            new = rows.where(~F.col(OLD)).join(refolded.hint(changed), list(keys), "left_semi")
-            written = stays.unionByName(new.select(*self.columns, bucket(self.spec))).repartition(BUCKET)
-            return writer.replace_parts(written, self.state, note, plan.base, BUCKET, parts)
+            parts = {row[0] for row in keys.select(bucket(self.spec)).distinct().collect()} or {NO_BUCKET}
+            old = self._read(plan.base).where(F.col(BUCKET).isin(*parts))
+            other = swap.hint(keys.select(*[F.col(key).alias(f"_{key}") for key in self.spec.keys]))
+            same = reduce(lambda a, b: a & b, [F.col(key) == F.col(f"_{key}") for key in self.spec.keys])
+            stays = old.join(other, same & F.expr(swap.replaces), "left_anti")
+            if not self._is_large(plan.base, parts):
+                stays = stays.repartition(BUCKET)
+            comes = new.select(*self.columns, bucket(self.spec)).repartition(BUCKET)
+            return writer.replace_parts(stays.unionByName(comes), self.state, note, plan.base, BUCKET, parts)
         finally:
-            changed.unpersist()
-            rows.unpersist()
+            for held in (new, swap.keys, swap.folded):
+                if held is not None:
+                    held.unpersist()
 
-    def _refolded(self, plan: Plan, since: int, version: int, news: News) -> "_Refolded":
+    def _is_large(self, base: int | None, parts: "Collection[int]") -> bool:
+        """Whether the files of these parts are so large that they stay apart by themselves, without a shuffle."""
+        return bytes_of(self.state.path, base, BUCKET, parts) > LARGE
+
+    def _swap(self, plan: Plan, since: int, version: int, news: News) -> "_Swap":
         """What becomes of the keys that the days of the news held before or hold now.
 
         Where nothing was taken back, the state of a key stands for all its older changes: the current state does
         always, the current version does if all news are later. Else all changes of the key are folded again.
         """
-        spec, columns = self.spec, self.columns
+        spec, columns, keys = self.spec, self.columns, list(self.spec.keys)
         state = self._read(plan.base).select(*columns)
         after = self.log.read(version).where(writer.on_days(DAY_COLUMN, news.days))
         hint = _broadcast if news.rows <= SMALL else _as_it_is
-        keys = after.select(*spec.keys)
-        old, new = F.lit(True).alias(OLD), F.lit(False).alias(OLD)
         if not spec.history and not may_hold(self.log.target.path, DAY_COLUMN, news.days, since):
-            of_keys = state.join(hint(keys.distinct()), list(spec.keys), "left_semi")
-            known = after.select("*", new).unionByName(of_keys.select("*", old))
-            return _Refolded(newest(known, spec, [*columns, OLD]), (), "true", hint)
+            last = newest(after, spec, columns)
+            brought = hint(last.select(*keys, order(spec).alias("_brings")))
+            later = state.select(*keys, order(spec).alias("_has")).join(brought, keys).where("_has >= _brings")
+            return _Swap(last.join(later.select(*keys), keys, "left_anti"), "true", hint)
         if spec.snapshots and not may_hold(self.log.target.path, DAY_COLUMN, [min(news.days), date.max], since):
-            current = state.where("is_current").join(hint(keys.distinct()), list(spec.keys), "left_semi")
-            folded = versions(after.unionByName(current), spec, columns)
-            rows = folded.select("*", new).unionByName(current.select("*", old))
-            return _Refolded(rows, _compared(columns), "is_current", hint)
-        before = self.log.read(since).where(writer.on_days(DAY_COLUMN, news.days)).select(*spec.keys)
-        touched = keys.unionByName(before).distinct()
-        folded = fold(self.log.read(version).join(hint(touched), list(spec.keys), "left_semi"), spec, columns)
-        of_keys = state.join(hint(touched), list(spec.keys), "left_semi")
-        rows = folded.select("*", new).unionByName(of_keys.select("*", old))
-        return _Refolded(rows, _compared(columns), "true", hint)
+            current = state.where("is_current").join(hint(after.select(*keys).distinct()), keys, "left_semi")
+            if len(news.days) == 1 and spec.track is None:
+                # One change a key, and each says something else than the version before, or it would be none.
+                ends = {"effective_to": F.lit(min(news.days)), "is_current": F.lit(False)}
+                return _Swap(after.unionByName(current.withColumns(ends)), "is_current", hint)
+            return _Swap(versions(after.unionByName(current), spec, columns), "is_current", hint)
+        before = self.log.read(since).where(writer.on_days(DAY_COLUMN, news.days)).select(*keys)
+        touched = after.select(*keys).unionByName(before).distinct()
+        folded = fold(self.log.read(version).join(hint(touched), keys, "left_semi"), spec, columns).persist()
+        of_keys = state.join(hint(touched), keys, "left_semi")
+        changed = _changed(folded, of_keys, spec, columns)
+        return _Swap(folded.join(hint(changed), keys, "left_semi"), "true", hint, changed.persist(), folded)
 
     def _read(self, version: int | None) -> "DataFrame":
         return self.spark.read.format("delta").option("versionAsOf", version or 0).load(str(self.state.path))
 
 
 @dataclass(frozen=True)
-class _Refolded:
-    """Rows of the keys in question, as they become and (`_old`) as they are.
+class _Swap:
+    """Rows that come in place of others.
 
-    `compared`: the columns by which both are told apart; none: the rows that are there are those that changed.
-    `replaces`: SQL for the rows of a changed key that give way. `hint`: how to join with keys.
+    `replaces`: SQL for the rows of the same keys that give way. `hint`: how to join with keys. `keys`: those of which
+    rows give way; None: those of the new rows. `folded`: what both were taken from. These two are held in memory.
     """
 
-    rows: "DataFrame"
-    compared: tuple[str, ...]
+    new: "DataFrame"
     replaces: str
     hint: "Callable[[DataFrame], DataFrame]"
-
-    def changed(self, keys: tuple[str, ...]) -> "DataFrame":
-        """Keys whose rows change."""
-        if not self.compared:
-            return self.rows.where(~F.col(OLD)).select(*keys)
-        nulls = [F.isnull(name) for name in self.compared]
-        content = F.xxhash64(*self.compared, *nulls).cast("decimal(38,0)")
-        balance = F.sum(F.when(F.col(OLD), -content).otherwise(content)).alias("balance")
-        more = F.sum(F.when(F.col(OLD), -1).otherwise(1)).alias("more")
-        return self.rows.groupBy(*keys).agg(balance, more).where("balance != 0 OR more != 0").select(*keys)
+    keys: "DataFrame | None" = None
+    folded: "DataFrame | None" = None
 
 
-def _compared(columns: "Sequence[str]") -> tuple[str, ...]:
-    return tuple(name for name in columns if name not in RUN_COLUMNS)
+def _changed(folded: "DataFrame", state: "DataFrame", spec: State, columns: "Sequence[str]") -> "DataFrame":
+    """Keys whose rows are others than they were."""
+    compared = [name for name in columns if name not in RUN_COLUMNS]
+    content = F.xxhash64(*compared, *[F.isnull(name) for name in compared]).cast("decimal(38,0)")
+    now = folded.select(*spec.keys, content.alias("content"), F.lit(1).alias("one"))
+    before = state.select(*spec.keys, (-content).alias("content"), F.lit(-1).alias("one"))
+    sums = now.unionByName(before).groupBy(*spec.keys).agg(F.sum("content").alias("content"), F.sum("one").alias("one"))
+    return sums.where("content != 0 OR one != 0").select(*spec.keys)
 
 
 def _broadcast(keys: "DataFrame") -> "DataFrame":

@@ -94,7 +94,10 @@ S3A = JarSet(
     beside_pyspark=True,
 )
 """What Spark needs to read and write `s3a://`. Resolved where a root of the lakehouse is a bucket, not before."""
-SETS = {jars.name: jars for jars in (SPARK, KAFKA, S3, S3A)}
+JDBC = JarSet("jdbc", ("org.postgresql:postgresql:42.7.7",), ("org.checkerframework:*",))
+"""PostgreSQL's driver: `make bench` alone writes by JDBC, to be compared with."""
+
+SETS = {jars.name: jars for jars in (SPARK, KAFKA, S3, S3A, JDBC)}
 
 
 @dataclass(frozen=True)

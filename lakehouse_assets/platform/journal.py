@@ -60,8 +60,22 @@ CHECK_RESULTS = pa.schema(
     ]
 )
 
+ALERTS = pa.schema(
+    [
+        ("table", pa.string()),
+        ("feed_day", pa.date32()),
+        ("state", pa.string()),
+        ("event", pa.string()),
+        ("hook", pa.string()),
+        ("said", pa.string()),
+        ("at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
 COMMITTED, FAILED = "committed", "failed"
 CREATIONS = 5
+DEADLINE = "deadline"  # rule of the check `freshness` that is judged when the time has come, not by the run
+WHY = "why"  # what its only sample says
 
 
 def audit_path(lake: Location, domain: str) -> Location:
@@ -72,6 +86,11 @@ def audit_path(lake: Location, domain: str) -> Location:
 def check_results_path(lake: Location) -> Location:
     """Folder of the check results of all tables."""
     return lake / "ops" / "check_results"
+
+
+def alerts_path(lake: Location) -> Location:
+    """Folder of the alerts of all tables."""
+    return lake / "ops" / "alerts"
 
 
 def append(path: Location, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> None:

@@ -105,13 +105,13 @@ def land(
     today: date,
     really: bool = False,
 ) -> Landed:
-    """Land one file under `root`, whole or not at all. `really`: also a snapshot that has shrunken too much.
+    """Land one file under `root`, whole or not at all. `really`: also a snapshot that has shrunken, even to nothing.
 
     A new name adds to its days, a known name supersedes its part of those days, `replace` replaces those days
     whole; bytes that are already there are not landed again. The file is held in memory. Raises LandingError.
     """
     folder = _folder(root, table)
-    delivery = _read(source, file, day, today, _not_erased(root, table, source))
+    delivery = _read(source, file, day, today, _not_erased(root, table, source), really)
     with locked(folder):
         for _ in range(_ATTEMPTS):
             manifest = Manifest(folder)
@@ -129,7 +129,7 @@ def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa
 
     Raises LandingError.
     """
-    return _read(source, file, None, today, lambda rows: rows).days
+    return _read(source, file, None, today, lambda rows: rows, really=False).days
 
 
 def manifest_version(root: Location, table: str) -> int | None:
@@ -179,7 +179,12 @@ def _not_erased(root: Location, table: str, source: EventFiles) -> Callable[[pa.
 
 
 def _read(
-    source: EventFiles, file: Path, day: date | None, today: date, keep: Callable[[pa.Table], pa.Table]
+    source: EventFiles,
+    file: Path,
+    day: date | None,
+    today: date,
+    keep: Callable[[pa.Table], pa.Table],
+    really: bool,
 ) -> _Delivery:
     if file.is_dir():
         raise LandingError(f"{file}: a folder. Name the files in it, for example {file}/*.csv")
@@ -190,25 +195,43 @@ def _read(
     if not file.name.isprintable():
         raise LandingError(f"{file!r}: a file name that cannot be shown. Rename the file.")
     kind = format_of(file)
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
-    if source.whole:
+    data = _bytes(file)
+    if not data and source.most_missing is not None:
+        rows = pa.table({name: pa.array([], TEXT) for name in source.columns})
+    elif source.whole:
         rows = pa.table({source.columns[0]: pa.array([whole_text(str(file), data)], TEXT)})
         day = day or datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
     elif source.drift:
         rows = read_drifting(str(file), kind, data, source.columns, source.drift)
     else:
         rows = read_rows(str(file), kind, data, source.columns)
-    if source.most_missing is not None and rows.num_rows == 0:
-        raise LandingError(f"{file}: a snapshot without a row: a broken extract. A day without a file says nothing.")
+    if source.most_missing is not None and rows.num_rows == 0 and not really:
+        raise LandingError(
+            f"{file}: a snapshot without a row: a broken extract. A day without a file says nothing. If all that there "
+            "was is really deleted: --yes-really"
+        )
     if day is None and source.day_in_name:
         day = day_in_name((file.name, file.absolute().parent.name))
     rows = rows.append_column("row_number", pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)))
     rows = keep(rows)
     days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today, source.day_formats)
     return _Delivery(file.name, kind, hashlib.sha256(data).hexdigest(), days)
+
+
+def _bytes(file: Path) -> bytes:
+    """A file's content, all of one moment. Raises LandingError where it changed meanwhile."""
+    try:
+        before = file.stat()
+        data = file.read_bytes()
+        after = file.stat()
+    except OSError as error:
+        raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
+    same = all(getattr(before, name) == getattr(after, name) for name in ("st_ino", "st_size", "st_mtime_ns"))
+    if not same or len(data) != after.st_size:
+        raise LandingError(
+            f"{file}: it was changed while it was read. Nothing was landed: land it when it is complete."
+        )
+    return data
 
 
 def _refuse_shrunken(manifest: Manifest, delivery: _Delivery, most_missing: float) -> None:

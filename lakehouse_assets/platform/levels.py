@@ -34,7 +34,9 @@ class Change:
 
 @dataclass
 class TableLevels:
-    """A table's log, read so far: per day the newest change, the note that built it, and what nobody has judged."""
+    """A table's log, read so far: per day the newest change, the note that built it, and the versions of what nobody
+    has judged and of what a stream brought.
+    """
 
     path: Location
     landed: bool = False
@@ -42,6 +44,7 @@ class TableLevels:
     changed: dict[date, Change] = field(default_factory=dict)
     built: dict[date, Note] = field(default_factory=dict)
     unjudged: dict[date, int] = field(default_factory=dict)
+    streamed: dict[date, int] = field(default_factory=dict)
     newest: Note | None = None
     _identity: tuple[object, int] | None = None
 
@@ -52,7 +55,7 @@ class TableLevels:
         """
         if self.seen >= 0 and self._identity != _identity(self.path, self.seen):
             self.seen, self.newest = -1, None
-            for known in (self.changed, self.built, self.unjudged):
+            for known in (self.changed, self.built, self.unjudged, self.streamed):
                 known.clear()
         now = newest_version(self.path, self.seen)
         for version in range(self.seen + 1, -1 if now is None else now + 1):
@@ -83,6 +86,8 @@ class TableLevels:
         self.unjudged = {day: at for day, at in self.unjudged.items() if day in note.unjudged or at > known}
         if note.kind is not Kind.ERASURE:
             self.changed |= dict.fromkeys(note.days, Change(entry.version, entry.at))
+        if note.kind is Kind.STREAM:
+            self.streamed |= dict.fromkeys(note.days, entry.version)
         if note.kind is Kind.STEP:
             self.built |= dict.fromkeys(note.days, note)
             self.newest = note
@@ -119,21 +124,26 @@ class Levels:
 
         Of several changes that leave a day behind, the newest is told.
         """
-        stale: dict[date, dict[str, Change]] = {}
-        for name, read in table.reads.items():
-            for day, change in self._behind_input(table, name, read):
-                known = stale.setdefault(day, {}).get(name)
-                if known is None or known.version < change.version:
-                    stale[day][name] = change
+        stale = self.stale(table)
         if not stale:
             return {}
-        failed = self._failures(table.key)
+        failed = self.failures(table.key)
         blocking = [(read, bad) for read in table.reads.values() if (bad := self._not_to_be_read(read))]
         return {
             day: max(change.at for change in wanted.values())
             for day, wanted in stale.items()
             if not _blocked(day, blocking) and not (day in failed and _same_level(failed[day], wanted))
         }
+
+    def stale(self, table: Table) -> dict[date, dict[str, Change]]:
+        """Days of a table older than an input, by input its newest change; also those that cannot be made now."""
+        found: dict[date, dict[str, Change]] = {}
+        for name, read in table.reads.items():
+            for day, change in self._behind_input(table, name, read):
+                known = found.setdefault(day, {}).get(name)
+                if known is None or known.version < change.version:
+                    found[day][name] = change
+        return found
 
     def _behind_input(self, table: Table, name: str, read: Read) -> Iterator[tuple[date, Change]]:
         changed, own = self.of(read.table).changed, self.of(table.key)
@@ -154,9 +164,9 @@ class Levels:
         if read.table.layer == LANDING_LAYER:
             return set()
         unjudged = self.of(read.table).unjudged.keys()
-        return set(unjudged) if read.span is Span.WHOLE else self._failures(read.table).keys() | unjudged
+        return set(unjudged) if read.span is Span.WHOLE else self.failures(read.table).keys() | unjudged
 
-    def _failures(self, key: TableKey) -> dict[date, Failure]:
+    def failures(self, key: TableKey) -> dict[date, Failure]:
         """Failed days of a table; asked of the audit again only when that, or the table, has a new version."""
         audit = audit_path(self._lake.tables, key.domain)
         seen, known = self._failed.get(key, ((-1, -1), {}))

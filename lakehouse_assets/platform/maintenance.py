@@ -20,7 +20,7 @@ from pyspark.errors import PySparkException
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.journal import audit_path, check_results_path
+from lakehouse_assets.platform.journal import alerts_path, audit_path, check_results_path
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.plan import Lake, landed_name
 from lakehouse_assets.platform.store import Location, storage_options
@@ -107,6 +107,7 @@ def _places(lake: Lake, catalog: Catalog) -> Iterator[Place]:
     for domain in sorted({table.key.domain for table in catalog.tables}):
         yield Place(f"{domain}/audit", audit_path(lake.tables, domain), Engine.DELTA_RS)
     yield Place("ops/check_results", check_results_path(lake.tables), Engine.DELTA_RS)
+    yield Place("ops/alerts", alerts_path(lake.tables), Engine.DELTA_RS)
 
 
 def survey(place: Place) -> State:

@@ -89,7 +89,7 @@ def _checks(contract: "CompiledContract", outcome: Outcome, day: DayOutcome) -> 
         "blocking": True,
         "sql": "",
     }
-    fresh = freshness(contract, day)
+    fresh = freshness(contract, day.day, day.rows.newest)
     yield base | {
         "check": FRESHNESS,
         "rule": FRESHNESS,

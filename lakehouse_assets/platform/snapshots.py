@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "_unknown"
 """Column of the changes of a snapshot: the key was there, in quarantine. Such a row says nothing else."""
+RECORD_HASH = "record_hash"
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,38 @@ def differences(
         )
     )
     return judged.where(F.size(told) > 0).select(F.explode(told).alias("told")).select("told.*")
+
+
+def next_differences(
+    contents: "DataFrame", live: "DataFrame", spec: State, columns: Sequence[str], day: date
+) -> "DataFrame":
+    """Changes of a day that comes after all others, from its contents and the keys that were there before.
+
+    What `differences` gives of the chain of both, by one join. Hashes are made of what differs alone.
+    """
+    carried = [name for name in columns if name not in spec.keys and name != RECORD_HASH]
+    now = contents.select(*spec.keys, F.struct(*carried, UNKNOWN).alias("_now"))
+    before = live.select(*spec.keys, F.struct(*carried).alias("_was"))
+    now_values, old_values = (F.struct(*[f"{of}.{name}" for name in values(spec, columns)]) for of in ("_now", "_was"))
+    gone = {"is_deleted": F.lit(True), DAY_COLUMN: F.lit(day), "effective_from": F.lit(day)}
+    vanished = F.col("_now").isNull()
+    differs = F.col("_was").isNull() | F.col(f"_now.{UNKNOWN}") | ~now_values.eqNullSafe(old_values)
+    told = now.join(before, list(spec.keys), "full_outer").where(vanished | differs)
+    changes = told.select(
+        *spec.keys,
+        *[
+            F.when(vanished, gone.get(name, F.col(f"_was.{name}"))).otherwise(F.col(f"_now.{name}")).alias(name)
+            for name in carried
+        ],
+        F.coalesce(f"_now.{UNKNOWN}", F.lit(False)).alias(UNKNOWN),
+    )
+    return changes.select("*", F.when(~F.col(UNKNOWN), said_hash(spec, columns)).alias(RECORD_HASH))
+
+
+def said_hash(spec: State, columns: Sequence[str]) -> "Column":
+    """The record hash of a row of a snapshot: of what it says, not of its text, which may differ from day to day."""
+    said = F.struct(*spec.keys, *values(spec, columns))
+    return F.sha2(F.to_json(said, {"ignoreNullFields": "false"}), 256)
 
 
 def _nullable(column: "Column", frame: "DataFrame") -> T.DataType:

@@ -9,7 +9,7 @@ the Dagster asset, its partition mappings, the pinned inputs, the Delta table, i
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DAY_COLUMN = "feed_day"
 LANDING_LAYER = "landing"
 LAYERS = (LANDING_LAYER, "bronze", "silver", "gold")
+PUBLISHED_LAYER = "gold"
 
 
 class DeclarationError(LakehouseError):
@@ -130,6 +131,16 @@ class Ledger:
 Write = ReplaceDays | Overwrite | Ledger | State
 
 
+@dataclass(frozen=True)
+class Publish:
+    """The table is published to the warehouse, where every analyst reads it: so without its personal columns.
+
+    `personal`: those of them that are published all the same.
+    """
+
+    personal: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """A declared table. Two tables are the same if they are the same object."""
@@ -143,12 +154,19 @@ class Table:
     source: EventFiles | None = None
     companions: "tuple[Table, ...]" = field(default=())
     stream: "StreamSource | None" = None
+    sla: timedelta | None = None
+    publish: Publish | None = None
 
     def __post_init__(self) -> None:
+        if self.sla is not None and self.sla < timedelta(0):
+            raise DeclarationError(f"{self.key}: sla={self.sla} lies before the end of the day")
         if self.conserves is not None and self.conserves not in self.reads:
             raise DeclarationError(
                 f"{self.key}: conserves={self.conserves!r} is not one of its inputs {list(self.reads)}"
             )
+
+        if self.publish is not None and (unknown := set(self.publish.personal) - self.compiled.pii):
+            raise DeclarationError(f"{self.key}: {sorted(unknown)[0]!r} is no personal column, nothing withholds it")
 
         if isinstance(self.write, State) and (wrong := faults(self.write, self.compiled)):
             raise DeclarationError(f"{self.key}: {self.contract.__name__} does not fit its write: {'; '.join(wrong)}")
@@ -201,23 +219,30 @@ def table(
     write: Write | None = None,
     conserves: str | None = None,
     companions: tuple[Table, ...] = (),
+    sla: timedelta | None = None,
+    publish: Publish | None = None,
     **reads: Read,
 ) -> "Callable[[Callable[..., DataFrame]], Table]":
     """Declare the decorated function as a table.
 
     `conserves` names the input whose rows must all arrive: in the table, in quarantine or among the exact duplicates.
-    `companions` are plain tables that are refreshed in the same step. Raises DeclarationError.
+    `companions` are plain tables that are refreshed in the same step. `sla`: how long after a day's end, in UTC, its
+    data must be there (`deadlines.py`). `publish`: to the warehouse, as
+    gold is anyway. Raises DeclarationError.
     """
 
     def declare(function: "Callable[..., DataFrame]") -> Table:
+        key = TableKey.here(function.__module__, function.__name__)
         return Table(
-            key=TableKey.here(function.__module__, function.__name__),
+            key=key,
             contract=contract,
             function=function,
             reads=MappingProxyType(dict(reads)),
             write=write or ReplaceDays(),
             conserves=conserves,
             companions=companions,
+            sla=sla,
+            publish=publish or (Publish() if key.layer == PUBLISHED_LAYER else None),
         )
 
     return declare
@@ -236,6 +261,7 @@ def landed_table(
     rows: "Callable[[DataFrame], DataFrame]" = _as_they_came,
     write: Write | None = None,
     stream: "StreamSource | None" = None,
+    sla: timedelta | None = None,
 ) -> Table:
     """The bronze table of landed files: `name` in `module`, its rows as they came, or as `rows` lays them out."""
     key = TableKey.here(module, name)
@@ -248,4 +274,5 @@ def landed_table(
         conserves="landed",
         source=source,
         stream=stream,
+        sla=sla,
     )

@@ -3,9 +3,11 @@
 from typing import Any
 
 from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.delta import version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.serving.quality import Quality
 from lakehouse_assets.serving.query import Result, query
 from lakehouse_assets.settings import Settings
 
@@ -43,6 +45,28 @@ def changes_per_day(settings: Settings, table: Table, spec: State) -> Result:
         SELECT *, CAST(sum(inserted - deleted) OVER (ORDER BY day) AS BIGINT) AS live FROM counted ORDER BY day
         """,  # noqa: S608  (names come from the declaration)
     )
+
+
+def changes_between_snapshots(settings: Settings, catalog: Catalog, quality: Quality) -> Result:
+    """What differs between each two snapshots that follow one another, of every table that is made of such.
+
+    Columns: table, day, since (the snapshot before), inserted, updated, deleted, live. Days: those of `quality`.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for table in catalog.tables:
+        if str(table.key) not in quality.tables or not isinstance(table.write, State) or not table.write.snapshots:
+            continue
+        made = {day for (name, day), verdict in quality.verdicts.items() if name == str(table.key) and verdict.kept}
+        if version_of(settings.lake.joinpath(*table.key.parts)) is None:
+            continue
+        changed = {row[0]: row[1:] for row in changes_per_day(settings, table, table.write).rows}
+        since, live = None, 0
+        for day in sorted(made | changed.keys()):
+            inserted, updated, deleted, live = changed.get(day, (0, 0, 0, live))
+            if quality.days.first <= day <= quality.days.last:
+                rows.append((str(table.key), day, since, inserted, updated, deleted, live))
+            since = day
+    return Result(["table", "day", "since", "inserted", "updated", "deleted", "live"], rows)
 
 
 def versions_of(settings: Settings, table: Table, spec: State, key: tuple[Any, ...]) -> Result:

@@ -73,6 +73,12 @@ def url(settings: Settings) -> str:
     return str(_server(_folder(settings), keep=True).get_uri(database=DATABASE))
 
 
+def keep_with(settings: Settings, pid: int) -> None:
+    """Let the embedded server, whoever started it, live at least as long as that process."""
+    if settings.warehouse_url is None:
+        _server(_folder(settings), keep=True).global_process_id_list.get_and_add(pid)
+
+
 def stop(settings: Settings) -> bool:
     """Stop the embedded server; whether one ran."""
     folder = _folder(settings)

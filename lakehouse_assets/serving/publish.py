@@ -7,6 +7,7 @@ that comes late finds a newer version noted and leaves it.
 
 import io
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from lakehouse_assets.platform.delta import commits, open_table
 from lakehouse_assets.platform.table import DAY_COLUMN, Ledger, ReplaceDays, Table
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.query import open_tables
-from lakehouse_assets.serving.warehouse_schema import identifier, place, postgres_type, prepare
+from lakehouse_assets.serving.warehouse_schema import fields_of, identifier, place, postgres_type, prepare
 from lakehouse_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -138,10 +139,12 @@ def _publish_day(
         there = cursor.fetchone()
         if there:
             return Published(day, there[0], there[1], int(there[2]), changed=False)
-        expected = lake.execute(_delta_sum(table), {"day": day}).fetchall()[0]
-        _stage(cursor, lake, table, day)
-        cursor.execute(_staged_sum(table))
-        staged = cursor.fetchone() or (0, 0)
+        with ThreadPoolExecutor(1) as beside, lake.cursor() as reader:  # summed up in Delta while it is copied
+            summing = beside.submit(lambda: reader.execute(_delta_sum(table), {"day": day}).fetchall()[0])
+            _stage(cursor, lake, table, day)
+            cursor.execute(_staged_sum(table))
+            staged = cursor.fetchone() or (0, 0)
+            expected = summing.result()
         if tuple(map(int, staged)) != tuple(map(int, expected)):
             raise WarehouseError(
                 f"{_name(table)} {day or ''}: Delta has {expected[0]} rows (checksum {expected[1]}), PostgreSQL would "
@@ -159,18 +162,18 @@ def _publish_day(
 
 
 def _stage(cursor: "Cursor", lake: "duckdb.DuckDBPyConnection", table: Table, day: date | None) -> None:
-    columns = table.compiled.spark_schema.names
-    rows = lake.execute(f"SELECT {_line(table)} {_delta_rows(table)}", {"day": day})
+    columns = [field.name for field in fields_of(table)]
+    rows = lake.execute(f"SELECT {copy_line(table)} {_delta_rows(table)}", {"day": day})
     cursor.execute(
         sql.SQL("CREATE TEMP TABLE staging ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
             sql.SQL(", ").join(map(sql.Identifier, columns)), identifier(table)
         )
     )
-    cursor.copy_expert("COPY staging FROM STDIN", _Lines(rows))
+    cursor.copy_expert("COPY staging FROM STDIN", Lines(rows))
 
 
 def _replace(cursor: "Cursor", table: Table, day: date | None) -> None:
-    columns = sql.SQL(", ").join(map(sql.Identifier, table.compiled.spark_schema.names))
+    columns = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields_of(table))
     if day is None:
         cursor.execute(sql.SQL("DELETE FROM {}").format(identifier(table)))
     else:
@@ -178,7 +181,7 @@ def _replace(cursor: "Cursor", table: Table, day: date | None) -> None:
     cursor.execute(sql.SQL("INSERT INTO {} ({}) SELECT {} FROM staging").format(identifier(table), columns, columns))
 
 
-class _Lines(io.RawIOBase):
+class Lines(io.RawIOBase):
     """Lines for COPY, made as they are read."""
 
     def __init__(self, rows: "duckdb.DuckDBPyConnection") -> None:
@@ -209,7 +212,7 @@ def _delta_rows(table: Table) -> str:
     return f"FROM {place} WHERE {'feed_day = $day' if by_day(table) else '$day IS NULL'}"
 
 
-def _line(table: Table) -> str:
+def copy_line(table: Table) -> str:
     """A row as a line for COPY: values between tabs, NULL as \\N, what would end a value escaped."""
 
     def escaped(field: "T.StructField") -> str:
@@ -218,7 +221,7 @@ def _line(table: Table) -> str:
             text = f"replace({text}, chr({found}), chr(92) || chr({instead}))"
         return f"coalesce({text}, chr(92) || 'N')"
 
-    return " || chr(9) || ".join(map(escaped, table.compiled.spark_schema)) + " || chr(10)"
+    return " || chr(9) || ".join(map(escaped, fields_of(table))) + " || chr(10)"
 
 
 def _text(field: "T.StructField") -> str:
@@ -226,13 +229,16 @@ def _text(field: "T.StructField") -> str:
     kind = field.dataType.simpleString()
     if kind == "binary":
         return f"chr(92) || 'x' || lower(hex(\"{field.name}\"))"
+    if kind == "timestamp":
+        # Spark writes INT96, which DuckDB reads as a TIMESTAMP; others write a TIMESTAMPTZ. Both are UTC.
+        return f"CAST(make_timestamp(epoch_us(\"{field.name}\")) AS VARCHAR) || '+00'"
     if postgres_type(field.dataType) == "jsonb":
         return f'CAST(to_json("{field.name}") AS VARCHAR)'
     return f'CAST("{field.name}" AS VARCHAR)'
 
 
 def _summed(table: Table) -> "list[T.StructField]":
-    exact = [field for field in table.compiled.spark_schema if field.dataType.simpleString() not in INEXACT]
+    exact = [field for field in fields_of(table) if field.dataType.simpleString() not in INEXACT]
     return [field for field in exact if postgres_type(field.dataType) != "jsonb"]
 
 

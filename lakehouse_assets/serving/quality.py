@@ -11,7 +11,7 @@ from typing import Any
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.days import DayRange, write_days
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.journal import FAILED, audit_path, check_results_path, failures
+from lakehouse_assets.platform.journal import DEADLINE, FAILED, WHY, audit_path, check_results_path, failures
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.table import LAYERS, Span, Table, TableKey
 from lakehouse_assets.serving.query import query
@@ -42,7 +42,7 @@ class State(Enum):
             "NONE": "nobody made this day yet",
             "PASSED": "every rule holds on every row",
             "SET_ASIDE": "committed; rows that broke a rule were set aside or marked",
-            "LATE": "committed, but the newest record is older than declared, or none came",
+            "LATE": "its data have not come by the deadline declared, or are older than declared",
             "WAITING": "an input of this day failed; made by itself once that is repaired",
             "FAILED": "a blocking check failed; nothing of the day was committed",
         }[self.name]
@@ -67,6 +67,13 @@ class RuleCount:
     blocking: bool
     sql: str
     samples: tuple[Mapping[str, Any], ...]
+
+    @property
+    def why(self) -> str:
+        """What happened, where the rule was broken."""
+        if self.blocking:
+            return f"{self.rule}: {self.failed} of {self.rows} rows"
+        return str(self.samples[0][WHY]) if self.rule == DEADLINE and self.samples else f"{self.rule}: not met"
 
     @property
     def rate(self) -> float:
@@ -106,7 +113,7 @@ class Verdict:
         """For each rule that was broken, worst first, what happened."""
         broken = [rule for rule in self.rules if rule.failed or not rule.passed]
         ordered = sorted(broken, key=lambda r: (r.passed, not r.blocking, -r.failed, r.rule))
-        said = [f"{r.rule}: {r.failed} of {r.rows} rows" if r.blocking else f"{r.rule}: not met" for r in ordered]
+        said = [r.why for r in ordered]
         if self.failed and all(rule.passed for rule in broken if rule.blocking):
             return [f"could not be judged by its rules: see run {self.run_id}", *said]
         return said
@@ -195,16 +202,17 @@ def _verdicts(settings: Settings, domain: str | None, days: DayRange) -> dict[tu
         settings,
         """SELECT * REPLACE (epoch_us(evaluated_at) AS evaluated_at) FROM ops.check_results
            WHERE feed_day BETWEEN ? AND ? AND coalesce(split_part("table", '/', 1) = ?, true)
-           QUALIFY dense_rank() OVER (PARTITION BY "table", feed_day ORDER BY evaluated_at DESC, run_id) = 1
+           QUALIFY dense_rank() OVER (PARTITION BY "table", feed_day, rule = ? ORDER BY evaluated_at DESC, run_id) = 1
            ORDER BY "table", feed_day, "check", rule""",
-        [days.first, days.last, domain],
+        [days.first, days.last, domain, DEADLINE],
     )
     rules: dict[tuple[str, date], list[RuleCount]] = {}
     runs: dict[tuple[str, date], tuple[str, int]] = {}
     for values in results.rows:
         row = dict(zip(results.columns, values, strict=True))
         cell = row["table"], row["feed_day"]
-        runs[cell] = row["run_id"], row["evaluated_at"]
+        if row["rule"] != DEADLINE or cell not in runs:  # deadlines are judged apart from runs
+            runs[cell] = row["run_id"], row["evaluated_at"]
         rules.setdefault(cell, []).append(
             RuleCount(
                 check=row["check"],

@@ -1,4 +1,4 @@
-"""Gold in the warehouse as Dagster assets: `<domain>/warehouse/<table>`, downstream of the table, by the same days.
+"""Tables in the warehouse as Dagster assets: `<domain>/warehouse/<table>`, downstream of the table, by the same days.
 
 A sensor compares levels here too: what the warehouse says it holds with what the Delta log says was changed.
 """
@@ -21,11 +21,12 @@ from lakehouse_assets.platform.days import ranges
 from lakehouse_assets.platform.io import EVENTS_ARE_OURS, days_of
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.table import PUBLISHED_LAYER, Table, TableKey
 from lakehouse_assets.platform.triggers import LEVEL_TAG, RANGE_END, RANGE_START, TICK_SECONDS, TRIES, UNFINISHED
 
 if TYPE_CHECKING:
     from lakehouse_assets.serving.publish import Published
+    from lakehouse_assets.settings import Settings
 
 LAYER, GROUP = "warehouse", "warehouse"
 CHECK = "equals_delta"
@@ -33,13 +34,14 @@ MOST_RANGES = 10  # runs that one tick asks for of a table
 
 
 def served(catalog: Catalog) -> list[Table]:
-    """The tables that are published: all of gold."""
-    return [table for table in catalog.tables if table.key.layer == "gold"]
+    """The tables that are published: all of gold, and those of other layers that say so."""
+    return [table for table in catalog.tables if table.publish is not None]
 
 
 def warehouse_key(table: Table) -> TableKey:
     """The key of a table's asset in the warehouse."""
-    return TableKey(table.key.domain, LAYER, table.key.name)
+    key = table.key
+    return TableKey(key.domain, LAYER, key.name if key.layer == PUBLISHED_LAYER else f"{key.layer}_{key.name}")
 
 
 def warehouse_assets(catalog: Catalog, first_days: dict[str, date]) -> list[dg.AssetsDefinition]:
@@ -160,7 +162,7 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
             for table in tables:
                 known.of(table.key).read_on()
                 if known.of(table.key).changed and not busy & {asset_key(table.key), asset_key(warehouse_key(table))}:
-                    asked += _requests(table, _behind(table, known))
+                    asked += _requests(table, behind_in_warehouse(here, table, known))
         except LakehouseError as error:
             return dg.SkipReason(str(error))
         new = [request for request in asked if not _tried_enough(context.instance, request)]
@@ -171,16 +173,15 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     return sensor
 
 
-def _behind(table: Table, levels: Levels) -> dict[date, int]:
+def behind_in_warehouse(settings: "Settings", table: Table, levels: Levels) -> dict[date, int]:
     """Days of a table whose newest change the warehouse has not, and the version of that change."""
     from lakehouse_assets.platform.delta import open_table
     from lakehouse_assets.serving.publish import by_day, noted
-    from lakehouse_assets.settings import settings
 
-    delta = open_table(settings().lake.joinpath(*table.key.parts))
+    delta = open_table(settings.lake.joinpath(*table.key.parts))
     if delta is None:
         return {}
-    source, there = str(delta.metadata().id), noted(settings(), table)
+    source, there = str(delta.metadata().id), noted(settings, table)
     changed = {day: change.version for day, change in levels.of(table.key).changed.items()}
     if not by_day(table):
         newest = max(changed, key=lambda day: (changed[day], day))

@@ -48,11 +48,21 @@ def identifier(table: "Table") -> sql.Identifier:
     return sql.Identifier(*place(table))
 
 
+def withheld(table: "Table") -> frozenset[str]:
+    """Personal columns that are not published: analysts read whatever is."""
+    return table.compiled.pii - set(table.publish.personal if table.publish else ())
+
+
+def fields_of(table: "Table") -> "list[T.StructField]":
+    """The columns that are published, as the contract has them."""
+    return [field for field in table.compiled.spark_schema if field.name not in withheld(table)]
+
+
 def prepare(cursor: "Cursor", table: "Table") -> None:
     """Roles, schema, table, columns and comments as the contract says; idempotent. Raises WarehouseError.
 
     New columns are added and types widened as PostgreSQL can; a column that the contract no longer has stays, empty
-    from then on. From here on the session writes as the loader.
+    from then on; one that became personal is dropped. From here on the session writes as the loader.
     """
     cursor.execute("SELECT pg_advisory_xact_lock(hashtext('lakehouse schema'))")
     _roles(cursor)
@@ -74,7 +84,7 @@ def _roles(cursor: "Cursor") -> None:
         raise WarehouseError(
             f"The warehouse lacks the role {missing[0]} and the user of LAKEHOUSE_WAREHOUSE_URL may not create it. "
             f"Have an administrator run: CREATE ROLE {LOADER} NOLOGIN; CREATE ROLE {ANALYST} NOLOGIN; "
-            f"GRANT {LOADER} TO <that user>; GRANT CREATE ON DATABASE <the database> TO {LOADER};"
+            f"GRANT {LOADER} TO <that user>; GRANT CREATE, TEMPORARY ON DATABASE <the database> TO {LOADER};"
         )
     for role in missing:
         cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
@@ -100,7 +110,7 @@ def _schema(cursor: "Cursor", schema: str) -> None:
 
 
 def _columns(cursor: "Cursor", table: "Table") -> None:
-    fields = list(table.compiled.spark_schema)
+    fields = fields_of(table)
     cursor.execute(
         """SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull FROM pg_attribute a
            WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped""",
@@ -111,7 +121,8 @@ def _columns(cursor: "Cursor", table: "Table") -> None:
         columns = sql.SQL(", ").join(_column(field) for field in fields)
         cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(identifier(table), columns))
         if "feed_day" in table.compiled.spark_schema.names:
-            cursor.execute(sql.SQL("CREATE INDEX ON {} (feed_day)").format(identifier(table)))
+            # Days are written whole, so that a day's rows lie together: an index of ranges costs an insert nothing.
+            cursor.execute(sql.SQL("CREATE INDEX ON {} USING brin (feed_day)").format(identifier(table)))
         return
     for field in fields:
         name, kind = sql.Identifier(field.name), sql.SQL(postgres_type(field.dataType))
@@ -121,6 +132,8 @@ def _columns(cursor: "Cursor", table: "Table") -> None:
             cursor.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE {}").format(identifier(table), name, kind))
         if field.name in there and there[field.name][1] and field.nullable:
             cursor.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(identifier(table), name))
+    for name in sorted(set(there) & withheld(table)):
+        cursor.execute(sql.SQL("ALTER TABLE {} DROP COLUMN {}").format(identifier(table), sql.Identifier(name)))
     for name in sorted(set(there) - set(table.compiled.spark_schema.names)):
         cursor.execute(
             sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(identifier(table), sql.Identifier(name))
@@ -135,8 +148,8 @@ def _column(field: "T.StructField") -> sql.Composed:
 def _comments(cursor: "Cursor", table: "Table") -> None:
     said = sql.Literal(table.compiled.description)
     cursor.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(identifier(table), said))
-    for name, comment in table.compiled.comments.items():
-        column = sql.Identifier(*place(table), name)
+    for field in fields_of(table):
+        column, comment = sql.Identifier(*place(table), field.name), table.compiled.comments[field.name]
         cursor.execute(sql.SQL("COMMENT ON COLUMN {} IS {}").format(column, sql.Literal(comment)))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lakehouse_assets.platform.jars import KAFKA
 from lakehouse_assets.platform.server_launch import free_port
-from lakehouse_assets.streaming.java_server import JavaServer
+from lakehouse_assets.streaming.java_server import java_server
 
 
 def _prepare(folder: Path, port: int, java: Callable[[Sequence[str]], None]) -> Sequence[str]:
@@ -48,4 +48,4 @@ def _configuration(data: Path, port: int, controller_port: int) -> dict[str, str
     }
 
 
-SERVER = JavaServer("kafka", KAFKA, "512m", _prepare)
+SERVER = java_server("kafka", KAFKA, "512m", _prepare)

@@ -10,6 +10,8 @@ from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.s3_server import SERVER
 
+ANSWER_SECONDS = 12  # of silence; asked twice, so that nobody waits for more than half a minute
+
 
 class S3Error(LakehouseError):
     """S3 does not answer, refuses, or lacks a bucket or path."""
@@ -37,14 +39,17 @@ def client(settings: Settings) -> Any:
     url = endpoint(settings)
     ours = settings.s3_endpoint is None and url is not None
     given = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"} if ours else {}
-    config = Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 3}, s3={"addressing_style": "path"})
+    config = Config(
+        connect_timeout=5, read_timeout=ANSWER_SECONDS, retries={"total_max_attempts": 2},
+        s3={"addressing_style": "path"},
+    )  # fmt: skip
     return boto3.client("s3", endpoint_url=url, config=config, **given)
 
 
 @contextmanager
 def explained(settings: Settings, what: str) -> Iterator[None]:
     """S3's errors as S3Error, with where and what to do."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     where = endpoint(settings) or "AWS"
     try:
@@ -56,6 +61,10 @@ def explained(settings: Settings, what: str) -> Iterator[None]:
                 f"Path does not exist: {what} at {where}. See what there is: lakehouse bucket list"
             ) from error
         raise S3Error(f"{what} at {where}: {error}") from error
+    except NoCredentialsError as error:
+        raise S3Error(
+            f"{what} at {where}: no credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment."
+        ) from error
     except BotoCoreError as error:
         raise S3Error(
             f"{what}: S3 at {where} does not answer: {error}. This home's own: lakehouse s3 start; another: "

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lakehouse_assets.platform.jars import S3
-from lakehouse_assets.streaming.java_server import JavaServer
+from lakehouse_assets.streaming.java_server import java_server
 
 
 def _prepare(folder: Path, port: int, java: Callable[[Sequence[str]], None]) -> Sequence[str]:
@@ -26,7 +26,7 @@ def _prepare(folder: Path, port: int, java: Callable[[Sequence[str]], None]) -> 
     ]
 
 
-SERVER = JavaServer("s3", S3, "256m", _prepare)
+SERVER = java_server("s3", S3, "256m", _prepare)
 
 LOGBACK = """\
 <configuration>

@@ -5,6 +5,7 @@ arrive on different days and re-send corrections; of each, the active record is 
 `transaction_datetime` (ties: feed day, then the hash of the source columns) among those known so far.
 """
 
+from datetime import timedelta
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -29,6 +30,7 @@ def gmv_current(gmv: DataFrame) -> DataFrame:
     contracts.Gmv,
     write=Ledger(entity=("purchase_id",), dimensions=DIMENSIONS, amount="value", figure="gmv", count="purchases"),
     companions=(gmv_current,),
+    sla=timedelta(hours=9),
     purchase=through(silver.purchase),
     product_item=through(silver.product_item),
     purchase_extra_info=through(silver.purchase_extra_info),

@@ -1,5 +1,7 @@
 """Gold of loyalty. Each table is one state, made anew from silver as it is: late changes reach every figure."""
 
+from datetime import timedelta
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
@@ -71,6 +73,7 @@ def fct_transacao(transacao: DataFrame, dim_cliente: DataFrame) -> DataFrame:
 @table(
     contracts.DailyReport,
     write=Overwrite(),
+    sla=timedelta(hours=9),
     transacao=whole(silver.transacao),
     transacao_produto=whole(silver.transacao_produto),
 )

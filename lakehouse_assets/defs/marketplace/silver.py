@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from lakehouse_assets.defs.marketplace import bronze, contracts
 from lakehouse_assets.defs.marketplace.documents import items_of, orders_of, shipped_items_of
 from lakehouse_assets.platform.state import scd1
-from lakehouse_assets.platform.table import Overwrite, day, table, whole
+from lakehouse_assets.platform.table import Overwrite, Publish, day, table, whole
 
 LAST = ("dat_atui", "num_ordm_stat", "qtd_envo")
 
@@ -21,6 +21,7 @@ LAST = ("dat_atui", "num_ordm_stat", "qtd_envo")
     write=scd1(("txt_detl_idt_pedi_pgto",), LAST),
     documents=day(bronze.marketing_place),
     conserves="documents",
+    publish=Publish(),
 )
 def orders(documents: DataFrame) -> DataFrame:
     """Changes of orders, a document each."""

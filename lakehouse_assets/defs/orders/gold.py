@@ -1,5 +1,7 @@
 """Gold of orders: sales by country and product, the rate of cancellation, and the revenue of the open day by minute."""
 
+from datetime import timedelta
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -33,7 +35,7 @@ def _figures(lines: DataFrame, by: tuple[str, ...], **more: Column) -> DataFrame
     return counted.groupBy("feed_day", *by).agg(*[value.alias(name) for name, value in named.items()])
 
 
-@table(contracts.SalesByCountry, lines=day(silver.order_lines))
+@table(contracts.SalesByCountry, lines=day(silver.order_lines), sla=timedelta(hours=2))
 def sales_by_country(lines: DataFrame) -> DataFrame:
     """Sales by country."""
     sale = _of(contracts.SALE)

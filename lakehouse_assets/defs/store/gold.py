@@ -3,6 +3,7 @@
 What was delivered before may be delivered again, changed: sums over days therefore add what each delivery changes.
 """
 
+from datetime import timedelta
 from decimal import Decimal
 
 from pyspark.sql import Column, DataFrame, Window
@@ -13,6 +14,7 @@ from lakehouse_assets.platform.table import day, table, through
 
 UNKNOWN = "unknown"
 CENT = Decimal("0.01")
+SLA = timedelta(hours=8)
 
 
 @table(
@@ -20,6 +22,7 @@ CENT = Decimal("0.01")
     orders=day(silver.orders),
     users=through(silver.users),
     products=through(silver.products),
+    sla=SLA,
 )
 def daily_sales(orders: DataFrame, users: DataFrame, products: DataFrame) -> DataFrame:
     """Sales by day of order, category and state, as users and products were known on the feed day."""
@@ -34,7 +37,12 @@ def daily_sales(orders: DataFrame, users: DataFrame, products: DataFrame) -> Dat
     return sums.withColumn("net", (F.col("gross") - F.col("cancelled")).cast("decimal(28,2)"))
 
 
-@table(contracts.PaymentReconciliation, orders=through(silver.orders), payments=through(silver.payments))
+@table(
+    contracts.PaymentReconciliation,
+    orders=through(silver.orders),
+    payments=through(silver.payments),
+    sla=SLA,
+)
 def payment_reconciliation(orders: DataFrame, payments: DataFrame) -> DataFrame:
     """Due and paid of every order on every day with news of it."""
     lines = orders.select(
@@ -83,7 +91,7 @@ def payment_reconciliation(orders: DataFrame, payments: DataFrame) -> DataFrame:
     )
 
 
-@table(contracts.CustomerValue, orders=through(silver.orders))
+@table(contracts.CustomerValue, orders=through(silver.orders), sla=SLA)
 def customer_value(orders: DataFrame) -> DataFrame:
     """Recency, frequency and value of every customer on every day with orders of theirs."""
     counted = orders.where("user_id IS NOT NULL").select(

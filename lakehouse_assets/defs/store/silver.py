@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.store import bronze, contracts
 from lakehouse_assets.platform.parse import parse
-from lakehouse_assets.platform.table import day, table
+from lakehouse_assets.platform.table import Publish, day, table
 
 
 @table(contracts.Users, landed=day(bronze.users), conserves="landed")
@@ -20,13 +20,13 @@ def products(landed: DataFrame) -> DataFrame:
     return parse(landed, contracts.Products)
 
 
-@table(contracts.Orders, landed=day(bronze.orders), conserves="landed")
+@table(contracts.Orders, landed=day(bronze.orders), conserves="landed", publish=Publish())
 def orders(landed: DataFrame) -> DataFrame:
     """Lines of orders, typed."""
     return parse(landed, contracts.Orders).withColumn("line", F.coalesce("product_id", F.lit("")))
 
 
-@table(contracts.Payments, landed=day(bronze.payments), conserves="landed")
+@table(contracts.Payments, landed=day(bronze.payments), conserves="landed", publish=Publish())
 def payments(landed: DataFrame) -> DataFrame:
     """Payments, typed."""
     return parse(landed, contracts.Payments)

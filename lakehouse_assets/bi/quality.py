@@ -1,0 +1,120 @@
+"""The dashboard of data quality: how every table's days are, by dimension, what is in quarantine, what is late."""
+
+from lakehouse_assets.platform.dashboard import (
+    Choice,
+    Dashboard,
+    Days,
+    Heat,
+    Listing,
+    Measure,
+    Newest,
+    Number,
+    Rows,
+    Series,
+    Shape,
+    Where,
+    greatest,
+    total,
+)
+from lakehouse_assets.serving.quality_tables import CHECK_RESULTS, QUARANTINE
+
+VERDICTS = Newest(
+    CHECK_RESULTS,
+    "feed_day",
+    of=("table", "feed_day"),
+    by=(("evaluated_at", "DESC"), ("run_id", "ASC")),
+)
+"""All rules of the run that judged a table's day last."""
+IN_QUARANTINE = Rows(QUARANTINE, "feed_day")
+QUARANTINED = total("Rows in quarantine", "rows", ",d")
+
+_DAY = '("table", "feed_day")'
+_RULE = ("table", "feed_day", "passed", "blocking")
+JUDGED = Measure("Days", f"COUNT(DISTINCT {_DAY})", ("table", "feed_day"), ",d")
+FAILED = Measure("Failed days", f'COUNT(DISTINCT {_DAY}) FILTER (WHERE NOT "passed" AND "blocking")', _RULE, ",d")
+LATE = Measure("Late days", f'COUNT(DISTINCT {_DAY}) FILTER (WHERE NOT "passed" AND NOT "blocking")', _RULE, ",d")
+MEANING = "0 passed, 1 rows set aside, 2 late, 3 failed"
+WORST = Measure(
+    "Worst",
+    'MAX(CASE WHEN NOT "passed" AND "blocking" THEN 3 WHEN NOT "passed" THEN 2 WHEN "failed" > 0 THEN 1 ELSE 0 END)',
+    ("passed", "blocking", "failed"),
+    "d",
+)
+ON_TIME = Measure(
+    "On time on its newest day",
+    """(array_agg("passed" ORDER BY "feed_day" DESC))[1]""",
+    ("passed", "feed_day"),
+    "",
+)
+STATES = (0, 3)
+
+DASHBOARD = Dashboard(
+    "quality",
+    "Data quality",
+    filters=(
+        Days("Feed days"),
+        Choice("Table", VERDICTS, "table"),
+        Choice("Dimension", VERDICTS, "dimension"),
+    ),
+    charts=(
+        (
+            Number(title="Judged days of tables", source=VERDICTS, measure=JUDGED),
+            Number(title="Failed", source=VERDICTS, measure=FAILED),
+            Number(title="Late", source=VERDICTS, measure=LATE),
+            Number(title="Rows in quarantine", source=IN_QUARANTINE, measure=QUARANTINED),
+        ),
+        (
+            Heat(
+                title=f"Tables by day ({MEANING})",
+                about="The newest verdict of every table and day; of the dimensions chosen above.",
+                source=VERDICTS,
+                x="feed_day",
+                y="table",
+                measure=WORST,
+                bounds=STATES,
+                height=100,
+            ),
+        ),
+        (
+            Heat(
+                title=f"Dimensions by day ({MEANING})",
+                source=VERDICTS,
+                x="feed_day",
+                y="dimension",
+                measure=WORST,
+                bounds=STATES,
+            ),
+        ),
+        (
+            Listing(
+                title="Failed days",
+                about="Nothing of these days was committed; what reads them waits.",
+                source=VERDICTS,
+                shown=("table", "feed_day", "rule", "failed", "rows", "run_id"),
+                newest="feed_day",
+                where=(Where("passed", (False,)), Where("blocking", (True,))),
+                width=7,
+            ),
+            Listing(
+                title="Freshness",
+                source=VERDICTS,
+                shown=("table",),
+                figures=(greatest("Newest day", "feed_day"), greatest("Judged", "evaluated_at"), ON_TIME),
+                where=(Where("dimension", ("timeliness",)),),
+                width=5,
+            ),
+        ),
+        (
+            Listing(title="Quarantine by rule", source=IN_QUARANTINE, shown=("table", "rule"), figures=(QUARANTINED,)),
+            Series(
+                title="Quarantine by day",
+                source=IN_QUARANTINE,
+                x="feed_day",
+                figures=(QUARANTINED,),
+                split="table",
+                shape=Shape.BAR,
+                stacked=True,
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,221 @@
+"""The sensor of a domain's deadlines and failed days: red in the UI, in the journals, and told once to the hooks.
+
+A tick compares what is late or failed with the alerts that are open. What is new is raised, what is over is resolved;
+then what was not yet told is told. A row of the journal is written right after a hook took an alert: only a tick that
+is killed between the two tells it twice, with the same id. A hook that refuses is asked again, ten times in all.
+
+The check is reported by a small run: Dagster keeps one evaluation of a check and partition outside runs, for ever.
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+from dagster import AssetCheckEvaluation
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
+
+from lakehouse_assets.ops.alerts import Alert, Event, Row, Subject, Trouble, read_alerts, record
+from lakehouse_assets.ops.hooks import HookError, hooks
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.checks import FRESHNESS
+from lakehouse_assets.platform.days import parse_day
+from lakehouse_assets.platform.deadlines import deadline, late_days
+from lakehouse_assets.platform.events import standing
+from lakehouse_assets.platform.journal import CHECK_RESULTS, DEADLINE, WHY, append, check_results_path
+from lakehouse_assets.platform.levels import Levels
+from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.triggers import LEVEL_TAG, READING, READING_SECONDS, TRIES, UNFINISHED
+from lakehouse_assets.settings import Settings
+
+TICK_SECONDS = 60
+TELLING_SECONDS = 20  # of a tick; what is left waits for the next one
+REPORT = "report_deadlines"
+REMEMBERED = timedelta(days=1)  # for so long a tick sees to it that a day that came late is not red
+
+
+class Judged(dg.Config):
+    """A table's day that is late, or is not any more."""
+
+    table: str
+    day: str
+    passed: bool
+    said: str
+
+
+class Report(dg.Config):
+    """What the checks are to say."""
+
+    days: list[Judged]
+
+
+def report_job() -> dg.JobDefinition:
+    """The job that reports deadlines as checks: no Spark, no table."""
+
+    @dg.op(description="Says of days that their data are late, or came late.")
+    def report(context: dg.OpExecutionContext, config: Report) -> None:
+        for one in config.days:
+            key = dg.AssetKey(TableKey.parse(one.table).parts)
+            evaluation = AssetCheckEvaluation(
+                asset_key=key,
+                check_name=FRESHNESS,
+                passed=one.passed,
+                severity=dg.AssetCheckSeverity.ERROR,
+                description=one.said,
+                metadata={DEADLINE: "met late" if one.passed else "missed"},
+                blocking=False,
+                partition=one.day,
+                target_materialization_data=standing(context.instance, key, parse_day(one.day)),
+            )
+            context.log_event(evaluation)  # type: ignore[arg-type]  # takes check results as well; a test guards it
+
+    @dg.job(name=REPORT, description="Deadlines that passed without data, and data that came late, as checks.")
+    def job() -> None:
+        report()
+
+    return job
+
+
+def deadline_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
+    """The sensor of a domain. On by default; it needs no Spark."""
+    tables = [table for table in catalog.tables if table.key.domain == domain]
+    levels: dict[Lake, Levels] = {}
+
+    @dg.sensor(
+        name=f"{domain}_deadlines",
+        description="Finds days whose data are late or whose checks failed: a failed check, and an alert told once.",
+        job_name=REPORT,
+        minimum_interval_seconds=TICK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        from lakehouse_assets.settings import settings
+
+        here, now = settings(), datetime.now(UTC)
+        lake = Lake(here.lake, here.landing)
+        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(tables))))
+        if not known.read_on(monotonic() + READING_SECONDS):
+            return dg.SkipReason(READING)
+        before = _open(read_alerts(lake.tables, domain))
+        _keep(lake.tables, _troubles(known, catalog, tables, before, now), before, now)
+        alerts = read_alerts(lake.tables, domain)
+        told = _tell(here, _open(alerts))
+        if told:
+            context.log.warning(told)
+        wrong = len(_open(alerts))
+        said = f"{wrong} days are late or failed. {told}".strip() if wrong else "Nothing is late or failed."
+        return _request(context.instance, domain, alerts, now) or dg.SkipReason(said)
+
+    return sensor
+
+
+def _open(alerts: list[Alert]) -> list[Alert]:
+    return [alert for alert in alerts if not alert.resolved]
+
+
+def _troubles(
+    levels: Levels, catalog: Catalog, tables: list[Table], before: list[Alert], now: datetime
+) -> dict[Subject, str]:
+    """What is late or failed now, and why."""
+    found = {}
+    for table in tables:
+        name = str(table.key)
+        known = [a.subject.day for a in before if a.subject.table == name and a.subject.trouble is Trouble.LATE]
+        for day, why in late_days(levels, catalog, table, now, known).items():
+            found[Subject(name, day, Trouble.LATE)] = f"{why} Due {deadline(table, day):%Y-%m-%d %H:%M} UTC."
+        for day in levels.failures(table.key):
+            how = f"Nothing of it was committed. See: lakehouse quality --domain {table.key.domain} --days {day}"
+            found[Subject(name, day, Trouble.FAILED)] = how
+    return found
+
+
+def _keep(lake: Location, found: dict[Subject, str], before: list[Alert], now: datetime) -> None:
+    """Journal what is new and what is over. Check results first: a tick that is killed does both again."""
+    known = {alert.subject for alert in before}
+    rows = [Row(subject, Event.RAISED, now, said=why) for subject, why in found.items() if subject not in known]
+    rows += [Row(subject, Event.RESOLVED, now) for subject in known if subject not in found]
+    verdicts = [_verdict(row) for row in rows if row.subject.trouble is Trouble.LATE]
+    if verdicts:
+        append(check_results_path(lake), pa.Table.from_pylist(verdicts, schema=CHECK_RESULTS))
+    record(lake, rows)
+
+
+def _verdict(row: Row) -> dict[str, Any]:
+    """A deadline that passed, or was met after all, as a row of the check results."""
+    late = row.event is Event.RAISED
+    return {
+        "table": row.subject.table,
+        "feed_day": row.subject.day,
+        "run_id": DEADLINE,
+        "check": FRESHNESS,
+        "rule": DEADLINE,
+        "dimension": "timeliness",
+        "action": "warn",
+        "rows": 0,
+        "failed": int(late),
+        "passed": not late,
+        "blocking": False,
+        "table_version": None,
+        "sql": "",
+        "samples": json.dumps([{WHY: row.said}] if late else [], ensure_ascii=False),
+        "evaluated_at": row.at,
+    }
+
+
+def _tell(settings: Settings, alerts: list[Alert]) -> str:
+    """Deliver what is due. A hook that refuses one alert is left alone until the next tick. Says what went wrong."""
+    wrong = []
+    until = monotonic() + TELLING_SECONDS
+    for hook, deliver in hooks(settings).items():
+        lost = sum(alert.given_up(hook) for alert in alerts)
+        if lost:
+            wrong.append(f"The {hook} refused {lost} alerts for good.")
+        for alert in alerts:
+            if monotonic() > until or not alert.due(hook, datetime.now(UTC)):
+                continue
+            try:
+                deliver(alert)
+            except HookError as error:
+                record(settings.lake, [Row(alert.subject, Event.REFUSED, datetime.now(UTC), hook, str(error))])
+                wrong.append(str(error))
+                break
+            record(settings.lake, [Row(alert.subject, Event.SENT, datetime.now(UTC), hook)])
+    return " ".join(wrong)
+
+
+def _request(instance: dg.DagsterInstance, domain: str, alerts: list[Alert], now: datetime) -> dg.RunRequest | None:
+    """A run that makes the checks say what the alerts say, if they do not and none is under way."""
+    late = {alert.subject: alert for alert in alerts if alert.subject.trouble is Trouble.LATE}  # of several, the newest
+    judged, seen = list[Judged](), list[int | None]()
+    for subject, alert in late.items():
+        if alert.resolved and alert.resolved < now - REMEMBERED:
+            continue
+        newest = _newest(instance, subject)
+        if not _says(newest, alert):
+            said = "The data came late." if alert.resolved else alert.said
+            judged.append(Judged(table=subject.table, day=str(subject.day), passed=bool(alert.resolved), said=said))
+            seen.append(newest.id if newest else None)
+    level = hashlib.sha256(repr((domain, judged, seen)).encode()).hexdigest()[:16]
+    tried = instance.get_runs(dg.RunsFilter(job_name=REPORT, tags={LEVEL_TAG: level}), limit=TRIES)
+    if not judged or len(tried) >= TRIES or any(run.status in UNFINISHED for run in tried):
+        return None
+    return dg.RunRequest(run_config=dg.RunConfig({"report": Report(days=judged)}), tags={LEVEL_TAG: level})
+
+
+def _says(newest: AssetCheckExecutionRecord | None, alert: Alert) -> bool:
+    """Whether the check is red while the day is late, also where a run said otherwise since; and afterwards not."""
+    found = newest.evaluation if newest else None
+    missed = found is not None and not found.passed and DEADLINE in found.metadata
+    return missed is (alert.resolved is None)
+
+
+def _newest(instance: dg.DagsterInstance, subject: Subject) -> AssetCheckExecutionRecord | None:
+    key = dg.AssetCheckKey(dg.AssetKey(TableKey.parse(subject.table).parts), FRESHNESS)
+    of_day = PartitionKeyFilter(key=str(subject.day))
+    return instance.event_log_storage.get_latest_asset_check_execution_by_key([key], of_day).get(key)

@@ -1,0 +1,77 @@
+"""Check results and quarantine counts in the warehouse as Dagster assets, kept up with the journal by a sensor."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.triggers import LEVEL_TAG, TRIES, UNFINISHED
+from lakehouse_assets.serving.quality_tables import QUALITY_TABLES
+from lakehouse_assets.serving.warehouse import GROUP, warehouse_key
+
+EVERY_SECONDS = 60
+"""A run writes a journal; one that publishes it costs a process. A board that is a minute behind is good enough."""
+KEYS = [dg.AssetKey(warehouse_key(table).parts) for table in QUALITY_TABLES]
+
+
+def quality_assets(catalog: Catalog) -> dg.AssetsDefinition:
+    """`ops/warehouse/check_results` and `ops/warehouse/quarantine`. They have no days: each run brings what is new."""
+    outs = {
+        table.key.name: dg.AssetOut(
+            key=key,
+            dagster_type=dg.Nothing,
+            description=f"{table.compiled.description} In PostgreSQL.",
+            group_name=GROUP,
+            kinds={"postgres"},
+            owners=list(table.compiled.owners),
+        )
+        for table, key in zip(QUALITY_TABLES, KEYS, strict=True)
+    }
+
+    @dg.multi_asset(name="ops__warehouse__quality", outs=outs)
+    def publish_all(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
+        from lakehouse_assets.platform.errors import LakehouseError
+        from lakehouse_assets.serving.publish_quality import publish_quality
+        from lakehouse_assets.settings import settings
+
+        try:
+            done = publish_quality(settings(), catalog, context.run.run_id)
+        except LakehouseError as error:
+            raise dg.Failure(description=str(error)) from error
+        results, quarantine = (table.key.name for table in QUALITY_TABLES)
+        yield dg.Output(None, output_name=results, metadata={"rows_written": done.check_results})
+        yield dg.Output(None, output_name=quarantine, metadata={"tables_counted": list(done.quarantines)})
+
+    return publish_all
+
+
+def quality_sensor() -> dg.SensorDefinition:
+    """Asks for a run where the journal has verdicts that the warehouse has not. On by default."""
+
+    @dg.sensor(
+        name="quality_warehouse",
+        description="Compares the version of ops/check_results with the one that the warehouse holds.",
+        target=dg.AssetSelection.assets(*KEYS),
+        minimum_interval_seconds=EVERY_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        from lakehouse_assets.platform.errors import LakehouseError
+        from lakehouse_assets.serving.publish_quality import behind
+        from lakehouse_assets.settings import settings
+
+        try:
+            level = behind(settings())
+        except LakehouseError as error:
+            return dg.SkipReason(str(error))
+        if level is None:
+            return dg.SkipReason("Nothing is behind.")
+        unfinished = context.instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
+        if any(set(KEYS) & set(run.asset_selection or ()) for run in unfinished):
+            return dg.SkipReason("A run is on its way.")
+        tried = context.instance.get_run_records(filters=dg.RunsFilter(tags={LEVEL_TAG: level}), limit=TRIES)
+        if len(tried) >= TRIES:
+            return dg.SkipReason(f"It failed {TRIES} times; with the next verdict it is tried again.")
+        return dg.SensorResult(run_requests=[dg.RunRequest(asset_selection=KEYS, tags={LEVEL_TAG: level})])
+
+    return sensor

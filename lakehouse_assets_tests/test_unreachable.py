@@ -1,0 +1,87 @@
+"""Servers that are not there: one clear error each, within half a minute, and no secret in it."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import boto3
+import pytest
+from pydantic import SecretStr
+
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.settings import Settings
+from lakehouse_assets.streaming.kafka_client import KafkaError, topic_state
+from lakehouse_assets.streaming.s3_client import S3Error, list_objects
+
+BAR_SECONDS = 30
+
+
+@contextmanager
+def port(listens: bool) -> Iterator[int]:
+    """A port on which nothing listens, or something that takes connections and never says a word."""
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if listens:
+            taken.listen()
+        yield taken.getsockname()[1]
+
+
+def said(error: type[LakehouseError], ask: Callable[[], object]) -> str:
+    started = time.monotonic()
+    with pytest.raises(error) as found:
+        ask()
+    assert time.monotonic() - started < BAR_SECONDS
+    assert "geheim" not in str(found.value)
+    return str(found.value)
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "geheim")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+def test_an_s3_endpoint_on_which_nothing_listens(tmp_path: Path) -> None:
+    with port(listens=False) as free:
+        here = Settings(home=tmp_path, s3_endpoint=f"http://127.0.0.1:{free}")
+        message = said(S3Error, lambda: list_objects(here, "bucket"))
+    assert f"S3 at http://127.0.0.1:{free} does not answer" in message
+    assert "LAKEHOUSE_S3_ENDPOINT" in message
+
+
+@pytest.mark.slow
+@pytest.mark.nightly  # it waits for an answer, twice
+def test_an_s3_endpoint_that_never_answers(tmp_path: Path) -> None:
+    with port(listens=True) as silent:
+        here = Settings(home=tmp_path, s3_endpoint=f"http://127.0.0.1:{silent}")
+        assert "does not answer" in said(S3Error, lambda: list_objects(here, "bucket"))
+
+
+def test_s3_without_credentials_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers credentials
+    with port(listens=False) as free:
+        here = Settings(home=tmp_path, s3_endpoint=f"http://127.0.0.1:{free}")
+        assert "Set AWS_ACCESS_KEY_ID" in said(S3Error, lambda: list_objects(here, "bucket"))
+
+
+@pytest.mark.slow
+@pytest.mark.nightly  # a broker that is finding its feet is given 20 seconds
+def test_kafka_where_nothing_listens(tmp_path: Path) -> None:
+    with port(listens=False) as free:
+        here = Settings(
+            home=tmp_path,
+            kafka_bootstrap=f"127.0.0.1:{free}",
+            kafka_security_protocol="SASL_PLAINTEXT",
+            kafka_sasl_mechanism="PLAIN",
+            kafka_username="me",
+            kafka_password=SecretStr("geheim"),
+        )
+        message = said(KafkaError, lambda: topic_state(here, "orders"))
+    assert f"Kafka at 127.0.0.1:{free}: topic orders" in message

@@ -10,7 +10,7 @@ from lakehouse_assets.platform.jars import S3
 from lakehouse_assets.platform.server import stop_server
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming import s3_server
-from lakehouse_assets.streaming.java_server import JavaServer
+from lakehouse_assets.streaming.java_server import java_server
 from lakehouse_assets.streaming.s3_client import create_bucket
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
 
@@ -25,7 +25,7 @@ def _with_password(folder: Path, port: int, java: Callable[[Sequence[str]], None
     return arguments
 
 
-SERVER = JavaServer("s3", S3, "256m", _with_password)
+SERVER = java_server("s3", S3, "256m", _with_password)
 
 
 @contextmanager

@@ -46,8 +46,9 @@ lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(READY) ## Speed, side by side: ONLY="a c" SIZE=small|full DIR=folder (docs/performance.md)
-	@$(BIN)/python -m bench --only '$(ONLY)' --size '$(or $(SIZE),small)' $(if $(DIR),--dir '$(DIR)')
+bench: $(READY) ## Speed, side by side: ONLY="a c" SIZE=small|full DIR=folder FILES=folder (docs/performance.md)
+	@$(BIN)/python -m bench --only '$(ONLY)' --size '$(or $(SIZE),small)' $(if $(DIR),--dir '$(DIR)') \
+	  $(if $(FILES),--files '$(FILES)')
 
 up: ## Everything in containers (docker compose), with the settings of .env
 	@docker compose version >/dev/null 2>&1 || { echo "make up needs Docker with its compose plugin." >&2; exit 1; }
@@ -57,6 +58,7 @@ up: ## Everything in containers (docker compose), with the settings of .env
 	@echo "Dashboards: http://$$(docker compose port superset 8088)"
 
 bucket-s3: $(READY) ## A bucket: bucket=NAME action=create|move_obj|list|all [path=input/] [files=input]
+	@$(if $(LAKEHOUSE_S3_ENDPOINT),:,$(BIN)/lakehouse s3 start >/dev/null)
 	@case '$(action)' in \
 	  create) $(BIN)/lakehouse bucket create '$(bucket)' ;; \
 	  move_obj) $(BIN)/lakehouse bucket put '$(bucket)' $(or $(files),input) --path '$(or $(path),input/)' ;; \
@@ -65,8 +67,9 @@ bucket-s3: $(READY) ## A bucket: bucket=NAME action=create|move_obj|list|all [pa
 	  *) echo "action=create, move_obj, list or all" >&2; exit 2 ;; \
 	esac
 
-run-job: $(READY) ## The marketplace's stream, until Ctrl-C (LAKEHOUSE_DOCUMENTS says of which bucket)
-	@$(BIN)/lakehouse s3 start
+run-job: export LAKEHOUSE_DOCUMENTS := $(or $(LAKEHOUSE_DOCUMENTS),s3://$(or $(bucket),itau-shop)/input/)
+run-job: $(READY) ## The marketplace's stream, until Ctrl-C: bucket=NAME, default itau-shop, or LAKEHOUSE_DOCUMENTS
+	@$(if $(LAKEHOUSE_S3_ENDPOINT),:,$(BIN)/lakehouse s3 start >/dev/null)
 	@$(BIN)/lakehouse stream marketplace --continuous $(ARGS)
 
 down: ## Stop the containers; their volumes stay

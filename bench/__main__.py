@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 import warnings
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ MEASURES = {
     "i": "trigger",
     "j": "history",
     "k": "publish",
+    "l": "drain",
+    "m": "shop_year",
 }
 
 
@@ -37,6 +40,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="letters of measures, as a,c; default: all")
     parser.add_argument("--size", default="small", choices=sorted(SIZES))
     parser.add_argument("--dir", type=Path, help="folder for data and bench.json; default: a temporary one")
+    parser.add_argument("--files", type=Path, help="folder of a shop's daily files for m, instead of generated ones")
     given = parser.parse_args()
     wanted = given.only.replace(",", " ").split() or list(MEASURES)
     unknown = [letter for letter in wanted if letter not in MEASURES]
@@ -44,7 +48,7 @@ def main() -> None:
         parser.error(f"{unknown[0]!r} is no measure; there are {', '.join(MEASURES)}")
     folder = given.dir or Path(tempfile.mkdtemp(prefix="lakehouse-bench-"))
     folder.mkdir(parents=True, exist_ok=True)
-    measure(wanted, SIZES[given.size], folder.absolute())
+    measure(wanted, replace(SIZES[given.size], files=given.files), folder.absolute())
 
 
 def measure(letters: list[str], size: Size, folder: Path) -> list[Result]:

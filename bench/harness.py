@@ -29,14 +29,17 @@ class Size:
     state_rows: int
     changes: int
     snapshot_rows: int
+    records: int
+    shop_days: int
+    files: Path | None = None  # of the shop, instead of generated ones
 
 
 SIZES = {
     size.name: size
     for size in (
-        Size("tiny", 2, 5, 2, 4, 2_000, 2, 1, 2_000, 100, 1_000),
-        Size("small", 60, 200, 10, 120, 300_000, 60, 2, 1_000_000, 20_000, 200_000),
-        Size("full", 365, 500, 30, 1_000, 2_000_000, 365, 3, 5_000_000, 100_000, 1_000_000),
+        Size("tiny", 2, 5, 2, 4, 2_000, 2, 1, 2_000, 100, 1_000, 2_000, 2),
+        Size("small", 60, 200, 10, 120, 300_000, 60, 2, 1_000_000, 20_000, 200_000, 200_000, 60),
+        Size("full", 365, 500, 30, 1_000, 2_000_000, 365, 3, 5_000_000, 100_000, 1_000_000, 1_000_000, 305),
     )
 }
 
@@ -119,7 +122,7 @@ def run(command: list[str], environment: Mapping[str, str] | None = None) -> str
 def surroundings(size: Size, folder: Path) -> dict[str, Any]:
     """The machine, the versions, and how busy it was."""
     return {
-        "size": vars(size),
+        "size": {name: str(value) if isinstance(value, Path) else value for name, value in vars(size).items()},
         "folder": str(folder),
         "cores": os.cpu_count(),
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,

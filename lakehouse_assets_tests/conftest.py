@@ -54,3 +54,13 @@ def spark(spark_home: Settings) -> "Iterator[SparkSession]":
 def fresh_settings(tmp_path: Path) -> Settings:
     """Settings of an empty lakehouse in `tmp_path`, with the smallest server."""
     return Settings(home=tmp_path / "home", spark_heap="512m")
+
+
+@pytest.fixture(scope="module")
+def broker(spark_home: Settings) -> Iterator[Settings]:
+    """The Kafka broker of the test run's home."""
+    from lakehouse_assets.streaming.kafka_server import SERVER
+
+    SERVER.start(spark_home)
+    yield spark_home
+    SERVER.stop(spark_home)

@@ -13,7 +13,7 @@ from lakehouse_assets.settings import Settings
 TINY = SIZES["tiny"]
 
 
-SHORT = ("d", "e", "g")  # the others start products or many runs
+SHORT = ("d", "e", "g")  # the others start products, brokers or many runs
 
 
 @pytest.mark.slow

@@ -1,14 +1,8 @@
 """Orders through a real Kafka broker: each record exactly once, whoever is killed when, and what the file door says."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -16,21 +10,19 @@ from pyspark.sql import SparkSession
 
 from lakehouse_assets.defs.orders.event import ONLINE_RETAIL
 from lakehouse_assets.defs.orders.producer import Event, events_of, send
-from lakehouse_assets.platform.delta import last_position
-from lakehouse_assets.platform.failpoints import VARIABLE
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step
-from lakehouse_assets.platform.session import fence_dead_sessions
+from lakehouse_assets.platform.plan import make_plan
 from lakehouse_assets.platform.stream import commit_batch, drain_available
 from lakehouse_assets.platform.table import Table, TableKey
 from lakehouse_assets.platform.writer import LostRace
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.kafka_client import client_options, ensure_topic
-from lakehouse_assets.streaming.kafka_server import SERVER
 from lakehouse_assets.streaming.kafka_topic import GoneRecords, KafkaTopic
 from lakehouse_assets.streaming.latency import measure
-from lakehouse_assets.streaming.live import keep, live_tables
-from lakehouse_assets.streaming.run import Stream, read_state
+from lakehouse_assets.streaming.live import keep, live_tables, touched_minutes
+from lakehouse_assets.streaming.run import Stream
+from lakehouse_assets.streaming.state import read_state, state_file
 from lakehouse_assets_tests.lake_driver import LakeDriver
 from lakehouse_assets_tests.test_orders import content, csv_of, everything, line
 
@@ -39,14 +31,6 @@ pytestmark = pytest.mark.slow
 BRONZE = "orders/bronze/order_events"
 DAY = date(2011, 1, 4)
 NOON = datetime(2011, 1, 4, 12)
-
-
-@pytest.fixture(scope="module")
-def broker(spark_home: Settings) -> Iterator[Settings]:
-    """The broker of the test run's home."""
-    SERVER.start(spark_home)
-    yield spark_home
-    SERVER.stop(spark_home)
 
 
 def topic_of(broker: Settings, name: str, partitions: int = 3, batch: int = 1_000_000) -> KafkaTopic:
@@ -61,6 +45,16 @@ def bronze(driver: LakeDriver) -> Table:
 
 def step(driver: LakeDriver, run_id: str = "stream") -> Step:
     return Step(driver.spark, driver.lake, driver.catalog, run_id)
+
+
+def stream_of(broker: Settings, driver: LakeDriver, source: KafkaTopic) -> Stream:
+    """A stream in this process, with its live table."""
+    here, table = broker.model_copy(update={"root": driver.lake.tables.parent}), bronze(driver)
+    (live,) = live_tables(driver.catalog, table.key)
+    levels = Levels(driver.lake, driver.catalog)
+    return Stream(
+        settings=here, catalog=driver.catalog, table=table, source=source, keep=lambda made: keep(made, levels, live)
+    )
 
 
 def numbered(count: int, first: int = 0) -> list[Event]:
@@ -98,7 +92,7 @@ def test_of_two_readers_at_one_position_the_second_is_refused(
     """A zombie: it read its position, then another one committed. Also where the file door committed in between."""
     driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "two")
     send(client_options(broker), numbered(30), source.topic)
-    now = source.end()
+    now = source.end(driver.lake.path(bronze(driver).key))
     assert now is not None
     ranges = source._ranges(bronze(driver), None, now)
     zombie = source._read(step(driver, "zombie"), ranges)
@@ -153,88 +147,21 @@ def test_what_is_no_text_and_no_time_is_kept(broker: Settings, spark: SparkSessi
     assert json.loads(rows[1].headers) == [["h", "base64:/w=="], ["h", None]]
 
 
-STREAM = """
-import sys
-from datetime import date
-from lakehouse_assets import defs
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.table import TableKey
-from lakehouse_assets.settings import settings
-from lakehouse_assets.streaming.kafka_topic import KafkaTopic
-from lakehouse_assets.streaming.run import Stream
-
-catalog = discover(defs)
-table = catalog.table(TableKey.parse("orders/bronze/order_events"))
-source = KafkaTopic(sys.argv[1], date(2009, 1, 1), int(sys.argv[2]))
-Stream(settings(), catalog, table, source, interval=0.2, told=lambda line: print(line, flush=True)).run_continuously()
-"""
-
-
-def stream_process(folder: Path, topic: str, batch: int, **variables: str) -> "subprocess.Popen[str]":
-    """A stream that runs on in a process of its own; it says a line for every batch and every error."""
-    ours = {"PYTHONPATH": str(Path(__file__).parents[1]), "LAKEHOUSE_ROOT": str(folder)}
-    environment = os.environ | ours | variables
-    return subprocess.Popen(
-        [sys.executable, "-c", STREAM, topic, str(batch)],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-
-
-def lines_until(process: "subprocess.Popen[str]", count: int) -> list[str]:
-    assert process.stdout is not None
-    return [process.stdout.readline() for _ in range(count)]
-
-
-KILLS = [3, pytest.param(30, marks=pytest.mark.random_histories)]
-
-
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kills", KILLS)
-def test_a_stream_killed_again_and_again_reads_everything_once(
-    broker: Settings, spark: SparkSession, tmp_path: Path, kills: int
-) -> None:
-    """Killed before its commit, right after it, and at random; the broker killed meanwhile, and started again."""
-    random, topic = Random(8), f"killed-{kills}"
-    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, topic, batch=150)
-    sent = 0
-    for number in range(kills):
-        send(client_options(broker), numbered(600, first=sent), topic)
-        sent += 600
-        place = ("before-swap", "after-swap", None)[number % 3]
-        if place:
-            killed = stream_process(tmp_path, topic, 150, **{VARIABLE: f"{place}:{BRONZE}"})
-            assert killed.wait(timeout=560) == -signal.SIGKILL
-        else:
-            killed = stream_process(tmp_path, topic, 150)
-            lines_until(killed, random.randint(1, 2))
-            SERVER.stop(broker, force=True)
-            killed.kill()
-            killed.wait()
-            SERVER.start(broker)
-        fence_dead_sessions(broker)
-    drain_available(step(driver), bronze(driver), source)
-    rows = coordinates(driver)
-    assert len({row[:2] for row in rows}) == len(rows) == sent
-    assert {row[2] for row in rows} == {str(n) for n in range(sent)}
-
-
 def test_a_stream_keeps_its_live_table_as_a_computation_from_scratch_would(
     broker: Settings, spark: SparkSession, tmp_path: Path
 ) -> None:
     """Also told: what the stream says of itself, what it has not read yet, and how long events took."""
     driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "live")
-    here, table = broker.model_copy(update={"root": tmp_path}), bronze(driver)
+    stream, table = stream_of(broker, driver, source), bronze(driver)
     (live,) = live_tables(driver.catalog, table.key)
-    levels = Levels(driver.lake, driver.catalog)
-    stream = Stream(here, driver.catalog, table, source, after_batch=lambda made, _: keep(made, levels, live))
     sent = 0
     for count in (50, 30):
         send(client_options(broker), numbered(count, first=sent), source.topic)
         sent += count
-        assert source.lag(last_position(driver.lake.path(table.key))) == count
+        assert source.lag(driver.lake.path(table.key)) == count
         state = stream.run_available()
         assert (state.records, state.last_version, state.error) == (count, driver.lake.version(table.key), None)
-        assert source.lag(last_position(driver.lake.path(table.key))) == 0
+        assert source.lag(driver.lake.path(table.key)) == 0
         assert sum(lines for (lines,) in driver.rows(str(live.key), "lines")) == sent
     kept = driver.rows(str(live.key), *driver.read(str(live.key)).columns)
     driver.make(str(live.key), [DAY])
@@ -243,7 +170,48 @@ def test_a_stream_keeps_its_live_table_as_a_computation_from_scratch_would(
     assert took is not None
     assert took.events == sent
     assert 0 < took.bronze[0.5] <= took.live[0.5] <= took.live[1.0]
-    assert read_state(here, "orders") == state
+    assert read_state(broker, "orders") == state
+    state_file(broker, "orders").unlink()
+    assert stream.run_available().records == 0, "what it says of itself is nothing that it needs"
+
+
+def test_a_live_table_is_renewed_by_the_minutes_that_came(
+    broker: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    """Duplicates of earlier commits, scattered and late events, another day, a landed file: each time what a
+    computation from scratch makes; and from scratch only where the stream alone does not explain the day.
+    """
+    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "minutes")
+    (live,) = live_tables(driver.catalog, bronze(driver).key)
+    levels, columns = Levels(driver.lake, driver.catalog), ("feed_day", "minute", "lines", "sales", "newest_event")
+    scattered = [
+        Event(f"s{n}", json.dumps(line(invoice_no=f"s{n}")), datetime(2011, 1, 4 + n % 2, 1) + timedelta(minutes=2 * n))
+        for n in range(120)
+    ]
+
+    def kept() -> set[datetime] | None:
+        levels.read_on()
+        plan = make_plan(driver.lake, live, sorted(levels.behind(live)))
+        minutes = touched_minutes(step(driver), levels, plan)
+        keep(step(driver), levels, live)
+        rows = driver.rows(str(live.key), *columns)
+        driver.make(str(live.key), [DAY, DAY + timedelta(days=1)])
+        assert driver.rows(str(live.key), *columns) == rows
+        levels.read_on()
+        return minutes
+
+    for events, minutes in (
+        (numbered(40), None),
+        ([*numbered(20, first=30), *scattered], {event.time for event in scattered} | {NOON}),
+        (numbered(5, first=3599), {NOON, NOON + timedelta(minutes=59)}),
+    ):
+        send(client_options(broker), events, source.topic)
+        drain_available(step(driver), bronze(driver), source)
+        assert kept() == minutes
+    driver.land("orders/order_events", csv_of(tmp_path / "day.csv", dict(ONLINE_RETAIL), [line()]))
+    driver.make(BRONZE, [DAY])
+    assert kept() is None
+    assert sum(lines for (lines,) in driver.rows(str(live.key), "lines")) == 50 + len(scattered) + 5 + 1
 
 
 def test_files_through_kafka_and_through_the_file_door_give_the_same_tables(

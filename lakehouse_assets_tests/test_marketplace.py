@@ -1,6 +1,10 @@
 """The marketplace: documents in any order of arrival give the same tables, and the last state is the right one."""
 
+import csv
 import json
+import re
+import shlex
+import subprocess
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import groupby
@@ -88,6 +92,79 @@ def bring(driver: LakeDriver, folder: Path, documents: list[Document | str]) -> 
         write(folder, f"{number:05}", one)
     table = driver.catalog.table(TableKey.parse(BRONZE))
     drain_available(Step(driver.spark, driver.lake, driver.catalog, "stream"), table, Documents(str(folder)))
+
+
+CASE = ("bucket-s3 bucket=itau-shop action=create", "bucket-s3 bucket=itau-shop action=move_obj", "run-job",
+        "bucket-s3 bucket=itau-shop action=list path=input/", "bucket-s3 bucket=all action=all")  # fmt: skip
+
+
+@pytest.mark.parametrize("target", CASE)
+def test_the_targets_of_make_call_commands_that_exist(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The five ways in which the marketplace's people call make."""
+    from lakehouse_assets.cli import main
+    from lakehouse_assets_tests.test_docs import parse
+
+    told = subprocess.run(
+        ["make", "--dry-run", *target.split()],
+        cwd=Path(__file__).parents[1],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    called = [shlex.split(words) for words in re.findall(r"bin/(lakehouse [^;>\n]*)", told)]
+    assert len(called) >= 2, "a server is started where none is named, and something is done"
+    (tmp_path / "input").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for words in called:
+        parse(main, words)
+
+
+def test_every_field_of_the_dictionary_is_a_column_with_its_comment_type_and_rules() -> None:
+    """The domain's copy says what the team's file says, and the contracts what the copy says."""
+    from lakehouse_assets.defs.marketplace.contracts import ORDER_STATUS, Order, Product, Seller, Shipment
+    from lakehouse_assets.defs.marketplace.dictionary import dictionary
+
+    types = {"string": "string", "bigint": "bigint", "double": "decimal(18,4)", "array": "string"}
+    times = {"dat_hor_tran", "dat_atui"}
+    seen = {"list_item_envo"}  # flattened to the rows of shipments
+    for contract in (Order, Product, Shipment, Seller):
+        compiled = contract.compiled()
+        for field in compiled.spark_schema:
+            entry = dictionary().get(field.name)
+            if entry is None:
+                continue
+            seen.add(field.name)
+            assert compiled.comments[field.name] == entry.description
+            assert field.dataType.simpleString() == ("timestamp_ntz" if field.name in times else types[entry.type]), (
+                field.name
+            )
+            declared = {rule.name for rule in compiled.rules}
+            assert {f"{field.name}:{check}" for check in entry.rules} <= declared
+    assert seen == set(dictionary())
+    assert set(ORDER_STATUS) == set(dictionary()["stat_pedi"].allowed)
+    assert {name: e.minimum for name, e in dictionary().items() if e.minimum is not None} == {
+        "qtd_item_pedi": 1, "vlr_prod": 0, "vlr_oril": 0, "vlr_prod_ofrt_desc": 0,
+    }  # fmt: skip
+
+
+def test_the_copy_of_the_dictionary_is_the_teams() -> None:
+    from lakehouse_assets.defs.marketplace.dictionary import dictionary
+
+    original = ORIGINALS.parent / "data_dictionary.csv"
+    if not original.exists():
+        pytest.skip(f"the team's data dictionary is not beside this checkout: {original}")
+    with original.open(encoding="utf-8", newline="") as file:
+        theirs = list(csv.DictReader(file))
+    assert [(row["source_name"], row["column"]) for row in theirs] == [
+        (e.path, e.column) for e in dictionary().values()
+    ]
+    for row in theirs:
+        entry, (said, _, values) = dictionary()[row["column"]], row["description"].partition("Allowed values:")
+        assert entry.description == " ".join(said.split())
+        assert set(entry.allowed) == set(values.partition("Default:")[0].split())
+        assert entry.type == row["type"].lower()
 
 
 @pytest.mark.slow

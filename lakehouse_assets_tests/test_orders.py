@@ -2,19 +2,27 @@
 
 import csv
 import json
+import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyspark.sql.types as T
 import pytest
 from pyspark.sql import SparkSession
 
+from lakehouse_assets.defs.orders.contracts import OrderLine
 from lakehouse_assets.defs.orders.event import FIELDS, ONLINE_RETAIL, SALES_TRANSACTION
 from lakehouse_assets.defs.orders.generate import generate
 from lakehouse_assets.defs.orders.producer import events_of
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.contract import Action, Dimension, column, facts, row_rule
+from lakehouse_assets.platform.landing import LandingError
 from lakehouse_assets.platform.outcome import Status
+from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 pytestmark = pytest.mark.slow
@@ -156,6 +164,48 @@ def test_a_record_that_is_no_event_is_quarantined_whole(spark: SparkSession, tmp
     assert "schema_version:not_null" in rows[3]._broken
     assert rows[10]._broken == ["schema_version:isin"]
     assert len({row.record_hash for row in rows.values()}) == len(values) - 1, "different records are no duplicates"
+
+
+class Strict(OrderLine):
+    """Lines of a table that declares another policy: what it does not know, or cannot read, fails the day."""
+
+    quantity: T.IntegerType = column("units", source=True, action=Action.FAIL)
+
+    class Config:
+        metadata = facts(key=("record_hash",))
+
+    @row_rule(action=Action.FAIL, dimension=Dimension.SCHEMA)
+    def fields_are_known(cls) -> str:
+        """The event has no fields that its schema does not know."""
+        return "unknown_fields IS NULL"
+
+
+def test_a_changed_schema_is_treated_as_the_table_declares(spark: SparkSession, tmp_path: Path) -> None:
+    """Of files, and (the same text) of a topic: a new field, one of another type, one that is missing."""
+    driver = LakeDriver.at(spark, tmp_path)
+    names = dict(ONLINE_RETAIL) | {"Coupon": "coupon", "Channel": "channel"}
+    rows = [line(coupon="ção", channel=""), line(invoice_no="2", quantity="6.5", coupon="", channel="")]
+    file = csv_of(tmp_path / "new.csv", names, rows)
+    driver.land("orders/order_events", file)
+    driver.make("orders/bronze/order_events", [DAY])
+    held = [value for (value,) in driver.rows("orders/bronze/order_events", "value")]
+    assert held == sorted(event.value for event in events_of(file)), "as the producer sends it"
+    (day,) = driver.make(SILVER[0], [DAY]).days
+    assert (day.status, day.rows.kept, day.rows.quarantined) == (Status.COMMITTED, 1, 1)
+    assert day.rows.broken == {"fields_are_known": 2, "quantity:parses": 1, "quantity:not_null": 1}
+    assert driver.rows(SILVER[0], "unknown_fields") == [('{"Channel":"","Coupon":"ção"}',)]
+
+    lacking = {name: field for name, field in ONLINE_RETAIL.items() if field != "quantity"}
+    with pytest.raises(LandingError, match="missing 'quantity'"):
+        driver.land("orders/order_events", csv_of(tmp_path / "lacking.csv", lacking, rows))
+
+    tables = {table.key: table for table in driver.catalog.tables}
+    key = TableKey.parse(SILVER[0])
+    strict = replace(driver, catalog=Catalog(tuple({**tables, key: replace(tables[key], contract=Strict)}.values())))
+    (day,) = strict.make(SILVER[0], [DAY]).days
+    assert day.status is Status.FAILED
+    assert {"fields_are_known", "quantity:parses"} <= set(re.findall(r"[\w:]+", " ".join(day.reasons)))
+    assert driver.rows(SILVER[0], "unknown_fields") == [('{"Channel":"","Coupon":"ção"}',)], "nothing was committed"
 
 
 def _key(name: str):  # type: ignore[no-untyped-def]

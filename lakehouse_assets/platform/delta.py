@@ -194,9 +194,18 @@ def stream_days(path: Location, version: int) -> frozenset[date]:
 
 
 def last_position(path: Location, version: int | None = None) -> Mapping[str, Any] | None:
-    """How far a table's stream has read its source, as of a version; None: it has not begun."""
-    positions = (commit.note.position for commit in commits(path, until=version) if commit.note)
-    return next((position for position in positions if position is not None), None)
+    """How far a table's stream has read its source, as of a version; None: no commit says.
+
+    Of a table that somebody brought back to an older version, the position of that version: rows and position stay
+    together.
+    """
+    for commit in commits(path, until=version):
+        if commit.note and commit.note.position is not None:
+            return commit.note.position
+        if commit.operation == "RESTORE":
+            restored = (info_of(path, commit.version) or {}).get("operationParameters", {}).get("version")
+            return None if restored in (None, "") else last_position(path, int(restored))
+    return None
 
 
 def last_note(path: Location, version: int | None = None) -> Note | None:

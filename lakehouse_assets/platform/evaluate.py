@@ -212,12 +212,12 @@ def _hash(contract: CompiledContract) -> "Column":
     return F.xxhash64(*values, *[F.isnull(field.name) for field in fields if field.nullable])
 
 
-def kept(marked: "DataFrame", contract: CompiledContract) -> "DataFrame":
-    """The rows of the table: the contract's columns in its order, of its types."""
+def kept(marked: "DataFrame", contract: CompiledContract, carried: Collection[str] = ()) -> "DataFrame":
+    """The rows of the table: the contract's columns in its order, of its types, and those that are `carried` along."""
     from pyspark.sql import functions as F
 
     columns = [F.col(field.name).cast(field.dataType).alias(field.name) for field in contract.spark_schema]
-    return marked.where(~F.col(DUPLICATE) & ~F.col(LEAVES)).select(*columns)
+    return marked.where(~F.col(DUPLICATE) & ~F.col(LEAVES)).select(*columns, *carried)
 
 
 def quarantined(marked: "DataFrame", contract: CompiledContract) -> "DataFrame":

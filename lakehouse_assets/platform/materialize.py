@@ -128,7 +128,7 @@ def _is_held(step: Step, plan: Plan) -> bool:
 
     That saves computing them again; but of millions of wide rows the cache costs more than reading them twice does.
     """
-    if not isinstance(plan.table.write, ReplaceDays):
+    if not isinstance(plan.table.write, ReplaceDays) or plan.table.write.live:
         return True  # figures: few rows, dear to compute
     rows = sum(_rows_read(step, plan, name) for name in plan.table.reads)
     return rows * len(plan.table.compiled.spark_schema) <= HELD_CELLS

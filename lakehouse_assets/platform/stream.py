@@ -5,7 +5,7 @@ disagree, whoever is killed when. The commit is a compare-and-swap on the door's
 that began at the same position the second is refused, and reads on from where the first has ended.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.delta import DayRows, Kind, Note, last_position
+from lakehouse_assets.platform.delta import DayRows, Kind, Note
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.journal import AUDIT, append_audit
 from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.platform.touched import rows_per_day
 
@@ -43,7 +44,9 @@ class Batch:
 
 
 class StreamSource(Protocol):
-    """Where a table's stream comes from. `door` names this way in, in the table's column `door`."""
+    """Where a table's stream comes from. `door` names this way in, in the table's column `door`; `path` is the folder
+    of the table, whose commits say how far the source was read.
+    """
 
     @property
     def door(self) -> str: ...
@@ -55,20 +58,30 @@ class StreamSource(Protocol):
     def drain(self, step: Step, table: Table, upto: object | None = None) -> Batch | None:
         """Commit the next batch; None when there is nothing to read, or nothing before the end `upto`."""
 
-    def end(self, position: Mapping[str, Any] | None = None) -> object | None:
-        """How far the source goes now; None: it is not there. Raises where it was read up to `position` and is gone."""
+    def end(self, path: Location) -> object | None:
+        """How far the source goes now; None: it is not there. Raises where it was read and is gone."""
 
-    def lag(self, position: Mapping[str, Any] | None) -> int:
-        """Records between a position and the end."""
+    def lag(self, path: Location) -> int:
+        """Records of the source that the table does not have."""
 
 
 def drain_available(step: Step, table: Table, source: StreamSource) -> list[Batch]:
     """Read what the source holds now, and not what arrives meanwhile. Raises as `drain`."""
-    end = source.end(last_position(step.lake.path(table.key)))
+    end = source.end(step.lake.path(table.key))
     batches: list[Batch] = []
     while end is not None and (batch := source.drain(step, table, end)) is not None:
         batches.append(batch)
     return batches
+
+
+def after_lost_races(drain: Callable[[], Batch | None]) -> Batch | None:
+    """Drain, and where another reader was first, read on from where it ended. Raises LostRace after six attempts."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return drain()
+        except writer.LostRace:
+            continue
+    return drain()
 
 
 def commit_batch(

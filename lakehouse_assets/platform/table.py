@@ -97,16 +97,27 @@ class Read:
 
 
 @dataclass(frozen=True)
+class ByMinute:
+    """The rows of a minute follow from those of the same minute of the stream alone.
+
+    `column`: the minute in this table; `time`: the time in the stream's table, of which that is the minute.
+    """
+
+    column: str
+    time: str
+
+
+@dataclass(frozen=True)
 class ReplaceDays:
     """Materializing a day replaces exactly that day; `rows_per_file` bounds the files of one write.
 
     `door`: of that day only the rows with this value in the column `door`; what came by another, a stream, stays.
-    `live`: the stream that it reads keeps it up to date itself, commit by commit.
+    `live`: the stream that it reads keeps it up to date itself, commit by commit, by the minutes that a commit touched.
     """
 
     rows_per_file: int = 500_000
     door: str | None = None
-    live: bool = False
+    live: ByMinute | None = None
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,15 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.contract import Action, Contract, column
 from lakehouse_assets.platform.delta import Note, Pin, last_note
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.reader import read_table
-from lakehouse_assets.platform.stream import Batch
 from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey
 from lakehouse_assets.settings import settings
-from lakehouse_assets.streaming.documents import Documents
-from lakehouse_assets.streaming.run import State, Stream
+from lakehouse_assets.streaming.documents import DocumentRow, Documents
+from lakehouse_assets.streaming.run import Stream
+from lakehouse_assets.streaming.state import State
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -72,17 +71,6 @@ def parsed(documents: "DataFrame", schema: T.StructType) -> "DataFrame":
     return documents.select(F.from_json("document", schema).alias("fields")).select("fields.*")
 
 
-class RawDocument(Contract):
-    """Documents as they came, byte for byte."""
-
-    document: T.StringType = column("text of the document", action=Action.FAIL)
-    path: T.StringType = column("object or file it came in", action=Action.FAIL)
-    etag: T.StringType = column("hash that the store has of it", action=Action.FAIL)
-    arrival: T.TimestampNTZType = column("when it was last changed, UTC", nullable=True)
-    door: T.StringType = column("the way it came", action=Action.FAIL)
-    feed_day: T.DateType = column("day on which it arrived", action=Action.FAIL)
-
-
 def run(
     *,
     bucket_name: str,
@@ -101,7 +89,8 @@ def run(
     made = _Tables(process(), schema, output_path, process_name)
     place = f"{bucket_name.replace('s3a://', 's3://').rstrip('/')}/{input_path.rpartition('/')[0]}/"
     source = Documents(place, suffix="." + input_path.rpartition(".")[2])
-    stream = Stream(settings(), Catalog((made.raw,)), made.raw, source, after_batch=made.refresh, told=told)
+    catalog = Catalog((made.raw,))
+    stream = Stream(settings=settings(), catalog=catalog, table=made.raw, source=source, keep=made.refresh, told=told)
     return stream.run_continuously() if continuous else stream.run_available()
 
 
@@ -119,22 +108,24 @@ class _Tables:
         """The table of the documents."""
         return Table(
             key=TableKey.parse(f"{self.output}/bronze/{self.name}"),
-            contract=RawDocument,
+            contract=DocumentRow,
             function=lambda documents: documents,
             reads=MappingProxyType({}),
             write=ReplaceDays(),
         )
 
-    def refresh(self, step: Step, batch: Batch) -> None:
-        """Make the tables of all documents up to this batch. Raises BadTable, LostRace, WriteError."""
-        rows = self.process.read(read_table(step.spark, step.lake, self.raw, batch.version), self.schema)
+    def refresh(self, step: Step) -> None:
+        """Make the tables of all documents so far. Raises BadTable, LostRace, WriteError."""
+        version = step.lake.version(self.raw.key)
+        assert version is not None, "a stream refreshes what it has committed"
+        rows = self.process.read(read_table(step.spark, step.lake, self.raw, version), self.schema)
         keys = self.process.keys()
         for name, frame in self.process.process(rows).items():
             if not keys.get(name):
                 raise BadTable(
                     f"{self.output}.silver.{name}: keys() of {type(self.process).__name__} does not name it."
                 )
-            self._write(step, batch.version, name, frame, keys[name])
+            self._write(step, version, name, frame, keys[name])
 
     def _write(self, step: Step, version: int, name: str, frame: "DataFrame", key: tuple[str, ...]) -> None:
         table = TableKey.parse(f"{self.output}/silver/{name}")

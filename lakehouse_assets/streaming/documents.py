@@ -1,32 +1,46 @@
 """Documents of a bucket or a folder as the source of a bronze table: each object, as it was then, exactly once.
 
-An object is known by its path and its ETag: one that was overwritten is another document. Which are read already is
-read from the table itself, so there is no list of them to lose.
+An object is known by its path below the place and its ETag: one that was overwritten is another document, and one
+that moved along with the whole place (a renamed bucket or folder) is not. Which are read already is read from the table
+itself, so there is no list of them to lose.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyspark.sql.types as T
 from deltalake import QueryBuilder
 
-from lakehouse_assets.platform.delta import last_position, open_table
+from lakehouse_assets.platform.contract import Action, Contract, column
+from lakehouse_assets.platform.delta import last_position, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.store import Location
-from lakehouse_assets.platform.stream import ATTEMPTS, Batch, commit_batch
+from lakehouse_assets.platform.stream import Batch, after_lost_races, commit_batch
 from lakehouse_assets.platform.table import Table
-from lakehouse_assets.platform.writer import LostRace
 from lakehouse_assets.settings import settings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 BATCH = 5_000
+
+
+class DocumentRow(Contract):
+    """Documents as they came, byte for byte: each object of the bucket or folder, and each landed file, once."""
+
+    document: T.StringType = column("text of the document", action=Action.FAIL)
+    path: T.StringType = column("object or file it came in", action=Action.FAIL)
+    etag: T.StringType = column("hash that the store has of it; of a landed file its MD5", action=Action.FAIL)
+    arrival: T.TimestampNTZType = column("when the object was last changed, UTC", nullable=True)
+    door: T.StringType = column("the way it came", isin=["file", "s3", "folder"], action=Action.FAIL)
+    feed_day: T.DateType = column("day on which it arrived", action=Action.FAIL)
 
 
 class NoSuchPlace(LakehouseError):
@@ -60,36 +74,40 @@ class Documents:
         """Errors that another try cannot mend: none."""
         return ()
 
-    def end(self, position: Mapping[str, Any] | None = None) -> "frozenset[Object] | None":
+    def end(self, path: Location) -> "frozenset[Object] | None":
         """The objects that are there now; None: no place is configured. Raises NoSuchPlace, S3Error."""
         return frozenset(self._objects()) if self._place() else None
 
-    def lag(self, position: Mapping[str, Any] | None) -> int:
+    def lag(self, path: Location) -> int:
         """Objects that are not read yet, by number. Raises NoSuchPlace, S3Error."""
-        there = self.end()
-        return max(0, len(there or ()) - (position["objects"] if position else 0))
+        return len(self._new(path, version_of(path), frozenset(self._objects()))) if self._place() else 0
 
     def drain(self, step: Step, table: Table, upto: object | None = None) -> Batch | None:
         """Commit the next documents, oldest first. Raises NoSuchPlace, S3Error, WriteError."""
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return self._drain(step, table, upto)
-            except LostRace:
-                continue  # another reader was first: read on from where it ended
-        return self._drain(step, table, upto)
+        return after_lost_races(lambda: self._drain(step, table, upto))
 
     def _drain(self, step: Step, table: Table, upto: object | None) -> Batch | None:
-        there = upto if isinstance(upto, frozenset) else self.end()
-        base = step.lake.version(table.key)
-        known = _known(step.lake.path(table.key), base)
-        new = sorted(one for one in there or () if (one.path, one.etag) not in known)
+        path, base, place = step.lake.path(table.key), step.lake.version(table.key), self._place() or ""
+        there = upto if isinstance(upto, frozenset) else frozenset(self._objects())
+        new = self._new(path, base, there)
         if not new:
             return None
         now = new[: self.batch]
-        position = last_position(step.lake.path(table.key), base) if base is not None else None
-        reached = {"place": self._place(), "objects": (position["objects"] if position else 0) + len(now)}
+        places = _places(path, base)
+        if places and place not in places:
+            logging.getLogger(__name__).warning(
+                "%s: was read from %s so far, now from %s. %d of the %d documents there were read already and are not "
+                "read again.", table.key, ", ".join(places), place, len(there) - len(new), len(there),
+            )  # fmt: skip
+        reached = {"place": place, "places": sorted({*places, place})}
         version, rows = commit_batch(step, table, self._read(step, table, now), base, reached, self.door)
         return Batch(version, rows, reached, len(new) - len(now))
+
+    def _new(self, path: Location, base: int | None, there: "frozenset[Object]") -> "list[Object]":
+        """The objects that the table does not hold, oldest first."""
+        places = {*_places(path, base), self._place() or ""}
+        known = {(_below(one, places), etag) for one, etag in _known(path, base)}
+        return sorted(one for one in there if (_below(one.path, places), one.etag) not in known)
 
     def _read(self, step: Step, table: Table, objects: list[Object]) -> "DataFrame":
         """The documents of these objects as rows of bronze."""
@@ -130,6 +148,18 @@ class Documents:
         if one.path.startswith("s3://"):
             return read_object(settings(), *split(one.path), one.etag)
         return Path(one.path).read_bytes()
+
+
+def _places(path: Location, base: int | None) -> list[str]:
+    """Every place that the table was read from, as of a version."""
+    position = last_position(path, base) if base is not None else None
+    return list(position.get("places", [position["place"]])) if position else []
+
+
+def _below(path: str, places: Collection[str]) -> str:
+    """A path without the place it is in."""
+    roots = [root for place in places if place and path.startswith(root := place.rstrip("/") + "/")]
+    return path.removeprefix(max(roots, key=len, default=""))
 
 
 def _known(path: Location, version: int | None) -> set[tuple[str, str]]:

@@ -88,25 +88,32 @@ def spark_options(settings: Settings) -> dict[str, str]:
     return options
 
 
-def topic_state(settings: Settings, topic: str) -> TopicState:
-    """What a topic holds now; a broker that is still finding its feet is asked again for a while. Raises KafkaError."""
+def topic_state(settings: Settings, topic: str, *, expected: bool = False) -> TopicState:
+    """What a topic holds now; a broker that is still finding its feet is asked again for a while. Raises KafkaError.
+
+    `expected`: the topic was there once. A broker that has just come up may not know yet of its topics, so that one is
+    believed gone only when that is said all the while.
+    """
     from confluent_kafka import KafkaError as Code
     from confluent_kafka import KafkaException
 
-    options = client_options(settings)
+    heard: list[str] = []  # what the broker or the connection said: why a login fails is said here alone
+    options: dict[str, Any] = client_options(settings) | {"error_cb": lambda error: heard.append(error.str())}
     deadline = time.monotonic() + SECONDS
     while True:
         try:
             return _topic_state(options, topic)
         except KafkaException as error:
-            if error.args[0].code() == Code.UNKNOWN_TOPIC_OR_PART:
+            unknown = error.args[0].code() == Code.UNKNOWN_TOPIC_OR_PART
+            if unknown and (not expected or time.monotonic() > deadline):
                 raise NoSuchTopic(
                     f"Kafka at {options['bootstrap.servers']} has no topic {topic} (lakehouse produce makes it)."
                 ) from error
-            if error.args[0].code() not in _finding_its_feet() or time.monotonic() > deadline:
+            if (not unknown and error.args[0].code() not in _finding_its_feet()) or time.monotonic() > deadline:
                 raise KafkaError(
-                    f"Kafka at {options['bootstrap.servers']}: topic {topic}: {error.args[0].str()}. Does the broker "
-                    "run (lakehouse kafka status), is the topic there (lakehouse produce makes it)?"
+                    f"Kafka at {options['bootstrap.servers']}: topic {topic}: "
+                    f"{'; '.join([error.args[0].str(), *heard[-1:]])}. "
+                    "Does the broker run (lakehouse kafka status), is the topic there (lakehouse produce makes it)?"
                 ) from error
             time.sleep(PAUSE)
 
@@ -136,7 +143,10 @@ def _topic_state(options: dict[str, Any], topic: str) -> TopicState:
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient(options)  # kept: a client that is let go of answers nothing
-    described = admin.describe_topics(TopicCollection([topic]), request_timeout=SECONDS)[topic].result()
+    try:
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=SECONDS)[topic].result()
+    finally:
+        admin.poll(0)  # so that errors are heard
     consumer = Consumer(options | {"group.id": "lakehouse", "enable.auto.commit": False})
     try:
         bounds = {

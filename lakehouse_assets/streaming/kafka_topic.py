@@ -1,19 +1,22 @@
 """A Kafka topic as the source of a bronze table: each (topic, partition, offset) exactly once for ever."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from deltalake import QueryBuilder
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.delta import last_position
+from lakehouse_assets.platform.delta import last_position, open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
-from lakehouse_assets.platform.stream import ATTEMPTS, Batch, commit_batch
+from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.stream import Batch, after_lost_races, commit_batch
 from lakehouse_assets.platform.table import Table
-from lakehouse_assets.platform.writer import LostRace
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.kafka_client import NoSuchTopic, TopicState, bootstrap, spark_options, topic_state
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 SMALL_BATCH = 100_000
+NEXT_OFFSETS = 'SELECT door, topic, "partition", max("offset") + 1 AS next FROM t GROUP BY door, topic, "partition"'
 
 
 class GoneRecords(LakehouseError):
@@ -41,15 +45,16 @@ class KafkaTopic:
         """Errors that another try cannot mend."""
         return (GoneRecords,)
 
-    def end(self, position: Mapping[str, Any] | None = None) -> TopicState | None:
+    def end(self, path: Location) -> TopicState | None:
         """What the topic holds now; None: no Kafka is configured, or nobody has made the topic yet.
 
         Raises KafkaError, and GoneRecords when the topic was read and is not there any more.
         """
         if bootstrap(settings()) is None:
             return None
+        position = self.position(path)
         try:
-            return topic_state(settings(), self.topic)
+            return topic_state(settings(), self.topic, expected=position is not None)
         except NoSuchTopic as error:
             if position is None:
                 return None
@@ -57,24 +62,42 @@ class KafkaTopic:
                 f"{error} It was read up to {position['offsets']}, and whatever came later is gone."
             ) from error
 
-    def lag(self, position: Mapping[str, Any] | None) -> int:
+    def lag(self, path: Location) -> int:
         """Records of the topic that are not read yet. Raises KafkaError."""
         now = topic_state(settings(), self.topic)
-        return sum(high - start for start, (_, high) in _starts(position, now))
+        return sum(high - start for start, (_, high) in _starts(self.position(path), now))
+
+    def position(self, path: Location, version: int | None = None) -> Mapping[str, Any] | None:
+        """How far the topic was read, as of a version of the table: as its commits say, else as its rows do.
+
+        Rows without such a commit are those of a table that was copied, or whose log was cut: reading on from what it
+        holds doubles nothing.
+        """
+        found = last_position(path, version)
+        if found is not None and found["topic"] == self.topic:
+            return found
+        table = open_table(path, version)
+        if table is None:
+            return None
+        held = pa.table(QueryBuilder().register("t", table).execute(NEXT_OFFSETS).read_all()).to_pylist()
+        ours = [row for row in held if row["door"] == self.door and row["topic"] == self.topic]
+        if not ours:
+            return None
+        ends = {str(row["partition"]): row["next"] for row in ours}
+        logging.getLogger(__name__).warning(
+            "%s: no commit says how far the topic %s was read: a copied table, or one whose log was cut. It is read on "
+            "from behind the records that the table holds, %s: none is read twice.", path, self.topic, ends,
+        )  # fmt: skip
+        return {"topic": self.topic, "identity": None, "offsets": ends}
 
     def drain(self, step: Step, table: Table, upto: object | None = None) -> Batch | None:
         """Commit the next batch, up to `upto` or what the topic holds. Raises GoneRecords, KafkaError, WriteError."""
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return self._drain(step, table, upto)
-            except LostRace:
-                continue  # another reader was first: read on from where it ended
-        return self._drain(step, table, upto)
+        return after_lost_races(lambda: self._drain(step, table, upto))
 
     def _drain(self, step: Step, table: Table, upto: object | None) -> Batch | None:
         now = upto if isinstance(upto, TopicState) else topic_state(settings(), self.topic)
         base = step.lake.version(table.key)
-        position = last_position(step.lake.path(table.key), base) if base is not None else None
+        position = self.position(step.lake.path(table.key), base) if base is not None else None
         ranges = self._ranges(table, position, now)
         if not ranges:
             return None
@@ -87,7 +110,7 @@ class KafkaTopic:
     def _ranges(self, table: Table, position: Mapping[str, Any] | None, now: TopicState) -> dict[int, tuple[int, int]]:
         """Per partition the offsets to read next, first and end. Raises GoneRecords."""
         where = f"{table.key}: topic {self.topic}"
-        if position is not None and position["identity"] != now.identity:
+        if position is not None and position["identity"] not in (None, now.identity):
             raise GoneRecords(
                 f"{where} was deleted and made anew since it was read: its offsets mean other records now. Nothing was "
                 "written. Give the new topic another name, and read it into the table by that."

@@ -5,7 +5,8 @@ table's commit says of which bronze version it was made, and when.
 """
 
 import json
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,32 +21,78 @@ from lakehouse_assets.platform.touched import actions_of
 
 SENT_AT = "sent_at"
 QUANTILES = (0.5, 0.95, 1.0)
+Quantiles = dict[float, float]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The latency of the events that were sent within some seconds from `at` (UTC) on."""
+
+    at: datetime
+    events: int
+    bronze: Quantiles
+    live: Quantiles
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds from sending to bronze and to the live table, at quantiles of the events of the last commits."""
+    """Seconds from sending to bronze and to the live table, at quantiles of the events of the last commits.
 
+    `rate`: events sent a second, from the first to the last. `course`: the same by `seconds` of sending.
+    """
+
+    source: str
+    table: str
     events: int
-    bronze: dict[float, float]
-    live: dict[float, float]
+    rate: float
+    bronze: Quantiles
+    live: Quantiles
+    seconds: int
+    course: tuple[Moment, ...]
+
+
+@dataclass(frozen=True)
+class _Event:
+    """When an event was sent, and the seconds until bronze and the live table had it."""
+
+    sent: datetime
+    bronze: float
+    live: float
 
 
 def measure(lake: Lake, source: Table, live: Table, commits: int = 100) -> Latency | None:
     """The latency of the events of the newest `commits` commits of the stream; None when there is none to measure."""
-    path = lake.path(source.key)
-    shown = sorted(_made_of(lake, source, live))
-    to_bronze: list[float] = []
-    to_live: list[float] = []
-    for entry in _newest(path, commits):
-        made = next((at for version, at in shown if version >= entry.version), None)
-        for sent in _sent(path, entry.version):
-            to_bronze.append((entry.at - sent).total_seconds())
-            if made is not None:
-                to_live.append((made - sent).total_seconds())
-    if not to_live:
+    events = sorted(_events(lake, source, live, commits), key=lambda event: event.sent)
+    if not events:
         return None
-    return Latency(len(to_live), _quantiles(to_bronze), _quantiles(to_live))
+    lasted = (events[-1].sent - events[0].sent).total_seconds()
+    seconds = next((n for n in (1, 5, 10, 30, 60, 300, 900) if lasted / n <= 60), 3600)
+    parts: dict[int, list[_Event]] = {}
+    for event in events:
+        parts.setdefault(int(event.sent.timestamp()) // seconds, []).append(event)
+    course = tuple(
+        Moment(datetime.fromtimestamp(number * seconds, UTC), len(part), *_both(part)) for number, part in parts.items()
+    )
+    rate = len(events) / lasted if lasted else float(len(events))
+    return Latency(
+        str(source.key), str(live.key), len(events), round(rate, 1), *_both(events), seconds, course
+    )  # fmt: skip
+
+
+def _events(lake: Lake, source: Table, live: Table, commits: int) -> Iterator[_Event]:
+    """Events that both tables have."""
+    path = lake.path(source.key)
+    brought = list(_newest(path, commits))
+    if not brought:
+        return
+    shown = sorted(_made_of(lake, source, live, brought[-1].version))
+    versions = [version for version, _ in shown]
+    for entry in brought:
+        place = bisect_left(versions, entry.version)
+        if place < len(shown):
+            at = shown[place][1]
+            for sent in _sent(path, entry.version):
+                yield _Event(sent, (entry.at - sent).total_seconds(), (at - sent).total_seconds())
 
 
 def _newest(path: Location, commits: int) -> Iterator[Entry]:
@@ -59,16 +106,18 @@ def _newest(path: Location, commits: int) -> Iterator[Entry]:
         version -= 1
 
 
-def _made_of(lake: Lake, source: Table, live: Table) -> Iterator[tuple[int, datetime]]:
-    """For each commit of the live table the version of its source, and its time."""
+def _made_of(lake: Lake, source: Table, live: Table, since: int) -> Iterator[tuple[int, datetime]]:
+    """For the commits of the live table, from the newest back to that of source version `since`: that, and when."""
     path = lake.path(live.key)
     name = next(name for name, read in live.reads.items() if read.table == source.key)
-    newest = newest_version(path, 0)
-    for version in range(0 if newest is None else newest + 1):
+    for version in range(newest_version(path, 0) or 0, -1, -1):
         entry = read_entry(path, version)
         pin = entry.note.inputs.get(name) if entry and entry.note else None
-        if entry is not None and pin is not None and pin.version is not None:
-            yield pin.version, entry.at
+        if entry is None or pin is None or pin.version is None:
+            continue
+        if pin.version < since:
+            return
+        yield pin.version, entry.at
 
 
 def _sent(path: Location, version: int) -> Iterator[datetime]:
@@ -82,6 +131,10 @@ def _sent(path: Location, version: int) -> Iterator[datetime]:
                     yield datetime.fromisoformat(sent).astimezone(UTC)
 
 
-def _quantiles(values: list[float]) -> dict[float, float]:
+def _both(events: Sequence[_Event]) -> tuple[Quantiles, Quantiles]:
+    return _quantiles([event.bronze for event in events]), _quantiles([event.live for event in events])
+
+
+def _quantiles(values: list[float]) -> Quantiles:
     ordered = sorted(values)
     return {q: round(ordered[min(len(ordered) - 1, int(q * len(ordered)))], 3) for q in QUANTILES}

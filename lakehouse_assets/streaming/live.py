@@ -1,15 +1,40 @@
-"""Tables that a stream keeps up to date itself, after each of its commits: `ReplaceDays(live=True)`.
+"""Tables that a stream keeps up to date itself, after each of its commits: `ReplaceDays(live=ByMinute(…))`.
 
-The days that a commit touched are made anew, whole, so a live figure is at every moment what a computation from scratch
-would say. The price: it costs what the open day costs, which bounds how many events a day may have.
+Only the minutes that commits touched since are computed; the others of the day are taken over as they stand. So the
+cost is that of what came and of the minutes it belongs to, not that of the open day, and the day is at every moment
+what a computation from scratch would say. Where anything but the stream changed the day, or the code changed, it is
+computed from scratch.
 """
 
+from collections.abc import Collection, Iterable, Iterator
+from datetime import date, datetime, timedelta
+from functools import reduce
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import functions as F
+
 from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.delta import Kind
+from lakehouse_assets.platform.delta_log import read_entry
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step, materialize
-from lakehouse_assets.platform.plan import make_plan
-from lakehouse_assets.platform.reader import read_inputs
-from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.plan import Plan, make_plan
+from lakehouse_assets.platform.reader import read_inputs, read_table
+from lakehouse_assets.platform.store import Location, parquet
+from lakehouse_assets.platform.table import DAY_COLUMN, ByMinute, ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.touched import actions_of
+from lakehouse_assets.platform.writer import on_days
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+MINUTE = timedelta(minutes=1)
+MOST_RANGES = 50
 
 
 def live_tables(catalog: Catalog, source: TableKey) -> tuple[Table, ...]:
@@ -19,7 +44,7 @@ def live_tables(catalog: Catalog, source: TableKey) -> tuple[Table, ...]:
         for table in catalog.tables
         if isinstance(table.write, ReplaceDays)
         and table.write.live
-        and any(read.table == source for read in table.reads.values())
+        and [read.table for read in table.reads.values()] == [source]
     )
 
 
@@ -27,6 +52,76 @@ def keep(step: Step, levels: Levels, table: Table) -> None:
     """Make what is behind of a live table."""
     levels.read_on()
     days = sorted(levels.behind(table))
-    if days:
-        plan = make_plan(step.lake, table, days)
-        materialize(step, plan, table(**read_inputs(step.spark, step.lake, plan, step.catalog)))
+    if not days:
+        return
+    plan = make_plan(step.lake, table, days)
+    inputs = read_inputs(step.spark, step.lake, plan, step.catalog)
+    minutes = touched_minutes(step, levels, plan)
+    materialize(step, plan, table(**inputs) if minutes is None else _renewed(step, plan, inputs, minutes))
+
+
+def touched_minutes(step: Step, levels: Levels, plan: Plan) -> set[datetime] | None:
+    """Minutes with events that came since the plan's days were made; None: only a computation from scratch will do."""
+    table, ((name, read),) = plan.table, plan.table.reads.items()
+    live, known, to = _live(table), levels.of(table.key), plan.pins[name].version
+    made = [known.built.get(day) for day in plan.days]
+    pins = [note.inputs[name].version for note in made if note and note.code_version == code_version(table)]
+    if plan.base is None or to is None or len(pins) < len(made) or None in pins or known.unjudged.keys() & {*plan.days}:
+        return None
+    path, minutes = step.lake.path(read.table), set[datetime]()
+    for version in range(min(pin for pin in pins if pin is not None) + 1, to + 1):
+        entry = read_entry(path, version)
+        if entry is None:
+            return None
+        if entry.note is not None and entry.note.kind is Kind.STREAM:
+            for action in actions_of(path, version):
+                if "add" in action:
+                    minutes |= _minutes(path / unquote(action["add"]["path"]), live.time, plan.days)
+        elif (entry.note.days if entry.note else entry.touched) & {*plan.days} or not entry.complete:
+            return None
+    return minutes
+
+
+def _renewed(step: Step, plan: Plan, inputs: "dict[str, DataFrame]", minutes: Collection[datetime]) -> "DataFrame":
+    """The plan's days: these minutes computed, all others as the table has them.
+
+    In one partition: of so few rows every shuffle that this saves is dearer than the work.
+    """
+    live, ((name, events),) = _live(plan.table), inputs.items()
+    spans = list(_spans(minutes))
+    fresh = plan.table(**{name: events.where(_within(F.col(live.time), spans)).coalesce(1)})
+    stored = read_table(step.spark, step.lake, plan.table, plan.base).where(on_days(DAY_COLUMN, plan.days))
+    taken = stored.where(~_within(F.col(live.column), spans)).select(*fresh.columns)
+    return fresh.unionByName(taken).coalesce(1)
+
+
+def _spans(minutes: Collection[datetime]) -> Iterator[tuple[datetime, datetime]]:
+    """First minute and end of each run of minutes; one that covers all of them, where they are too scattered."""
+    ordered = sorted(minutes)
+    firsts = [one for one in ordered if one - MINUTE not in minutes]
+    lasts = [one for one in ordered if one + MINUTE not in minutes]
+    if len(firsts) > MOST_RANGES:
+        firsts, lasts = firsts[:1], lasts[-1:]
+    for first, last in zip(firsts, lasts, strict=True):
+        yield first, last + MINUTE
+
+
+def _within(time: "Column", spans: Iterable[tuple[datetime, datetime]]) -> "Column":
+    def literal(moment: datetime) -> "Column":
+        return F.lit(moment.isoformat(sep=" ")).cast("timestamp_ntz")
+
+    conditions = [(time >= literal(first)) & (time < literal(end)) for first, end in spans]
+    return reduce(lambda a, b: a | b, conditions, F.lit(False))
+
+
+def _minutes(file: Location, time: str, days: Collection[date]) -> set[datetime]:
+    """The minutes of a file's rows of these days."""
+    rows = pq.read_table(parquet(file), columns=[DAY_COLUMN, time])
+    of_days = rows.filter(pc.is_in(rows[DAY_COLUMN], pa.array(days, pa.date32())))
+    return {one for one in pc.unique(pc.floor_temporal(of_days[time], unit="minute")).to_pylist() if one}
+
+
+def _live(table: Table) -> ByMinute:
+    assert isinstance(table.write, ReplaceDays), f"{table.key} is kept by no stream"
+    assert table.write.live is not None, f"{table.key} is kept by no stream"
+    return table.write.live

@@ -1,13 +1,11 @@
-"""A stream that keeps running: batch after batch, started anew with growing pauses after what may pass by itself."""
+"""A stream that keeps running: round after round, started anew with growing pauses after what may pass by itself."""
 
-import os
 import threading
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
 
@@ -15,106 +13,110 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.processes import ProcessId
-from lakehouse_assets.platform.session_records import write_json
-from lakehouse_assets.platform.stream import Batch, StreamSource, drain_available
+from lakehouse_assets.platform.stream import Batch, StreamSource
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.platform.writer import ForeignTable
 from lakehouse_assets.settings import Settings
+from lakehouse_assets.streaming.state import STARTING, State
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-RATE_SECONDS = 60.0
 
 
-class Permanent(LakehouseError):
-    """An error that another try cannot mend. A source's own are named by `StreamSource.permanent`."""
-
-
-@dataclass
-class State:
-    """What a stream says of itself, in `<home>/streams/<name>.json`. Times are ISO, UTC; rate in records a second."""
-
-    name: str
-    table: str
-    process: ProcessId
-    started: str
-    mode: str
-    restarts: int = 0
-    batches: int = 0
-    records: int = 0
-    rate: float = 0.0
-    last_version: int | None = None
-    last_commit: str | None = None
-    last_looked: str | None = None
-    error: str | None = None
-
-
-@dataclass
-class Stream:
-    """One table's stream in this process.
-
-    `after_batch` runs after every commit of the stream, on the same session: what the stream keeps up to date itself.
-    """
+@dataclass(kw_only=True)
+class Supervised(ABC):
+    """Work in rounds on a Spark session of its own, until `stop` is set. What it says of itself goes to `state`."""
 
     settings: Settings
     catalog: Catalog
-    table: Table
-    source: StreamSource
     interval: float = 2.0
-    after_batch: Callable[[Step, Batch], None] = lambda step, batch: None
     told: Callable[[str], None] = lambda line: None
     stop: threading.Event = field(default_factory=threading.Event)
+    state: State = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = State.begin(self.name, self.subject, STARTING)
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """Name of the stream: the domain."""
-        return self.table.key.domain
+
+    @property
+    @abstractmethod
+    def subject(self) -> str:
+        """What is brought: a table, or the files of a domain."""
+
+    @property
+    @abstractmethod
+    def permanent(self) -> tuple[type[Exception], ...]:
+        """Errors that another try cannot mend."""
+
+    @abstractmethod
+    def opened(self, step: Step) -> None:
+        """Do what a predecessor that was killed left undone."""
+
+    @abstractmethod
+    def round(self, step: Step) -> bool:
+        """Take what is there next; False when there is nothing."""
+
+    @abstractmethod
+    def available(self, step: Step) -> None:
+        """Take all that is there now, and not what arrives meanwhile."""
 
     def run_available(self) -> State:
-        """Read what the source holds now, then end. Raises what went wrong."""
-        state = self._state("available")
+        """Read what there is now, then end. Raises what went wrong."""
+        self._begin("available")
         step = self._open()
         try:
-            for batch in drain_available(step, self.table, self.source):
-                self._take(step, state, batch)
+            self.opened(step)
+            self.available(step)
+        except (LakehouseError, PySparkException) as error:
+            self.state.failed(error)
+            self.state.write(self.settings)
+            raise
         finally:
             self._close(step)
-        return self._looked(state)
+        return self.state.write(self.settings)
 
     def run_continuously(self) -> State:
         """Read on until `stop` is set; after an error that may pass, again, after a pause that doubles up to a minute.
 
         Raises what cannot pass: records that are gone, a table that is not the declared one.
         """
-        state, pause = self._state("continuous"), FIRST_PAUSE
+        self._begin("continuous")
+        pause = FIRST_PAUSE
         while not self.stop.is_set():
             step: Step | None = None
             try:
                 step = self._open()
+                self.opened(step)
                 while not self.stop.is_set():
-                    batch = self.source.drain(step, self.table)
+                    took = self.round(step)
                     pause = FIRST_PAUSE
-                    if batch is None:
-                        self._looked(state)
+                    if not took:
+                        self.state.lag, self.state.error = 0, None
+                        self.state.write(self.settings)
                         self.stop.wait(self.interval)
-                    else:
-                        self._take(step, state, batch)
             except (LakehouseError, PySparkException) as error:
-                if isinstance(error, (*self.source.permanent, ForeignTable)):
-                    self._failed(state, error)
+                self.state.failed(error)
+                if isinstance(error, (*self.permanent, ForeignTable)):
+                    self.state.write(self.settings)
                     raise
-                state.restarts += 1
-                self._failed(state, error)
+                self.state.restarts += 1
+                self.state.write(self.settings)
                 self.told(f"{self.name}: {error}\nAgain in {pause:.0f} s.")
                 self.stop.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             finally:
                 if step is not None:
                     self._close(step)
-        return self._looked(state)
+        return self.state.write(self.settings)
+
+    def _begin(self, mode: str) -> None:
+        self.state = State.begin(self.name, self.subject, mode).write(self.settings)
 
     def _open(self) -> Step:
         from lakehouse_assets.platform.session import fence_dead_sessions, open_session
@@ -129,45 +131,57 @@ class Stream:
 
         close_session(step.spark)
 
-    def _take(self, step: Step, state: State, batch: Batch) -> None:
-        now = datetime.now(UTC)
-        before = datetime.fromisoformat(state.last_commit or state.started)
-        state.rate = round(batch.records / max((now - before).total_seconds(), 0.001), 1)
-        state.batches, state.records = state.batches + 1, state.records + batch.records
-        state.last_version, state.last_commit, state.error = batch.version, now.isoformat(), None
-        self._looked(state)
+
+@dataclass(kw_only=True)
+class Stream(Supervised):
+    """One table's stream in this process.
+
+    `keep` runs when the stream starts and after every commit, on the same session: what it keeps up to date itself.
+    """
+
+    table: Table
+    source: StreamSource
+    keep: Callable[[Step], None] = lambda step: None
+
+    @property
+    def name(self) -> str:
+        """The domain."""
+        return self.table.key.domain
+
+    @property
+    def subject(self) -> str:
+        """The table."""
+        return str(self.table.key)
+
+    @property
+    def permanent(self) -> tuple[type[Exception], ...]:
+        """Those of the source."""
+        return self.source.permanent
+
+    def opened(self, step: Step) -> None:
+        """Keep what a predecessor committed and did not keep."""
+        if step.lake.version(self.table.key) is not None:
+            self.keep(step)
+
+    def round(self, step: Step) -> bool:
+        """Commit a batch."""
+        batch = self.source.drain(step, self.table)
+        if batch is not None:
+            self._took(batch)
+            self.keep(step)
+        return batch is not None
+
+    def available(self, step: Step) -> None:
+        """Commit what the source holds now."""
+        end, took = self.source.end(step.lake.path(self.table.key)), False
+        while end is not None and not self.stop.is_set() and (batch := self.source.drain(step, self.table, end)):
+            self._took(batch)
+            took = True
+        if took:
+            self.keep(step)
+
+    def _took(self, batch: Batch) -> None:
+        self.state.took(batch.records, batch.version, batch.lag)
+        self.state.write(self.settings)
         days = ", ".join(f"{day}: {rows}" for day, rows in batch.rows.items())
         self.told(f"{self.table.key} version {batch.version}: {batch.records} records ({days}), lag {batch.lag}")
-        self.after_batch(step, batch)
-
-    def _looked(self, state: State) -> State:
-        state.last_looked = datetime.now(UTC).isoformat()
-        write_json(state_file(self.settings, self.name), asdict(state))
-        return state
-
-    def _failed(self, state: State, error: Exception) -> None:
-        state.error = str(error).split("\n\nJVM stacktrace", 1)[0][:1000]
-        self._looked(state)
-
-    def _state(self, mode: str) -> State:
-        process = ProcessId.of(os.getpid())
-        assert process is not None, "this process runs"
-        state = State(self.name, str(self.table.key), process, datetime.now(UTC).isoformat(), mode)
-        return self._looked(state)
-
-
-def state_file(settings: Settings, name: str) -> Path:
-    """Where a stream writes what it says of itself."""
-    return settings.home.absolute() / "streams" / f"{name}.json"
-
-
-def read_state(settings: Settings, name: str) -> State | None:
-    """What the stream of a name said last; None: it never ran here."""
-    import json
-
-    try:
-        data: dict[str, Any] = json.loads(state_file(settings, name).read_text())
-    except FileNotFoundError:
-        return None
-    state = State(**{**data, "process": ProcessId(**data["process"])})
-    return state if state.process.alive else replace(state, mode="ended")

@@ -1,11 +1,13 @@
-"""Contracts of the marketplace domain. Columns are called as the source's data dictionary calls them."""
+"""Contracts of the marketplace domain. Columns are called, described and bounded as the data dictionary says."""
 
 from typing import Annotated
 
 import pyspark.sql.types as T
 
+from lakehouse_assets.defs.marketplace.dictionary import documented
 from lakehouse_assets.platform.contract import Action, Contract, Dimension, column, facts, row_rule
 from lakehouse_assets.platform.silver import StateRow
+from lakehouse_assets.streaming.documents import DocumentRow
 
 OWNERS = ("team:marketplace",)
 
@@ -13,19 +15,12 @@ ORDER_STATUS = [
     "PRE-ORDER", "IN-PROCESSING", "PAID", "PARTIALLY-BILLED", "BILLED", "PARTIALLY-SENT", "SENT",
     "PARTIALLY-DELIVERED", "DELIVERED", "RETURNED", "REFUNDED", "CANCELED", "EXPIRED",
 ]  # fmt: skip
-"""The allowed values, in the order of an order's life: of two documents of one time the later status counts."""
-PAYMENT_STATUS = ["PRE-ORDER", "IN-PROCESSING", "PAID", "CANCELED", "EXPIRED"]
+"""The values that the dictionary allows, in the order of an order's life: of two documents of one time the later status
+counts."""
 
 
-class MarketingPlace(Contract):
+class MarketingPlace(DocumentRow):
     """Documents as they came, byte for byte: each object of the bucket, and each landed file, once."""
-
-    document: T.StringType = column("text of the document", action=Action.FAIL)
-    path: T.StringType = column("object or file it came in", action=Action.FAIL)
-    etag: T.StringType = column("hash that the store has of it; of a landed file its MD5", action=Action.FAIL)
-    arrival: T.TimestampNTZType = column("when the object was last changed, UTC", nullable=True)
-    door: T.StringType = column("the way it came", isin=["file", "s3", "folder"], action=Action.FAIL)
-    feed_day: T.DateType = column("day on which it arrived", action=Action.FAIL)
 
     class Config:
         metadata = facts(owners=OWNERS)
@@ -34,14 +29,14 @@ class MarketingPlace(Contract):
 class Order(StateRow):
     """Orders, by their last document."""
 
-    txt_detl_idt_pedi_pgto: T.StringType = column("order", source=True)
-    cod_idef_clie: T.StringType = column("customer of the order", source=True, nullable=True, pii=True)
-    stat_pedi: T.StringType = column("status of the order", source=True, isin=ORDER_STATUS)
-    stat_pgto: T.StringType = column("status of its payment", source=True, nullable=True, isin=PAYMENT_STATUS)
-    dat_hor_tran: T.TimestampNTZType = column("when the order was created, UTC", source=True)
-    dat_atui: T.TimestampNTZType = column("when the order was last changed, UTC", source=True)
-    list_item_pedi: T.StringType = column("items of the order, as JSON", source=True)
-    list_envo: T.StringType = column("shipments of the order, as JSON", source=True, nullable=True)
+    txt_detl_idt_pedi_pgto: T.StringType = documented("txt_detl_idt_pedi_pgto", source=True)
+    cod_idef_clie: T.StringType = documented("cod_idef_clie", source=True, nullable=True, pii=True)
+    stat_pedi: T.StringType = documented("stat_pedi", source=True)
+    stat_pgto: T.StringType = documented("stat_pgto", source=True, nullable=True)
+    dat_hor_tran: T.TimestampNTZType = documented("dat_hor_tran", source=True)
+    dat_atui: T.TimestampNTZType = documented("dat_atui", source=True)
+    list_item_pedi: T.StringType = documented("list_item_pedi", source=True)
+    list_envo: T.StringType = documented("list_envo", source=True, nullable=True)
     num_ordm_stat: T.IntegerType = column("place of the status in an order's life, from 1", nullable=True)
     qtd_envo: T.IntegerType = column("number of shipments", nullable=True)
     unknown_fields: T.StringType = column("fields that the data dictionary does not know, as JSON", nullable=True)
@@ -78,23 +73,23 @@ class Order(StateRow):
 class Product(Contract):
     """Items of orders, as their last documents say."""
 
-    txt_detl_idt_pedi_pgto: T.StringType = column("order", action=Action.FAIL)
+    txt_detl_idt_pedi_pgto: T.StringType = documented("txt_detl_idt_pedi_pgto", action=Action.FAIL)
     num_item: T.IntegerType = column("place of the item in the order, from 1", ge=1, action=Action.FAIL)
-    cod_ofrt_ineo_requ: T.StringType = column("offer", nullable=True)
-    cod_vrne_prod: T.StringType = column("variant of the product", nullable=True)
-    nom_item: T.StringType = column("name of the item", nullable=True)
-    qtd_item_pedi: T.LongType = column("quantity, at least 1", nullable=True, ge=1, action=Action.WARN)
-    idt_venr: T.StringType = column("seller", nullable=True)
-    idt_vrne_venr: T.StringType = column("the seller's own number of the variant", nullable=True)
-    nom_venr: T.StringType = column("name of the seller", nullable=True)
-    vlr_prod: Annotated[T.DecimalType, 18, 4] = column("price of the variant", nullable=True, ge=0, action=Action.WARN)
-    vlr_oril: Annotated[T.DecimalType, 18, 4] = column("price before discount", nullable=True, ge=0, action=Action.WARN)
-    vlr_prod_ofrt_desc: Annotated[T.DecimalType, 18, 4] = column(
-        "discount of the variant", nullable=True, ge=0, action=Action.WARN
+    cod_ofrt_ineo_requ: T.StringType = documented("cod_ofrt_ineo_requ", nullable=True)
+    cod_vrne_prod: T.StringType = documented("cod_vrne_prod", nullable=True)
+    nom_item: T.StringType = documented("nom_item", nullable=True)
+    qtd_item_pedi: T.LongType = documented("qtd_item_pedi", nullable=True, action=Action.WARN)
+    idt_venr: T.StringType = documented("idt_venr", nullable=True)
+    idt_vrne_venr: T.StringType = documented("idt_vrne_venr", nullable=True)
+    nom_venr: T.StringType = documented("nom_venr", nullable=True)
+    vlr_prod: Annotated[T.DecimalType, 18, 4] = documented("vlr_prod", nullable=True, action=Action.WARN)
+    vlr_oril: Annotated[T.DecimalType, 18, 4] = documented("vlr_oril", nullable=True, action=Action.WARN)
+    vlr_prod_ofrt_desc: Annotated[T.DecimalType, 18, 4] = documented(
+        "vlr_prod_ofrt_desc", nullable=True, action=Action.WARN
     )
     unknown_fields: T.StringType = column("further fields of the item, as JSON", nullable=True)
-    stat_pedi: T.StringType = column("status of the order", action=Action.FAIL)
-    dat_atui: T.TimestampNTZType = column("when the order was last changed, UTC", action=Action.FAIL)
+    stat_pedi: T.StringType = documented("stat_pedi", action=Action.FAIL)
+    dat_atui: T.TimestampNTZType = documented("dat_atui", action=Action.FAIL)
 
     class Config:
         metadata = facts(owners=OWNERS)
@@ -103,18 +98,18 @@ class Product(Contract):
 class Shipment(Contract):
     """Items of the shipments of orders, as their last documents say."""
 
-    txt_detl_idt_pedi_pgto: T.StringType = column("order", action=Action.FAIL)
+    txt_detl_idt_pedi_pgto: T.StringType = documented("txt_detl_idt_pedi_pgto", action=Action.FAIL)
     num_envo: T.IntegerType = column("place of the shipment in the order, from 1", ge=1, action=Action.FAIL)
     num_item_envo: T.IntegerType = column("place of the item in the shipment, from 1", ge=1, action=Action.FAIL)
-    cod_tipo_entg: T.StringType = column("shipment", nullable=True)
-    nom_stat_entg: T.StringType = column("status of the shipment", nullable=True)
-    cod_venr: T.StringType = column("seller", nullable=True)
-    cod_prod: T.StringType = column("variant of the product", nullable=True)
-    cod_prod_venr: T.StringType = column("the seller's own number of the variant", nullable=True)
-    qtd_prod: T.LongType = column("quantity of the item", nullable=True, ge=0, action=Action.WARN)
-    stat_entg: T.StringType = column("status of the item's delivery", nullable=True)
+    cod_tipo_entg: T.StringType = documented("cod_tipo_entg", nullable=True)
+    nom_stat_entg: T.StringType = documented("nom_stat_entg", nullable=True)
+    cod_venr: T.StringType = documented("cod_venr", nullable=True)
+    cod_prod: T.StringType = documented("cod_prod", nullable=True)
+    cod_prod_venr: T.StringType = documented("cod_prod_venr", nullable=True)
+    qtd_prod: T.LongType = documented("qtd_prod", nullable=True, ge=0, action=Action.WARN)
+    stat_entg: T.StringType = documented("stat_entg", nullable=True)
     unknown_fields: T.StringType = column("further fields of the shipment, as JSON", nullable=True)
-    dat_atui: T.TimestampNTZType = column("when the order was last changed, UTC", action=Action.FAIL)
+    dat_atui: T.TimestampNTZType = documented("dat_atui", action=Action.FAIL)
 
     class Config:
         metadata = facts(owners=OWNERS)
@@ -123,9 +118,9 @@ class Shipment(Contract):
 class Seller(StateRow):
     """Sellers, as the newest document with an item of theirs says."""
 
-    idt_venr: T.StringType = column("seller")
-    nom_venr: T.StringType = column("name of the seller", nullable=True)
-    dat_atui: T.TimestampNTZType = column("when the order that says so was last changed, UTC")
+    idt_venr: T.StringType = documented("idt_venr")
+    nom_venr: T.StringType = documented("nom_venr", nullable=True)
+    dat_atui: T.TimestampNTZType = documented("dat_atui")
 
     class Config:
         metadata = facts(owners=OWNERS, event_time="dat_atui")

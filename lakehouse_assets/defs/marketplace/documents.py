@@ -6,18 +6,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.marketplace import contracts
+from lakehouse_assets.defs.marketplace.dictionary import fields_of
 from lakehouse_assets.platform.parse import parse
 
-FIELDS = (
-    "txt_detl_idt_pedi_pgto", "cod_idef_clie", "stat_pedi", "stat_pgto", "dat_hor_tran", "dat_atui", "list_item_pedi",
-    "list_envo",
-)  # fmt: skip
-ITEM = (
-    "nom_item", "cod_ofrt_ineo_requ", "vlr_oril", "vlr_prod", "vlr_prod_ofrt_desc", "qtd_item_pedi", "idt_venr",
-    "nom_venr", "idt_vrne_venr", "cod_vrne_prod",
-)  # fmt: skip
-SHIPMENT = ("cod_tipo_entg", "list_item_envo", "cod_venr", "nom_stat_entg")
-SHIPPED = ("qtd_prod", "cod_prod_venr", "cod_prod", "stat_entg")
+FIELDS, ITEM = fields_of(), fields_of("items")
+SHIPMENT, SHIPPED = fields_of("shipments"), fields_of("shipments/items")
 OBJECT, OBJECTS = "map<string,string>", "array<map<string,string>>"
 ZULU = {"dat_hor_tran": (("Z$", ""),), "dat_atui": (("Z$", ""),)}
 

@@ -4,7 +4,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.orders import FIRST_DAY, contracts
-from lakehouse_assets.defs.orders.event import DAY_FORMATS, FIELDS, NAMES, TOPIC
+from lakehouse_assets.defs.orders.event import DAY_FORMATS, FIELDS, NAMES, OTHERS, TOPIC
 from lakehouse_assets.platform.landing import EventFiles
 from lakehouse_assets.platform.table import ReplaceDays, landed_table
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
@@ -12,7 +12,11 @@ from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 
 def _as_events(landed: DataFrame) -> DataFrame:
     """Rows of files as records: the value is the JSON that the producer writes of the same row."""
-    text = F.to_json(F.struct(*FIELDS), {"ignoreNullFields": "false"})
+    fields = F.to_json(F.struct(*FIELDS), {"ignoreNullFields": "false"})
+    others = F.to_json(F.from_json(OTHERS, "map<string,string>"), {"ignoreNullFields": "false"})
+    text = F.when(F.col(OTHERS).isNull(), fields).otherwise(
+        F.concat(F.regexp_replace(fields, r"\}$", ","), F.regexp_replace(others, r"^\{", ""))
+    )
     day = F.try_to_timestamp("invoice_date", F.lit("M/d/yyyy")).cast("timestamp_ntz")
     booked = F.coalesce(F.col("invoice_date").try_cast("timestamp_ntz"), day)
     return landed.select(
@@ -33,7 +37,7 @@ order_events = landed_table(
     "order_events",
     contracts.OrderEvent,
     EventFiles(
-        FIELDS,
+        (*FIELDS, OTHERS),
         day_column="invoice_date",
         first_day=FIRST_DAY,
         drift=NAMES,

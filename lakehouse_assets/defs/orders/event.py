@@ -43,7 +43,8 @@ SALES_TRANSACTION: Mapping[str, str] = {
     "CustomerNo": "customer_id",
     "Country": "country",
 }
-NAMES = Drift(aliases=(*ONLINE_RETAIL.items(), *SALES_TRANSACTION.items()))
+OTHERS = "other_columns"
+NAMES = Drift(aliases=(*ONLINE_RETAIL.items(), *SALES_TRANSACTION.items()), extra=OTHERS)
 DAY_FORMATS = ("%m/%d/%Y",)
 
 JSON_SCHEMA = {
@@ -72,8 +73,11 @@ JSON_SCHEMA = {
 
 
 def event_json(line: Mapping[str, str | None]) -> str:
-    """The value of the record: the fields in order, as they came. An empty text stays one."""
-    return json.dumps({name: line[name] for name in FIELDS}, ensure_ascii=False, separators=(",", ":"))
+    """The value of the record: the fields in order, as they came, then whatever else a file has. An empty text stays
+    one.
+    """
+    others = json.loads(line.get(OTHERS) or "{}")
+    return json.dumps({name: line[name] for name in FIELDS} | others, ensure_ascii=False, separators=(",", ":"))
 
 
 def event_time(line: Mapping[str, str | None], day: date) -> datetime:

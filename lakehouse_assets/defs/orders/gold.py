@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.orders import bronze, contracts, silver
 from lakehouse_assets.defs.orders.lines import kept_lines_of
-from lakehouse_assets.platform.table import ReplaceDays, day, table
+from lakehouse_assets.platform.table import ByMinute, ReplaceDays, day, table
 
 
 def _of(line_type: str) -> Column:
@@ -66,9 +66,13 @@ def cancellation_rate(lines: DataFrame) -> DataFrame:
     return figures.select("*", rate.alias("rate"))
 
 
-@table(contracts.RevenueLive, write=ReplaceDays(live=True), events=day(bronze.order_events))
+@table(
+    contracts.RevenueLive,
+    write=ReplaceDays(live=ByMinute("minute", "timestamp")),
+    events=day(bronze.order_events),
+)
 def revenue_live(events: DataFrame) -> DataFrame:
     """Revenue by minute, from the events themselves: it does not wait for silver."""
-    lines = kept_lines_of(events)
-    by_minute = lines.select("*", F.date_trunc("minute", "invoice_date").cast("timestamp_ntz").alias("minute"))
-    return _figures(by_minute, ("minute",), newest_event=F.max("invoice_date"))
+    minute = F.date_trunc("minute", "timestamp").cast("timestamp_ntz")
+    lines = kept_lines_of(events.select("*", minute.alias("minute")), "minute")
+    return _figures(lines, ("minute",), newest_event=F.max("invoice_date"))

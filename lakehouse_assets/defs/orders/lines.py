@@ -1,5 +1,7 @@
 """From events to order lines: read strictly, kept apart by what they are."""
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -11,8 +13,11 @@ from lakehouse_assets.platform.parse import parse
 LEFT = "_fields"
 
 
-def order_lines_of(events: DataFrame) -> DataFrame:
-    """Events as typed lines, one for one. What is no event has no fields, and leaves whole, as its rules say."""
+def order_lines_of(events: DataFrame, carried: Sequence[str] = ()) -> DataFrame:
+    """Events as typed lines, one for one. What is no event has no fields, and leaves whole, as its rules say.
+
+    `carried`: further columns of the events to keep.
+    """
     fields = F.from_json("value", "map<string,string>")
     read = events.select(
         fields.alias(LEFT),
@@ -21,10 +26,11 @@ def order_lines_of(events: DataFrame) -> DataFrame:
         F.concat_ws("/", "topic", "partition").alias("source_file"),
         F.col("offset").alias("row_number"),
         F.lit(0).alias("landing"),
+        *carried,
     )
     landed = read.select("*", *[_text(name).alias(name) for name in FIELDS], _version().alias("schema_version"),
                          _unknown().alias("unknown_fields"))  # fmt: skip
-    typed = parse(landed, contracts.OrderLine, carried=("schema_version", "unknown_fields"))
+    typed = parse(landed, contracts.OrderLine, carried=("schema_version", "unknown_fields", *carried))
     replaced = {
         "stock_code": F.upper("stock_code"),
         "customer_id": F.regexp_replace("customer_id", r"\.0$", ""),
@@ -45,11 +51,16 @@ def order_lines_of(events: DataFrame) -> DataFrame:
     )
 
 
-def kept_lines_of(events: DataFrame) -> DataFrame:
-    """The lines that silver keeps of these events: by the same rules, without its duplicates."""
+def kept_lines_of(events: DataFrame, part: str) -> DataFrame:
+    """The lines that silver keeps of these events: by the same rules, without duplicates.
+
+    `part`: a column of the events that follows from what an event says; duplicates are looked for within its values.
+    """
     contract = contracts.OrderLine.compiled()
-    lines = order_lines_of(events).select("*", F.col("feed_day").alias("processed_date"))
-    return evaluate.kept(evaluate.mark(lines, contract, duplicates_of=("feed_day", "record_hash")), contract)
+    lines = order_lines_of(events, (part,)).select("*", F.col("feed_day").alias("processed_date"))
+    return evaluate.kept(
+        evaluate.mark(lines, contract, duplicates_of=("feed_day", part, "record_hash")), contract, [part]
+    )
 
 
 def _text(name: str) -> Column:

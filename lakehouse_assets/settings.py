@@ -1,10 +1,44 @@
 """Settings of one lakehouse, from the environment (`LAKEHOUSE_*`) and `.env`. Nothing is read at import."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.s3 import S3Path
+from lakehouse_assets.platform.store import SCHEMES, Location, location
+
+
+def _folder(value: Any) -> Any:
+    """Refuses a bucket where a folder is meant: it would become a folder called `s3a:`."""
+    if str(value).startswith(SCHEMES):
+        raise ValueError("is a folder of this machine; a bucket can be LAKEHOUSE_LAKE and LAKEHOUSE_LANDING")
+    return value
+
+
+def _place(value: Any, info: ValidationInfo) -> Location:
+    """A path or `s3a://bucket/prefix`; where nothing is said, a folder of the root, else of the home."""
+    if isinstance(value, Path | S3Path):
+        return value.absolute()
+    if not value:
+        return _in_root(str(info.field_name), info.data)
+    try:
+        return location(str(value), info.data.get("s3_endpoint"))
+    except LakehouseError as error:
+        raise ValueError(str(error)) from error
+
+
+def _in_root(name: str, values: Mapping[str, Any]) -> Path:
+    base: Path = values.get("root") or values.get("home") or Path()
+    return base.absolute() / name
+
+
+Folder = Annotated[Path, BeforeValidator(_folder)]
+Root = Annotated[Location, BeforeValidator(_place)]
 
 
 class Settings(BaseSettings):
@@ -14,9 +48,18 @@ class Settings(BaseSettings):
         env_prefix="LAKEHOUSE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    home: Path = Field(Path(".lakehouse"), description="folder of lake, landing, Spark server and Dagster's storage")
-    root: Path | None = Field(None, description="folder of the lake and the landed files; unset: the home")
-    drop: Path | None = Field(None, description="folder in which sources drop files; unset: drop in the home")
+    home: Folder = Field(Path(".lakehouse"), description="folder of lake, landing, Spark server and Dagster's storage")
+    root: Folder | None = Field(None, description="folder of the lake and the landed files; unset: the home")
+    s3_endpoint: str | None = Field(
+        None, description="S3 endpoint, http://host:port; unset: AWS; of documents: this home's server where it runs"
+    )
+    landing: Root = Field(
+        None, validate_default=True, description="raw: landed files, a folder or s3a://bucket/prefix; unset: in root"
+    )
+    lake: Root = Field(
+        None, validate_default=True, description="processed: tables, a folder or s3a://bucket/prefix; unset: in root"
+    )
+    drop: Folder | None = Field(None, description="folder in which sources drop files; unset: drop in the home")
     spark_remote: str | None = Field(None, description="Spark Connect URL of a cluster; unset: the embedded server")
     spark_token: SecretStr | None = Field(None, description="token of that cluster's Spark Connect server")
     spark_heap: str = Field("2g", pattern=r"^\d+[mg]$", description="heap of the embedded server's JVM")
@@ -35,12 +78,9 @@ class Settings(BaseSettings):
     )
     quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
-    inbox: Path | None = Field(None, description="folder in which files of streams arrive: <domain>/<table>/<file>")
+    inbox: Folder | None = Field(None, description="folder in which files of streams arrive: <domain>/<table>/<file>")
     documents: str | None = Field(
         None, description="where the marketplace's documents arrive: s3://bucket/input/ or a folder"
-    )
-    s3_endpoint: str | None = Field(
-        None, description="S3 endpoint, http://host:port; unset: this home's server, else AWS"
     )
     kafka_bootstrap: str | None = Field(None, description="Kafka's brokers, host:port,…; unset: this home's broker")
     kafka_security_protocol: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
@@ -49,15 +89,14 @@ class Settings(BaseSettings):
     kafka_password: SecretStr | None = Field(None, description="password of that user")
     kafka_ca: Path | None = Field(None, description="PEM file of the authority that signed Kafka's certificate")
 
-    @property
-    def lake(self) -> Path:
-        """Root of the Delta tables: `<lake>/<domain>/<layer>/<table>`."""
-        return (self.root or self.home).absolute() / "lake"
-
-    @property
-    def landing(self) -> Path:
-        """Root of the landed files: `<landing>/<domain>/<table>/<feed day>/`."""
-        return (self.root or self.home).absolute() / "landing"
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, in which landed files and tables lie in the copy's root, where they lay in this one's."""
+        ours = {"root": self.root, "home": self.home}
+        theirs = ours | dict(update or {})
+        moved = [name for name in ("landing", "lake") if getattr(self, name) == _in_root(name, ours)]
+        return super().model_copy(
+            update={name: _in_root(name, theirs) for name in moved} | dict(update or {}), deep=deep
+        )
 
     @property
     def drop_folder(self) -> Path:

@@ -32,6 +32,7 @@ def examine(settings: Settings) -> list[Finding]:
         "loopback": _loopback,
         "home": _home,
         "disk": _disk,
+        "s3": _s3,
         "dagster": _dagster,
         "server": _server,
         "pseudonyms": _pseudonyms,
@@ -80,6 +81,13 @@ def _disk(settings: Settings) -> str:
             "needed. Make room or set LAKEHOUSE_HOME to a folder on another disk."
         )
     return f"{free / 1024**3:.0f} GiB free"
+
+
+def _s3(settings: Settings) -> str:
+    roots = server_launch.buckets_of(settings)
+    for root in roots:
+        root.exists()
+    return f"answers: {', '.join(map(str, roots))}" if roots else "no root is in a bucket"
 
 
 def _dagster(settings: Settings) -> str:

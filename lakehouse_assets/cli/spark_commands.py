@@ -57,6 +57,16 @@ def status(output: str) -> None:
         raise SystemExit(1)
 
 
+@spark.command("take-over")
+@FORMAT
+def take_over(output: str) -> None:
+    """Let this home's server write tables in a bucket that another one wrote, which is stopped for good."""
+    from lakehouse_assets.platform import writer_claim
+
+    writer = writer_claim.take_over(settings())
+    _say(output, asdict(writer), f"{settings().lake} is written by {writer.where} from now on.")
+
+
 @click.command()
 @click.option("--lock", is_flag=True, help="For maintainers: resolve anew and rewrite the lock.")
 @click.option(

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import Enum
-from pathlib import Path
 
 import pyarrow as pa
 from deltalake import QueryBuilder
 
 from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.journal import ALERTS, alerts_path, append
+from lakehouse_assets.platform.store import Location
 
 TRIES = 10
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
@@ -90,7 +90,7 @@ class Row:
     said: str = ""
 
 
-def read_alerts(lake: Path, domain: str | None = None) -> list[Alert]:
+def read_alerts(lake: Location, domain: str | None = None) -> list[Alert]:
     """All alerts, of a domain or of all, oldest first."""
     journal = open_table(alerts_path(lake))
     if journal is None:
@@ -112,7 +112,7 @@ def read_alerts(lake: Path, domain: str | None = None) -> list[Alert]:
     return list(_alerts(sorted(rows, key=lambda row: (row.at, order.index(row.event)))))
 
 
-def record(lake: Path, rows: Iterable[Row]) -> None:
+def record(lake: Location, rows: Iterable[Row]) -> None:
     """Append events, in one commit; none: nothing."""
     content = [
         {

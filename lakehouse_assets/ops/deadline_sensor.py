@@ -10,7 +10,6 @@ The check is reported by a small run: Dagster keeps one evaluation of a check an
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -30,6 +29,7 @@ from lakehouse_assets.platform.events import standing
 from lakehouse_assets.platform.journal import CHECK_RESULTS, DEADLINE, WHY, append, check_results_path
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import Table, TableKey
 from lakehouse_assets.platform.triggers import LEVEL_TAG, READING, READING_SECONDS, TRIES, UNFINISHED
 from lakehouse_assets.settings import Settings
@@ -135,7 +135,7 @@ def _troubles(
     return found
 
 
-def _keep(lake: Path, found: dict[Subject, str], before: list[Alert], now: datetime) -> None:
+def _keep(lake: Location, found: dict[Subject, str], before: list[Alert], now: datetime) -> None:
     """Journal what is new and what is over. Check results first: a tick that is killed does both again."""
     known = {alert.subject for alert in before}
     rows = [Row(subject, Event.RAISED, now, said=why) for subject, why in found.items() if subject not in known]

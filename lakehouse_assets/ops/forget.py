@@ -7,7 +7,6 @@ the person is left as it is.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform import erasure, writer
@@ -23,6 +22,8 @@ from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Status
 from lakehouse_assets.platform.plan import Lake, landed_name, make_plan
 from lakehouse_assets.platform.reader import read_inputs
+from lakehouse_assets.platform.s3 import S3Path
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import Table, TableKey
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def forget(spark: "SparkSession", lake: Lake, catalog: Catalog, name: str, subje
                     f"{table.key} of {write_days(left)} could not be made without the person: an input failed a check, "
                     "or is not checked yet. Repair those days, then forget again."
                 )
-        done.append(Forgotten(str(table.key), len(asked), removed.get(table.key, 0), _remove_old(lake, table)))
+        done.append(Forgotten(str(table.key), len(asked), removed.get(table.key, 0), _remove_old(spark, lake, table)))
     return done
 
 
@@ -116,16 +117,22 @@ def _say_erased(step: Step, table: Table, days: set[date]) -> None:
     writer.append(step.spark.createDataFrame([], target.schema), target, note, base)
 
 
-def _remove_old(lake: Lake, table: Table) -> int:
+def _remove_old(spark: "SparkSession", lake: Lake, table: Table) -> int:
     """Remove the files that only old versions of a table need: they hold the person still."""
     found = 0
     for path in (lake.path(table.key), lake.changes(table.key), lake.quarantine(table.key)):
-        found += len(_vacuum(path))
+        found += len(_vacuum(spark, path))
     return found
 
 
-def _vacuum(path: Path) -> list[str]:
+def _vacuum(spark: "SparkSession", path: Location) -> list[str]:
+    """delta-rs commits that it vacuumed. In a bucket only Spark may commit to a data table, so there it does it."""
     table = open_table(path)
     if table is None:
         return []
-    return table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    in_bucket = isinstance(path, S3Path)
+    removed = table.vacuum(retention_hours=0, dry_run=in_bucket, enforce_retention_duration=False)
+    if in_bucket:
+        spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+        spark.sql(f"VACUUM delta.`{path}` RETAIN 0 HOURS").collect()
+    return removed

@@ -12,12 +12,11 @@ from lakehouse_assets.platform import snapshots, writer
 from lakehouse_assets.platform.delta import Note, commits, version_of
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
 from lakehouse_assets.platform.touched import info_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pyspark.sql import DataFrame, SparkSession
 
 SUFFIX = "__changes"
@@ -178,7 +177,7 @@ def _laid_out(rows: "DataFrame", number: int) -> "DataFrame":
     return placed.sortWithinPartitions(DAY_COLUMN)
 
 
-def news(path: "Path", since: int, until: int) -> News | None:
+def news(path: Location, since: int, until: int) -> News | None:
     """What was written to the changes after `since`; None where somebody else wrote: then anything may be new."""
     days: set[date] = set()
     rows = 0

@@ -1,17 +1,17 @@
 """What changed in a table between two versions, and whether an old one can still be read. No Spark."""
 
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
 from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.delta_log import read_entry
+from lakehouse_assets.platform.store import Location, files_of, missing
 from lakehouse_assets.platform.table import DAY_COLUMN
 
 
-def changed_days(path: Path, after: int, until: int) -> frozenset[date] | None:
+def changed_days(path: Location, after: int, until: int) -> frozenset[date] | None:
     """Days that the commits after version `after` up to `until` changed; None where the log no longer tells.
 
     Maintenance (`dataChange=false`) changes no day.
@@ -25,16 +25,16 @@ def changed_days(path: Path, after: int, until: int) -> frozenset[date] | None:
     return frozenset(days)
 
 
-def is_readable(path: Path, version: int) -> bool:
+def is_readable(path: Location, version: int) -> bool:
     """Whether a version can still be read: its log is there, and no vacuum took a file of it."""
     try:
         table = open_table(path, version)
     except DeltaError:
         return False
-    return table is not None and all(Path(uri.removeprefix("file://")).exists() for uri in table.file_uris())
+    return table is not None and not missing(files_of(path, table.file_uris()))
 
 
-def first_day(path: Path, version: int) -> date | None:
+def first_day(path: Location, version: int) -> date | None:
     """The first feed day that a version holds, by the statistics of its files."""
     table = open_table(path, version)
     files = pa.table(table.get_add_actions(flatten=True)) if table is not None else pa.table({})

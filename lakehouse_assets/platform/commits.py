@@ -9,7 +9,6 @@ what streams brought are.
 import json
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
-from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -24,6 +23,7 @@ from lakehouse_assets.platform.landing import manifest_path, parts
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.outcome import Outcome
 from lakehouse_assets.platform.plan import Lake, landed_name
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import Table, TableKey
 from lakehouse_assets.platform.touched import rows_per_day
 from lakehouse_assets.platform.triggers import LEVEL_TAG, TRIES, UNFINISHED
@@ -128,7 +128,7 @@ def _read_on(instance: dg.DagsterInstance, lake: Lake, table: Table, seen: dict[
     return found
 
 
-def _steps(path: Path, after: int, until: int) -> list[tuple[Entry, Note]]:
+def _steps(path: Location, after: int, until: int) -> list[tuple[Entry, Note]]:
     """The commits of steps among a table's versions."""
     entries = (read_entry(path, version) for version in range(after + 1, until + 1))
     return [(entry, entry.note) for entry in entries if entry and entry.note and entry.note.kind in REPORTED]

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from enum import Enum
-from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from lakehouse_assets.platform.days import read_days, write_days
+from lakehouse_assets.platform.store import Location, answering, storage_options
 from lakehouse_assets.platform.touched import actions_of, info_of, touched_days
 
 
@@ -142,21 +142,22 @@ class Commit:
     timestamp: int = 0  # milliseconds since 1970
 
 
-def open_table(path: Path, version: int | None = None) -> DeltaTable | None:
-    """The table as of a version (default: the latest), or None if there is none."""
+def open_table(path: Location, version: int | None = None) -> DeltaTable | None:
+    """The table as of a version (default: the latest), or None if there is none. Raises StoreError."""
     try:
-        return DeltaTable(str(path), version=version)
+        with answering(path):
+            return DeltaTable(str(path), version=version, storage_options=storage_options(path))
     except TableNotFoundError:
         return None
 
 
-def version_of(path: Path) -> int | None:
+def version_of(path: Location) -> int | None:
     """The latest version, or None if there is no table."""
     found = open_table(path)
     return found.version() if found else None
 
 
-def commits(path: Path, *, after: int = -1, until: int | None = None) -> Iterator[Commit]:
+def commits(path: Location, *, after: int = -1, until: int | None = None) -> Iterator[Commit]:
     """Commits from the newest, or `until`, down to `after` (exclusive), as far back as the log goes.
 
     The log is read itself: of a table opened at an older version, delta-rs 1.6.6 tells the newest commits as the
@@ -170,7 +171,7 @@ def commits(path: Path, *, after: int = -1, until: int | None = None) -> Iterato
         yield commit
 
 
-def commit_at(path: Path, version: int) -> Commit | None:
+def commit_at(path: Location, version: int) -> Commit | None:
     """One commit; None when the log no longer has it. Which days a stream brought is seen in what it brought."""
     info = info_of(path, version)
     if info is None:
@@ -181,18 +182,18 @@ def commit_at(path: Path, version: int) -> Commit | None:
     return Commit(version, info.get("operation", "unknown"), note, info.get("timestamp", 0))
 
 
-def last_commit(path: Path, version: int | None = None) -> Commit | None:
+def last_commit(path: Location, version: int | None = None) -> Commit | None:
     """The newest commit of a step at or before `version`: neither maintenance nor a notebook's, adopted or not."""
     of_steps = (commit for commit in commits(path, until=version) if commit.note and commit.note.kind is Kind.STEP)
     return next(of_steps, None)
 
 
-def stream_days(path: Path, version: int) -> frozenset[date]:
+def stream_days(path: Location, version: int) -> frozenset[date]:
     """Feed days of an append of a stream: known only when it is written, so its note does not have them."""
     return touched_days(path, actions_of(path, version))[0]
 
 
-def last_position(path: Path, version: int | None = None) -> Mapping[str, Any] | None:
+def last_position(path: Location, version: int | None = None) -> Mapping[str, Any] | None:
     """How far a table's stream has read its source, as of a version; None: no commit says.
 
     Of a table that somebody brought back to an older version, the position of that version: rows and position stay
@@ -207,25 +208,25 @@ def last_position(path: Path, version: int | None = None) -> Mapping[str, Any] |
     return None
 
 
-def last_note(path: Path, version: int | None = None) -> Note | None:
+def last_note(path: Location, version: int | None = None) -> Note | None:
     """The note of the newest step at or before `version`."""
     last = last_commit(path, version)
     return last.note if last else None
 
 
-def may_hold(path: Path, column: str, days: Collection[date], version: int | None = None) -> bool:
+def may_hold(path: Location, column: str, days: Collection[date], version: int | None = None) -> bool:
     """Whether, by the statistics of its files, the table (default: its newest version) may have rows of these days."""
     if not days:
         return False
     return any(rows is None or rows for rows in _rows_of_files(path, version, column, min(days), max(days)))
 
 
-def rows_within(path: Path, version: int | None, column: str, first: date | None, last: date) -> int:
+def rows_within(path: Location, version: int | None, column: str, first: date | None, last: date) -> int:
     """At most so many rows of days `first`..`last` a version has, by the statistics of its files; None: no table."""
     return sum(rows or 0 for rows in _rows_of_files(path, version, column, first, last)) if version is not None else 0
 
 
-def bytes_of(path: Path, version: int | None, column: str, values: Collection[object]) -> int:
+def bytes_of(path: Location, version: int | None, column: str, values: Collection[object]) -> int:
     """Size of the files of these values of a partition column, as of a version."""
     table = open_table(path, version)
     files = pa.table(table.get_add_actions(flatten=True)).to_pydict() if table else {}
@@ -234,7 +235,7 @@ def bytes_of(path: Path, version: int | None, column: str, values: Collection[ob
 
 
 def _rows_of_files(
-    path: Path, version: int | None, column: str, first: date | None, last: date
+    path: Location, version: int | None, column: str, first: date | None, last: date
 ) -> Iterator[int | None]:
     """Rows of each file that may hold a day of `first`..`last`; None where its statistics do not tell."""
     table = open_table(path, version)

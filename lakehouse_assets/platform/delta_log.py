@@ -5,9 +5,9 @@ delta-rs loads a whole table to answer that. An entry of ours is known by its fi
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 from lakehouse_assets.platform.delta import Note, commit_at, version_of
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.touched import actions_of, log_file, touched_days
 
 
@@ -26,16 +26,16 @@ class Entry:
     complete: bool = True
 
 
-def newest_version(path: Path, seen: int) -> int | None:
+def newest_version(path: Location, seen: int) -> int | None:
     """The newest version, looking on from one already seen; None when there is no table."""
-    if not log_file(path, seen).exists():
+    if not log_file(path, seen).is_file():
         return version_of(path)
-    while log_file(path, seen + 1).exists():
+    while log_file(path, seen + 1).is_file():
         seen += 1
     return seen
 
 
-def read_entry(path: Path, version: int) -> Entry | None:
+def read_entry(path: Location, version: int) -> Entry | None:
     """One commit, or None when the log no longer has it."""
     commit = commit_at(path, version)
     if commit is None:
@@ -45,7 +45,7 @@ def read_entry(path: Path, version: int) -> Entry | None:
     return Entry(version, at, commit.operation, commit.note, touched, complete)
 
 
-def unjudged(path: Path, seen: int = 0) -> dict[date, int]:
+def unjudged(path: Location, seen: int = 0) -> dict[date, int]:
     """Days that commits made outside Dagster touched and nobody has judged since, with the newest such version.
 
     Read back to the version that the newest note's step started from: the note carries what was outstanding there, and

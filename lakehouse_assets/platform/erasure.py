@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +19,7 @@ from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing_manifest import ADD, Entry, Manifest, current
 from lakehouse_assets.platform.pseudonym import key, pseudonym
+from lakehouse_assets.platform.store import Location, parquet, storage_options
 from lakehouse_assets.settings import settings
 
 FOLDER = "_erased"
@@ -42,7 +42,7 @@ class Rewritten:
     rows_removed: int
 
 
-def erased(root: Path, domain: str) -> frozenset[str]:
+def erased(root: Location, domain: str) -> frozenset[str]:
     """Pseudonyms of the subjects that a domain has erased. Raises OtherKey, NoKey."""
     folder = root / domain / FOLDER
     table = open_table(folder)
@@ -64,15 +64,16 @@ def _key_id() -> str:
     return key(settings()).id
 
 
-def remember(root: Path, domain: str, subject: str) -> None:
+def remember(root: Location, domain: str, subject: str) -> None:
     """Put a subject on the list, once."""
     if pseudonym(subject) not in erased(root, domain):
         row = {"pseudonym": pseudonym(subject), "erased_at": datetime.now(UTC), "pseudonym_key_id": _key_id()}
-        rows = pa.Table.from_pylist([row], schema=_SCHEMA)
-        write_deltalake(str(root / domain / FOLDER), rows, mode="append", schema_mode="merge")
+        path, rows = root / domain / FOLDER, pa.Table.from_pylist([row], schema=_SCHEMA)
+        options = storage_options(path)
+        write_deltalake(str(path), rows, mode="append", schema_mode="merge", storage_options=options)
 
 
-def without_erased(root: Path, domain: str, column: str, rows: pa.Table) -> pa.Table:
+def without_erased(root: Location, domain: str, column: str, rows: pa.Table) -> pa.Table:
     """The rows of a file without those of erased subjects."""
     gone = erased(root, domain)
     if not gone:
@@ -82,12 +83,12 @@ def without_erased(root: Path, domain: str, column: str, rows: pa.Table) -> pa.T
     return rows.filter(pc.invert(pc.fill_null(pc.is_in(rows[column], pa.array(named, rows[column].type)), False)))
 
 
-def erased_days(folder: Path) -> set[date]:
+def erased_days(folder: Location) -> set[date]:
     """Feed days of a table whose landed files were rewritten: also by an attempt that was killed."""
     return {entry.feed_day for entry in current(Manifest(folder).entries()) if entry.source_sha256.startswith(ERASED)}
 
 
-def rewrite_parts(folder: Path, column: str, subject: str) -> list[Rewritten]:
+def rewrite_parts(folder: Location, column: str, subject: str) -> list[Rewritten]:
     """Rewrite the landed parts of a table that hold the subject, as landings of their own, and remove the old ones.
 
     Also parts that no longer hold (superseded landings) are rewritten. Raises LandingError, ManifestMoved.
@@ -115,12 +116,12 @@ def rewrite_parts(folder: Path, column: str, subject: str) -> list[Rewritten]:
     return done
 
 
-def _rows(part: Path) -> Iterator[pa.Table]:
+def _rows(part: Location) -> Iterator[pa.Table]:
     if part.exists():
-        yield pq.ParquetFile(part).read()
+        yield pq.ParquetFile(parquet(part)).read()
 
 
-def _write(folder: Path, entry: Entry, rows: pa.Table, landing: int) -> Entry:
+def _write(folder: Location, entry: Entry, rows: pa.Table, landing: int) -> Entry:
     place = rows.schema.get_field_index("landing")
     numbered = rows.set_column(place, "landing", pa.repeat(pa.scalar(landing, pa.int32()), rows.num_rows))
     buffer = pa.BufferOutputStream()
@@ -128,6 +129,6 @@ def _write(folder: Path, entry: Entry, rows: pa.Table, landing: int) -> Entry:
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()
     part = f"{entry.feed_day.isoformat()}/{landing:06d}-{digest[:16]}.parquet"
-    (folder / part).write_bytes(data)
+    (folder / part).write_bytes(data.to_pybytes())
     source = ERASED + entry.source_sha256.removeprefix(ERASED)
     return Entry(entry.feed_day, landing, entry.name, part, entry.format, data.size, digest, source, rows.num_rows, ADD)

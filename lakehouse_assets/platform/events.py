@@ -22,6 +22,7 @@ from lakehouse_assets.platform.checks import evaluations
 from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.store import uri_of
 from lakehouse_assets.platform.table import Ledger, Table
 
 
@@ -64,7 +65,7 @@ def materialization(table: Table, lake: Lake, outcome: Outcome, day: DayOutcome)
         metadata={
             "dagster/partition_row_count": day.rows.kept,
             "dagster/table_name": ".".join(outcome.table.parts),
-            "dagster/uri": lake.path(table.key).as_uri(),
+            "dagster/uri": uri_of(lake.path(table.key)),
             "delta_version": outcome.version if outcome.version is not None else -1,
             "input_versions": dg.MetadataValue.json(input_versions(table, outcome, day.day)),
             "code_version": outcome.code_version,

@@ -79,10 +79,25 @@ S3 = JarSet(
     ("org.gaul:s3proxy:4.1.0", "com.fasterxml.jackson.core:jackson-annotations:2.21"),
     (),
 )
+AWS_SDK = "2.25.53"
+S3A = JarSet(
+    "s3a",
+    (
+        "org.apache.hadoop:hadoop-aws:3.4.1",
+        # In the place of the SDK's bundle, which has 686 MB.
+        *(
+            f"software.amazon.awssdk:{module}:{AWS_SDK}"
+            for module in ("s3", "s3-transfer-manager", "sts", "apache-client")
+        ),
+    ),
+    (*EXCLUDED, "software.amazon.awssdk:bundle", "org.apache.httpcomponents:*", "commons-codec:*"),
+    beside_pyspark=True,
+)
+"""What Spark needs to read and write `s3a://`. Resolved where a root of the lakehouse is a bucket, not before."""
 JDBC = JarSet("jdbc", ("org.postgresql:postgresql:42.7.7",), ("org.checkerframework:*",))
 """PostgreSQL's driver: `make bench` alone writes by JDBC, to be compared with."""
 
-SETS = {jars.name: jars for jars in (SPARK, KAFKA, S3, JDBC)}
+SETS = {jars.name: jars for jars in (SPARK, KAFKA, S3, S3A, JDBC)}
 
 
 @dataclass(frozen=True)
@@ -251,7 +266,9 @@ def _resolve(work: Path, of: JarSet) -> Path:
 def shipped_by_pyspark(folder: Path) -> list[str]:
     """Jars of the folder whose artifact pyspark ships as well, in whatever version."""
     shipped = {_artifact(jar.name) for jar in (pyspark_home() / "jars").glob("*.jar")}
-    return sorted(jar.name for jar in folder.glob("*.jar") if _artifact(jar.name.partition("_")[2]) in shipped)
+    # pyspark ships nothing of the SDK, whose `annotations` are another's than those that it ships.
+    ours = [jar.name for jar in folder.glob("*.jar") if not jar.name.startswith("software.amazon.awssdk_")]
+    return sorted(name for name in ours if _artifact(name.partition("_")[2]) in shipped)
 
 
 def _artifact(file_name: str) -> str:

@@ -8,13 +8,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from deltalake import QueryBuilder, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from lakehouse_assets.platform.delta import Kind, commits, open_table
+from lakehouse_assets.platform.store import Location, answering, storage_options
 
 INPUTS = pa.map_(pa.string(), pa.struct([("version", pa.int64()), ("days", pa.string())]))
 
@@ -72,38 +73,47 @@ ALERTS = pa.schema(
 )
 
 COMMITTED, FAILED = "committed", "failed"
+CREATIONS = 5
 DEADLINE = "deadline"  # rule of the check `freshness` that is judged when the time has come, not by the run
 WHY = "why"  # what its only sample says
 
 
-def audit_path(lake: Path, domain: str) -> Path:
+def audit_path(lake: Location, domain: str) -> Location:
     """Folder of a domain's audit."""
     return lake / domain / "audit"
 
 
-def check_results_path(lake: Path) -> Path:
+def check_results_path(lake: Location) -> Location:
     """Folder of the check results of all tables."""
     return lake / "ops" / "check_results"
 
 
-def alerts_path(lake: Path) -> Path:
+def alerts_path(lake: Location) -> Location:
     """Folder of the alerts of all tables."""
     return lake / "ops" / "alerts"
 
 
-def append(path: Path, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> None:
+def append(path: Location, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> None:
     """Append rows in one commit; creates the journal on first use, and adds columns that an older one lacks."""
-    write_deltalake(
-        str(path),
-        rows,
-        mode="append",
-        schema_mode="merge",
-        partition_by=list(partition_by) or None,
-        configuration={"delta.appendOnly": "true", "delta.checkpointInterval": "20"},
-    )
+    for attempt in range(CREATIONS):
+        try:
+            with answering(path):
+                write_deltalake(
+                    str(path),
+                    rows,
+                    mode="append",
+                    schema_mode="merge",
+                    partition_by=list(partition_by) or None,
+                    configuration={"delta.appendOnly": "true", "delta.checkpointInterval": "20"},
+                    storage_options=storage_options(path),
+                )
+            return
+        except CommitFailedError:  # nothing of it was committed: of several that create the journal, one was first
+            if attempt == CREATIONS - 1:
+                raise
 
 
-def append_audit(lake: Path, domain: str, rows: pa.Table) -> None:
+def append_audit(lake: Location, domain: str, rows: pa.Table) -> None:
     """Append to a domain's audit; failed days lie in a folder of their own, so that asking for them is cheap."""
     append(audit_path(lake, domain), rows, partition_by=("status",))
 
@@ -116,20 +126,18 @@ class Failure:
     inputs: Mapping[str, int | None]
 
 
-def failed_days(lake: Path, domain: str, name: str, table_path: Path) -> frozenset[date]:
+def failed_days(lake: Location, domain: str, name: str, table_path: Location) -> frozenset[date]:
     """Days of a table whose newest verdict is a failed blocking check."""
     return frozenset(failures(lake, domain, name, table_path))
 
 
-def failures(lake: Path, domain: str, name: str, table_path: Path) -> dict[date, Failure]:
+def failures(lake: Location, domain: str, name: str, table_path: Location) -> dict[date, Failure]:
     """The failed days of a table and what was judged.
 
     A failure counts until a later commit of the table holds the day: the commits are asked, not the audit, so that a
     run killed between its commit and its audit row does not leave a repaired day blocked.
     """
-    audit = open_table(audit_path(lake, domain))
-    if audit is None:
-        return {}
+    audit = audit_path(lake, domain)
     newest: dict[date, Failure] = {}
     failed_at: dict[date, datetime] = {}
     for row in _verdicts(audit, name, FAILED):
@@ -146,32 +154,36 @@ def failures(lake: Path, domain: str, name: str, table_path: Path) -> dict[date,
     return still
 
 
-def committed_days(lake: Path, domain: str, name: str) -> frozenset[date]:
+def committed_days(lake: Location, domain: str, name: str) -> frozenset[date]:
     """Days of a table that were ever committed, also before somebody deleted it."""
-    audit = open_table(audit_path(lake, domain))
-    return frozenset(row["feed_day"] for row in _verdicts(audit, name, COMMITTED)) if audit else frozenset()
+    return frozenset(row["feed_day"] for row in _verdicts(audit_path(lake, domain), name, COMMITTED))
 
 
-def audited(lake: Path, domain: str, name: str, run_id: str) -> frozenset[date]:
+def audited(lake: Location, domain: str, name: str, run_id: str) -> frozenset[date]:
     """Days of a table that the audit has of a run."""
-    audit = open_table(audit_path(lake, domain))
-    if audit is None:
-        return frozenset()
-    query = 'SELECT "table", feed_day, run_id FROM audit'
-    rows = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all()).to_pylist()
-    return frozenset(row["feed_day"] for row in rows if row["table"] == name and row["run_id"] == run_id)
+    rows = _ask(audit_path(lake, domain), name, 'SELECT "table", feed_day, run_id FROM audit')
+    return frozenset(row["feed_day"] for row in rows if row["run_id"] == run_id)
 
 
-def _verdicts(audit: DeltaTable, name: str, status: str) -> list[dict[str, Any]]:
+def _verdicts(audit: Location, name: str, status: str) -> list[dict[str, Any]]:
     """A table's days of one status, oldest first."""
-    # delta-rs's own engine: its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).
     columns = '"table", feed_day, base_version, input_versions, finished, digest'
     query = f"SELECT {columns} FROM audit WHERE status = '{status}' ORDER BY finished"  # noqa: S608  (a constant)
-    found = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all())
+    return _ask(audit, name, query)
+
+
+def _ask(path: Location, name: str, query: str) -> list[dict[str, Any]]:
+    """A table's rows of an audit; none where there is no audit."""
+    audit = open_table(path)
+    if audit is None:
+        return []
+    # delta-rs's own engine: its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).
+    with answering(path):
+        found = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all())
     return [row for row in found.to_pylist() if row["table"] == name]
 
 
-def _not_repaired(failed: dict[date, Failure], table_path: Path) -> dict[date, Failure]:
+def _not_repaired(failed: dict[date, Failure], table_path: Location) -> dict[date, Failure]:
     still = dict(failed)
     for commit in commits(table_path, after=min(failure.base for failure in failed.values())):
         repairs = commit.note is not None and commit.note.kind in (Kind.STEP, Kind.ADOPTION)

@@ -1,11 +1,8 @@
 """Landing: source files laid out by feed day as immutable parts, one Delta commit per landed file."""
 
 import hashlib
-import os
 import re
-import shutil
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,18 +10,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from lakehouse_assets.platform.drift import Drift, day_in_name, read_drifting
 from lakehouse_assets.platform.landed_files import TEXT, LandingError, format_of, read_rows, whole_text
 from lakehouse_assets.platform.landing_days import split_by_day
 from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
+from lakehouse_assets.platform.landing_store import discard, locked, publish, stage
+from lakehouse_assets.platform.store import Location, sha256
 
 __all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "rows_by_day", "verify"]
 
 PART_COLUMNS = ("source_file", "row_number", "feed_day", "landing")
-_STAGING = "_staging"
-_LOCK_SECONDS = 600
 _ATTEMPTS = 20
 
 
@@ -69,7 +65,7 @@ class Part:
     feed_day: date
     landing: int
     name: str
-    path: Path
+    path: Location
     format: str
     size: int
     sha256: str
@@ -99,7 +95,7 @@ class _Delivery:
 
 
 def land(
-    root: Path,
+    root: Location,
     table: str,
     source: EventFiles,
     file: Path,
@@ -116,7 +112,7 @@ def land(
     """
     folder = _folder(root, table)
     delivery = _read(source, file, day, today, _not_erased(root, table, source), really)
-    with _locked(folder):
+    with locked(folder):
         for _ in range(_ATTEMPTS):
             manifest = Manifest(folder)
             if source.most_missing is not None and not really:
@@ -136,17 +132,17 @@ def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa
     return _read(source, file, None, today, lambda rows: rows, really=False).days
 
 
-def manifest_version(root: Path, table: str) -> int | None:
+def manifest_version(root: Location, table: str) -> int | None:
     """Delta version of the table's manifest; None when nothing was ever landed."""
     return Manifest(_folder(root, table)).version
 
 
-def manifest_path(root: Path, table: str) -> Path:
+def manifest_path(root: Location, table: str) -> Location:
     """Folder of the Delta table in which the landings of a table are listed."""
     return _folder(root, table) / FOLDER
 
 
-def parts(root: Path, table: str, days: Collection[date] | None = None, version: int | None = None) -> list[Part]:
+def parts(root: Location, table: str, days: Collection[date] | None = None, version: int | None = None) -> list[Part]:
     """Parts that hold for `days` (None: all), now or as of a manifest version, by (feed_day, landing, name)."""
     folder = _folder(root, table)
     return [_part(folder, entry) for entry in current(Manifest(folder, version).entries(days))]
@@ -155,10 +151,10 @@ def parts(root: Path, table: str, days: Collection[date] | None = None, version:
 def verify(part: Part) -> None:
     """Raises LandingError when the part's file is missing or is not what was landed."""
     try:
-        with part.path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = sha256(part.path)
     except OSError as error:
-        raise LandingError(f"{part.path}: the landed part of {part.name} cannot be read: {error.strerror}.") from error
+        why = error.strerror or "it is not there"
+        raise LandingError(f"{part.path}: the landed part of {part.name} cannot be read: {why}.") from error
     if found != part.sha256:
         raise LandingError(
             f"{part.path}: not what was landed from {part.name}: sha256 {found}, expected {part.sha256}. "
@@ -166,13 +162,13 @@ def verify(part: Part) -> None:
         )
 
 
-def _folder(root: Path, table: str) -> Path:
+def _folder(root: Location, table: str) -> Location:
     if not re.fullmatch(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*", table):
         raise LandingError(f"{table!r} is no source table. Name it <domain>/<table>, for example gmv/purchase.")
     return root.absolute() / table
 
 
-def _not_erased(root: Path, table: str, source: EventFiles) -> Callable[[pa.Table], pa.Table]:
+def _not_erased(root: Location, table: str, source: EventFiles) -> Callable[[pa.Table], pa.Table]:
     """Takes the rows of erased subjects out of a file."""
     from lakehouse_assets.platform.erasure import without_erased
 
@@ -253,7 +249,7 @@ def _refuse_shrunken(manifest: Manifest, delivery: _Delivery, most_missing: floa
             )
 
 
-def _land(table: str, folder: Path, manifest: Manifest, delivery: _Delivery, replace: bool) -> Landed:
+def _land(table: str, folder: Location, manifest: Manifest, delivery: _Delivery, replace: bool) -> Landed:
     entries = manifest.entries(delivery.days)
     days = {day: rows.num_rows for day, rows in delivery.days.items()}
     if manifest.version is not None and _holds(folder, entries, delivery, replace):
@@ -263,7 +259,7 @@ def _land(table: str, folder: Path, manifest: Manifest, delivery: _Delivery, rep
     try:
         for day, rows in delivery.days.items():
             written.append(_stage(folder, delivery, day, rows, landings[day], REPLACE if replace else ADD))
-        _publish(folder, written)
+        publish(folder, [entry.part for entry in written])
         version = manifest.commit(written)
     except OSError as error:
         _discard(folder, written)
@@ -274,20 +270,20 @@ def _land(table: str, folder: Path, manifest: Manifest, delivery: _Delivery, rep
     return Landed(table, delivery.name, days, False, version)
 
 
-def _holds(folder: Path, entries: list[Entry], delivery: _Delivery, replace: bool) -> bool:
+def _holds(folder: Location, entries: list[Entry], delivery: _Delivery, replace: bool) -> bool:
     """Whether each of the delivery's days holds these very rows already; with `replace`, whether it holds no others.
 
     The same source and the same number of rows of a day mean the same rows of that day. A part whose file somebody
     deleted holds nothing.
     """
     found = current(entries)
-    there = [entry for entry in found if entry.source_sha256 == delivery.sha256 and (folder / entry.part).exists()]
+    there = [entry for entry in found if entry.source_sha256 == delivery.sha256 and (folder / entry.part).is_file()]
     same = {entry.feed_day: entry.rows for entry in there}
     alone = len(found) == len(delivery.days)
     return all(same.get(day) == rows.num_rows for day, rows in delivery.days.items()) and (alone or not replace)
 
 
-def _stage(folder: Path, delivery: _Delivery, day: date, rows: pa.Table, landing: int, action: str) -> Entry:
+def _stage(folder: Location, delivery: _Delivery, day: date, rows: pa.Table, landing: int, action: str) -> Entry:
     """Write one part under a name of its own in the staging folder. Same rows, same bytes."""
     count = rows.num_rows
     origin = pa.repeat(pa.scalar(delivery.name, TEXT), count)
@@ -299,66 +295,17 @@ def _stage(folder: Path, delivery: _Delivery, day: date, rows: pa.Table, landing
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()
     part = f"{day.isoformat()}/{landing:06d}-{digest[:16]}.parquet"
-    with _staged(folder, part).open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+    stage(folder, part, data)
     return Entry(day, landing, delivery.name, part, delivery.format, data.size, digest, delivery.sha256, count, action)
 
 
-def _publish(folder: Path, entries: list[Entry]) -> None:
-    for entry in entries:
-        target = folder / entry.part
-        target.parent.mkdir(exist_ok=True)
-        _staged(folder, entry.part).replace(target)
-        _sync_folder(target.parent)
-    _sync_folder(folder)
-
-
-def _discard(folder: Path, entries: list[Entry]) -> None:
+def _discard(folder: Location, entries: list[Entry]) -> None:
     """Remove what a failed landing published. A part that the manifest lists is another lander's with the same rows."""
     listed = {entry.part for entry in Manifest(folder).entries({entry.feed_day for entry in entries})}
-    for entry in entries:
-        if entry.part not in listed:
-            target = folder / entry.part
-            target.unlink(missing_ok=True)
-            if target.parent.exists() and not any(target.parent.iterdir()):
-                target.parent.rmdir()
+    discard(folder, [entry.part for entry in entries if entry.part not in listed])
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One landing of a table at a time; leftovers of a killed one are removed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
-            shutil.rmtree(folder / _STAGING, ignore_errors=True)
-            (folder / _STAGING).mkdir()
-            try:
-                yield
-            finally:
-                shutil.rmtree(folder / _STAGING, ignore_errors=True)
-    except Timeout as error:
-        raise LandingError(
-            f"{folder}: another landing runs since {_LOCK_SECONDS} s. Land again when it ended."
-        ) from error
-    except OSError as error:
-        raise LandingError(f"{folder}: cannot be written: {error}.") from error
-
-
-def _staged(folder: Path, part: str) -> Path:
-    return folder / _STAGING / part.replace("/", "-")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _part(folder: Path, entry: Entry) -> Part:
+def _part(folder: Location, entry: Entry) -> Part:
     path = folder / entry.part
     return Part(
         entry.feed_day, entry.landing, entry.name, path, entry.format, entry.size, entry.sha256, entry.source_sha256,

@@ -3,13 +3,14 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, QueryBuilder, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse_assets.platform.landed_files import LandingError
+from lakehouse_assets.platform.s3 import StoreError
+from lakehouse_assets.platform.store import Location, answering, storage_options
 
 FOLDER = "_manifest"
 ADD, REPLACE = "add", "replace"
@@ -56,12 +57,14 @@ class ManifestMoved(Exception):
 class Manifest:
     """The manifest of the table landed in `folder`, as of one version. Version None: nothing was ever landed."""
 
-    def __init__(self, folder: Path, version: int | None = None) -> None:
-        """Reads the newest version, or the one asked for. Raises LandingError when that is not to be had."""
+    def __init__(self, folder: Location, version: int | None = None) -> None:
+        """Reads the newest version, or the one asked for. Raises LandingError where there is none, StoreError."""
         self._path = folder / FOLDER
         self._table: DeltaTable | None
         try:
-            self._table = DeltaTable(self._path, version=version)
+            with answering(self._path):
+                options = storage_options(self._path)
+                self._table = DeltaTable(str(self._path), version=version, storage_options=options)
         except TableNotFoundError:
             self._table = None
         except DeltaError as error:
@@ -85,7 +88,8 @@ class Manifest:
         query = "select * from manifest"
         if days is not None:
             query += f" where feed_day between date '{min(days).isoformat()}' and date '{max(days).isoformat()}'"
-        rows = pa.table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
+        with answering(self._path):
+            rows = pa.table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
         return [Entry(**row) for row in rows if days is None or row["feed_day"] in days]
 
     def commit(self, entries: list[Entry]) -> int:
@@ -98,15 +102,17 @@ class Manifest:
         properties = CommitProperties(app_transactions=[Transaction(_APP, number)])
         hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
         try:
-            write_deltalake(
-                self._path if self._table is None else self._table,
-                rows,
-                mode="error" if self._table is None else "append",
-                configuration=_CONFIGURATION if self._table is None else None,
-                commit_properties=properties,
-                post_commithook_properties=hooks,
-            )
-        except (DeltaError, OSError) as error:
+            with answering(self._path):
+                write_deltalake(
+                    str(self._path) if self._table is None else self._table,
+                    rows,
+                    mode="error" if self._table is None else "append",
+                    configuration=_CONFIGURATION if self._table is None else None,
+                    commit_properties=properties,
+                    post_commithook_properties=hooks,
+                    storage_options=storage_options(self._path) if self._table is None else None,
+                )
+        except (DeltaError, OSError, StoreError) as error:
             # The answer may be lost after the commit: what the manifest says now decides.
             now = Manifest(self._path.parent)
             if now.version is not None and set(entries) <= set(now.entries({entry.feed_day for entry in entries})):
@@ -114,7 +120,7 @@ class Manifest:
             if now.version != self.version:
                 raise ManifestMoved from error
             raise LandingError(f"{self._path}: the manifest cannot be written, nothing was landed: {error}") from error
-        return DeltaTable(self._path).version() if self._table is None else self._table.version()
+        return (Manifest(self._path.parent) if self._table is None else self).version or 0
 
 
 def current(entries: Iterable[Entry]) -> list[Entry]:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from math import inf
-from pathlib import Path
 from time import monotonic
 
 from lakehouse_assets.platform.catalog import Catalog
@@ -20,6 +19,7 @@ from lakehouse_assets.platform.delta_log import Entry, known_until, newest_versi
 from lakehouse_assets.platform.journal import Failure, audit_path, failures
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.plan import Lake, landed_name
+from lakehouse_assets.platform.store import Location, version_of_file
 from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Read, Span, Table, TableKey
 from lakehouse_assets.platform.touched import log_file
 
@@ -38,7 +38,7 @@ class TableLevels:
     has judged and of what a stream brought.
     """
 
-    path: Path
+    path: Location
     landed: bool = False
     seen: int = -1
     changed: dict[date, Change] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class TableLevels:
     unjudged: dict[date, int] = field(default_factory=dict)
     streamed: dict[date, int] = field(default_factory=dict)
     newest: Note | None = None
-    _identity: tuple[int, int] | None = None
+    _identity: tuple[object, int] | None = None
 
     def read_on(self, deadline: float = inf) -> bool:
         """Read the commits that came since; whether that was all of them before `deadline` (of `monotonic`).
@@ -93,13 +93,9 @@ class TableLevels:
             self.newest = note
 
 
-def _identity(path: Path, version: int) -> tuple[int, int] | None:
+def _identity(path: Location, version: int) -> tuple[object, int] | None:
     """What tells a log entry from one of the same number in a table that was deleted and made anew."""
-    try:
-        found = log_file(path, version).stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns
+    return version_of_file(log_file(path, version))
 
 
 class Levels:

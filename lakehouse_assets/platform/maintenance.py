@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -24,6 +23,7 @@ from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import alerts_path, audit_path, check_results_path
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.plan import Lake, landed_name
+from lakehouse_assets.platform.store import Location, storage_options
 from lakehouse_assets.platform.writer import first_line
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Place:
     """A Delta table of the lake, declared or our own. `keeps_all`: every version of it stays readable for ever."""
 
     name: str
-    path: Path
+    path: Location
     engine: Engine
     keeps_all: bool = False
 
@@ -112,10 +112,14 @@ def _places(lake: Lake, catalog: Catalog) -> Iterator[Place]:
 
 def survey(place: Place) -> State:
     """Look at a table's files; changes nothing."""
-    table = DeltaTable(str(place.path))
+    table = _table(place)
     sizes = pa.table(table.get_add_actions()).column("size_bytes").to_pylist()
     dead = 0 if place.keeps_all else len(table.vacuum(dry_run=True, full=True))
     return State(place, len(sizes), sum(size < SMALL_BYTES for size in sizes), dead)
+
+
+def _table(place: Place) -> DeltaTable:
+    return DeltaTable(str(place.path), storage_options=storage_options(place.path))
 
 
 def maintain(state: State, session: "Callable[[], SparkSession]") -> Maintained:
@@ -131,7 +135,7 @@ def maintain(state: State, session: "Callable[[], SparkSession]") -> Maintained:
         if place.engine is Engine.SPARK:
             session().sql(f"VACUUM delta.`{place.path}`").collect()
         else:
-            DeltaTable(str(place.path)).vacuum(dry_run=False, full=True)
+            _table(place).vacuum(dry_run=False, full=True)
     after = survey(place)
     return Maintained(state, after.files, state.dead - after.dead, said)
 
@@ -165,7 +169,7 @@ def _optimize_with_spark(spark: "SparkSession", place: Place) -> str:
 
 def _compact(place: Place) -> str:
     hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False if place.keeps_all else None)
-    table = DeltaTable(str(place.path))
+    table = _table(place)
     try:
         table.optimize.compact(target_size=FILE_BYTES, post_commithook_properties=hooks)
     except CommitFailedError as error:

@@ -6,7 +6,6 @@ A plan is made once, when the step starts, from Delta logs and journals alone: n
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 from lakehouse_assets.platform.days import DayRange, write_days
 from lakehouse_assets.platform.delta import Pin, commits, last_commit, last_note, open_table, version_of
@@ -15,6 +14,7 @@ from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import committed_days, failed_days
 from lakehouse_assets.platform.landing import manifest_version
 from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, ReplaceDays, Span, Table, TableKey
 
 
@@ -26,18 +26,18 @@ class LostInput(LakehouseError):
 class Lake:
     """The two roots of a lakehouse."""
 
-    tables: Path
-    landing: Path
+    tables: Location
+    landing: Location
 
-    def path(self, key: TableKey) -> Path:
+    def path(self, key: TableKey) -> Location:
         """Folder of a table."""
         return self.tables.joinpath(*key.parts)
 
-    def quarantine(self, key: TableKey) -> Path:
+    def quarantine(self, key: TableKey) -> Location:
         """Folder of a table's quarantine."""
         return self.tables.joinpath(key.domain, key.layer, f"{key.name}__quarantine")
 
-    def changes(self, key: TableKey) -> Path:
+    def changes(self, key: TableKey) -> Location:
         """Folder of the changes that a table with a state is folded from."""
         return self.tables.joinpath(key.domain, key.layer, f"{key.name}__changes")
 

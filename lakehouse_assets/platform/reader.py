@@ -10,6 +10,7 @@ from lakehouse_assets.platform.delta import Pin
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import PART_COLUMNS, Part, parts
 from lakehouse_assets.platform.plan import Lake, Plan, landed_name
+from lakehouse_assets.platform.store import missing
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Span, Table, TableKey
 from lakehouse_assets.platform.writer import on_days
 
@@ -72,11 +73,11 @@ def landed_schema(table: Table) -> "StructType":
 def _read_landed(spark: "SparkSession", lake: Lake, plan: Plan, pin: Pin) -> "DataFrame":
     schema = landed_schema(plan.table)
     found = landed_parts(lake, plan.table.key, plan.days, pin.version)
-    missing = [part for part in found if not part.path.exists()]
-    if missing:
-        first = missing[0]
+    gone = missing([part.path for part in found])
+    if gone:
+        first = next(part for part in found if part.path == gone[0])
         raise MissingPart(
-            f"{plan.table.key}: {len(missing)} landed files that the manifest names are gone, the first is "
+            f"{plan.table.key}: {len(gone)} landed files that the manifest names are gone, the first is "
             f"{first.path} ({first.name}, {first.feed_day}). Land {first.name} again with --replace."
         )
     if not found:

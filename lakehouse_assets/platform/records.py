@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,12 +10,13 @@ from lakehouse_assets.platform.checks import CONSERVATION, CONTRACT, FRESHNESS, 
 from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.journal import AUDIT, CHECK_RESULTS, append, append_audit, check_results_path
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
+from lakehouse_assets.platform.store import Location
 
 if TYPE_CHECKING:
     from lakehouse_assets.platform.contract import CompiledContract
 
 
-def write_records(lake: Path, contract: "CompiledContract", outcome: Outcome) -> None:
+def write_records(lake: Location, contract: "CompiledContract", outcome: Outcome) -> None:
     """Append the outcome to `<domain>/audit` and `ops/check_results`, but for blocked days: nothing was judged."""
     judged = [day for day in outcome.days if day.status is not Status.BLOCKED]
     if not judged:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deltalake.exceptions import DeltaError
@@ -25,6 +24,7 @@ from lakehouse_assets.platform.materialize import Step, candidate, duplicates_of
 from lakehouse_assets.platform.plan import Plan
 from lakehouse_assets.platform.reader import landed_parts, read_inputs, read_table
 from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.store import Location, files_of, missing
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, ReplaceDays, Table, TableKey
 
 if TYPE_CHECKING:
@@ -132,7 +132,9 @@ def _obstacles(step: Step, table: Table, note: Note, day: date, version: int) ->
         yield from _vacuumed(path, table.key, note.base)
 
 
-def _erased(path: Path, key: TableKey, version: int, first: date | None, last: date) -> Iterator[tuple[Answer, str]]:
+def _erased(
+    path: Location, key: TableKey, version: int, first: date | None, last: date
+) -> Iterator[tuple[Answer, str]]:
     for commit in commits(path, after=version):
         if commit.note and commit.note.kind is Kind.ERASURE:
             days = [day for day in commit.note.days if (first is None or day >= first) and day <= last]
@@ -140,7 +142,7 @@ def _erased(path: Path, key: TableKey, version: int, first: date | None, last: d
                 yield Answer.ERASED, f"rows of {key} of {min(days)} were erased on request by version {commit.version}"
 
 
-def _vacuumed(path: Path, key: TableKey, version: int) -> Iterator[tuple[Answer, str]]:
+def _vacuumed(path: Location, key: TableKey, version: int) -> Iterator[tuple[Answer, str]]:
     kept = "Its figures, hashes and landed files remain; materialize the day to rebuild it."
     try:
         table = open_table(path, version)
@@ -149,8 +151,8 @@ def _vacuumed(path: Path, key: TableKey, version: int) -> Iterator[tuple[Answer,
     if table is None:
         yield Answer.VACUUMED, f"version {version} of {key} is older than the table's log. {kept}"
         return
-    files = [Path(uri.removeprefix("file://")) for uri in table.file_uris()]
-    gone = [file for file in files if not file.exists()]
+    files = files_of(path, table.file_uris())
+    gone = missing(files)
     if gone:
         yield Answer.VACUUMED, f"{len(gone)} of {len(files)} files of version {version} of {key} were vacuumed. {kept}"
 

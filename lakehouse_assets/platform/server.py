@@ -202,6 +202,7 @@ def _recognize(spark_dir: Path) -> ServerState | None:
             heap=conf["spark.driver.memory"],
             cores=conf["spark.master"].removeprefix("local[").removesuffix("]"),
             jars=conf["spark.driver.extraClassPath"].removesuffix("/*"),
+            s3=conf.get(server_launch.S3_OF_SERVER, ""),
         )
         log = max((spark_dir / "logs").glob("server-*.log"), default=spark_dir / "logs" / "none")
         started = datetime.fromtimestamp(process.info["create_time"], UTC).isoformat(timespec="seconds")

@@ -10,33 +10,48 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lakehouse_assets.platform.jars import ensure_jars, find_java, pyspark_home
+from lakehouse_assets.platform.jars import S3A, ensure_jars, find_java, pyspark_home
+from lakehouse_assets.platform.s3 import S3Path, fingerprint, hadoop_options, region
 from lakehouse_assets.settings import Settings
 
 LOGS_KEPT = 10
+S3_OF_SERVER = "spark.lakehouse.s3"
 SERVER_CLASS = "org.apache.spark.sql.connect.service.SparkConnectServer"
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """What a running server cannot change: heap, cores and jars. One that differs needs another server."""
+    """What a running server cannot change: heap, cores, jars, and where S3 is and who asks it (empty: no bucket).
+
+    One that differs needs another server.
+    """
 
     heap: str
     cores: str
     jars: str
+    s3: str = ""
 
     def differences(self, running: "ServerConfig") -> list[str]:
         """One text for each setting in which the running server differs from this one."""
         return [
             f"{name}: {getattr(running, name)} runs, {getattr(self, name)} is asked for"
-            for name in ("heap", "cores", "jars")
+            for name in ("heap", "cores", "jars", "s3")
             if getattr(self, name) != getattr(running, name)
         ]
 
 
 def config_of(settings: Settings) -> ServerConfig:
     """The server that these settings ask for. Resolves the jars when they are not there."""
-    return ServerConfig(settings.spark_heap, settings.spark_cores, str(ensure_jars(settings)))
+    jars, s3 = str(ensure_jars(settings)), ""
+    if buckets_of(settings):
+        jars += f"/*:{ensure_jars(settings, S3A)}"
+        s3 = f"{settings.s3_endpoint or 'AWS'} {region()} {fingerprint(token_of(settings.spark_dir))}"
+    return ServerConfig(settings.spark_heap, settings.spark_cores, jars, s3)
+
+
+def buckets_of(settings: Settings) -> list[S3Path]:
+    """The roots that are in buckets."""
+    return [root for root in (settings.landing, settings.lake) if isinstance(root, S3Path)]
 
 
 def free_port() -> int:
@@ -131,6 +146,18 @@ def spark_conf(spark_dir: Path, config: ServerConfig) -> dict[str, str]:
         "spark.sql.shuffle.partitions": "4",
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
+    } | (_s3_conf(spark_dir, config.s3) if config.s3 else {})
+
+
+def _s3_conf(spark_dir: Path, s3: str) -> dict[str, str]:
+    """How Spark reaches S3; the credentials it takes from the environment, as everybody does."""
+    endpoint, region, _ = s3.split(" ")
+    options = hadoop_options(None if endpoint == "AWS" else endpoint, region) | {"buffer.dir": str(spark_dir / "tmp")}
+    return {
+        S3_OF_SERVER: s3,
+        # The one that Delta has for S3: commits of one JVM cannot overwrite each other, so there may be only one.
+        "spark.delta.logStore.s3a.impl": "io.delta.storage.S3SingleDriverLogStore",
+        **{f"spark.hadoop.fs.s3a.{name}": value for name, value in options.items()},
     }
 
 

@@ -11,6 +11,7 @@ from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.processes import ProcessId
 from lakehouse_assets.platform.server import ServerAddress, ensure_server, find_server, server_lock
 from lakehouse_assets.platform.session_records import SessionRecord
+from lakehouse_assets.platform.writer_claim import claim_tables
 from lakehouse_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ def open_session(settings: Settings, run_id: str) -> "SparkSession":
     """A session of its own for the run, on the cluster of the settings or on the embedded server, started if need be.
 
     It becomes pyspark's active session; the token goes to the environment, for libraries that connect by URL.
-    Raises LakehouseError when the server cannot be reached or refuses the token, within 30 s of its being up.
+    Raises LakehouseError when the server cannot be reached or refuses the token, within 30 s of its being up, and when
+    the tables are in a bucket that another server writes, or that cannot be reached.
     """
     from pyspark.errors import PySparkException
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
+    claim_tables(settings)
     session_id = str(uuid.uuid4())
     process = ProcessId.of(os.getpid())
     assert process is not None, "this process runs"

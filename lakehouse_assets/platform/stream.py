@@ -8,7 +8,6 @@ that began at the same position the second is refused, and reads on from where t
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ from lakehouse_assets.platform.delta import DayRows, Kind, Note
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.journal import AUDIT, append_audit
 from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.platform.touched import rows_per_day
 
@@ -58,10 +58,10 @@ class StreamSource(Protocol):
     def drain(self, step: Step, table: Table, upto: object | None = None) -> Batch | None:
         """Commit the next batch; None when there is nothing to read, or nothing before the end `upto`."""
 
-    def end(self, path: Path) -> object | None:
+    def end(self, path: Location) -> object | None:
         """How far the source goes now; None: it is not there. Raises where it was read and is gone."""
 
-    def lag(self, path: Path) -> int:
+    def lag(self, path: Location) -> int:
         """Records of the source that the table does not have."""
 
 

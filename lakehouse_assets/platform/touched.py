@@ -3,24 +3,24 @@
 import json
 from collections.abc import Iterator, Mapping
 from datetime import date
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 
 from lakehouse_assets.platform.days import DayRange
+from lakehouse_assets.platform.store import Location, parquet
 from lakehouse_assets.platform.table import DAY_COLUMN
 
 Action = dict[str, dict[str, Any]]
 
 
-def log_file(path: Path, version: int) -> Path:
+def log_file(path: Location, version: int) -> Location:
     """Where a table's log keeps a version."""
     return path / "_delta_log" / f"{version:020d}.json"
 
 
-def touched_days(path: Path, actions: list[Action]) -> tuple[frozenset[date], bool]:
+def touched_days(path: Location, actions: list[Action]) -> tuple[frozenset[date], bool]:
     """Feed days of the rows that were added and of the files that were removed; maintenance touches none.
 
     Also whether that is all of them: not where a file is gone and nothing says which days it held.
@@ -36,21 +36,22 @@ def _changes(actions: list[Action]) -> Iterator[dict[str, Any]]:
             yield change
 
 
-def _days_of(path: Path, change: dict[str, Any]) -> frozenset[date] | None:
+def _days_of(path: Location, change: dict[str, Any]) -> frozenset[date] | None:
     """Feed days of a file: by its statistics if they name one day, else by its rows; None where nothing says."""
     first, last = _bounds(change)
     if first is not None and first == last:
         return frozenset({first})
     file = path / unquote(change["path"])
-    if file.exists():
-        if DAY_COLUMN not in pq.read_schema(file).names:
+    if file.is_file():
+        held = pq.ParquetFile(parquet(file))
+        if DAY_COLUMN not in held.schema_arrow.names:
             return frozenset()
-        column = pq.read_table(file, columns=[DAY_COLUMN])[DAY_COLUMN]
+        column = held.read(columns=[DAY_COLUMN])[DAY_COLUMN]
         return frozenset(day for day in column.unique().to_pylist() if day)
     return frozenset(DayRange(first, last)) if first and last else None
 
 
-def rows_per_day(path: Path, version: int) -> dict[date, int]:
+def rows_per_day(path: Location, version: int) -> dict[date, int]:
     """How many rows of each feed day a commit added."""
     found: dict[date, int] = {}
     for action in actions_of(path, version):
@@ -61,14 +62,15 @@ def rows_per_day(path: Path, version: int) -> dict[date, int]:
         if first is not None and first == last:
             counted = {first: int(json.loads(change["stats"])["numRecords"])}
         else:
-            days = pq.read_table(path / unquote(change["path"]), columns=[DAY_COLUMN])[DAY_COLUMN].value_counts()
+            file = parquet(path / unquote(change["path"]))
+            days = pq.read_table(file, columns=[DAY_COLUMN])[DAY_COLUMN].value_counts()
             counted = {one["values"].as_py(): one["counts"].as_py() for one in days}
         for day, rows in counted.items():
             found[day] = found.get(day, 0) + rows
     return dict(sorted(found.items()))
 
 
-def info_of(path: Path, version: int) -> dict[str, Any] | None:
+def info_of(path: Location, version: int) -> dict[str, Any] | None:
     """What a commit says of itself; None when the log no longer has it. It is the first action, as a rule."""
     try:
         with log_file(path, version).open(encoding="utf-8") as lines:
@@ -78,7 +80,7 @@ def info_of(path: Path, version: int) -> dict[str, Any] | None:
         return None
 
 
-def actions_of(path: Path, version: int) -> list[Action]:
+def actions_of(path: Location, version: int) -> list[Action]:
     """The actions of a commit; none when the log no longer has it."""
     try:
         lines = log_file(path, version).read_text(encoding="utf-8").splitlines()

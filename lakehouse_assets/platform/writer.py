@@ -9,7 +9,6 @@ asked, never the answer. Maintenance has no such number: whether it came in betw
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
@@ -19,6 +18,7 @@ from lakehouse_assets.platform.days import ranges
 from lakehouse_assets.platform.delta import Note, commits, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint, reach
+from lakehouse_assets.platform.store import Location
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -50,7 +50,7 @@ class ForeignTable(LakehouseError):
 class Target:
     """A Delta table to write: where, its columns with comments, and its properties at creation."""
 
-    path: Path
+    path: Location
     name: str
     schema: "StructType"
     append_only: bool = False
@@ -160,7 +160,7 @@ def _compared(target: Target, base: int | None, door: str | None) -> tuple[str, 
     return application, 0 if last is None else last + 1
 
 
-def _find(path: Path, note: Note, start: int) -> int | None:
+def _find(path: Location, note: Note, start: int) -> int | None:
     """The version that our attempt became, if it did."""
     if version_of(path) is None:
         return None

@@ -18,6 +18,8 @@ from lakehouse_assets.platform.check_sql import DUCKDB_PRELUDE
 from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import manifest_path
+from lakehouse_assets.platform.s3 import S3Path
+from lakehouse_assets.platform.store import Location, answering, scan, tables_below
 from lakehouse_assets.serving.as_of import AsOf
 from lakehouse_assets.settings import Settings
 
@@ -114,13 +116,14 @@ def _tables(node: Any) -> Iterator[str]:
 
 def _lock(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """From here on the query may read the lake and nothing else."""
-    roots = ", ".join(_quoted(str(root)) for root in (settings.lake, settings.landing))
+    # What lies in a bucket is read by pyarrow: DuckDB itself gets nothing of the network.
+    roots = ", ".join(_quoted(str(root)) for root in (settings.lake, settings.landing) if isinstance(root, Path))
     connection.execute(f"SET allowed_directories = [{roots}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
 
-def table_path(settings: Settings, name: str) -> Path:
+def table_path(settings: Settings, name: str) -> Location:
     """Folder of a table by its SQL name. Raises QueryError."""
     parts = name.split(".")
     if len(parts) not in (2, 3) or not all(part.isidentifier() for part in parts):
@@ -132,8 +135,7 @@ def table_path(settings: Settings, name: str) -> Path:
 
 def known_tables(settings: Settings) -> list[str]:
     """SQL names of the tables that exist in the lake."""
-    logs = [*settings.lake.glob("*/*/_delta_log"), *settings.lake.glob("*/*/*/_delta_log")]
-    return sorted(".".join(log.parent.relative_to(settings.lake).parts) for log in logs)
+    return [".".join(parts) for parts in tables_below(settings.lake)]
 
 
 def _open(
@@ -156,15 +158,19 @@ def _open(
     else:
         target = f'"{database}"."main"."{view}"'
     clause = as_of.clause(name, [field.name for field in table.schema().fields]) if as_of else ""
-    connection.execute(f"CREATE VIEW {target} AS {_select(table)}{clause}")
+    connection.execute(f"CREATE VIEW {target} AS {_select(connection, path, table, name)}{clause}")
     return bool(clause)
 
 
-def _select(table: DeltaTable) -> str:
+def _select(connection: duckdb.DuckDBPyConnection, path: Location, table: DeltaTable, name: str) -> str:
     """A SELECT of the files of a version, its columns in the table's order."""
     fields = table.schema().fields
     columns = ", ".join(f'"{field.name}"' for field in fields)
     files = table.file_uris()
+    if files and isinstance(path, S3Path):
+        with answering(path):
+            connection.register(f"{name} in S3", scan(path, table))
+        return f'SELECT {columns} FROM temp.main."{name} in S3"'  # noqa: S608
     if files:
         paths = ", ".join(_quoted(uri.removeprefix("file://")) for uri in files)
         partitioned = "true" if table.metadata().partition_columns else "false"

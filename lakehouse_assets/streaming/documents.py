@@ -21,6 +21,7 @@ from lakehouse_assets.platform.contract import Action, Contract, column
 from lakehouse_assets.platform.delta import last_position, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.stream import Batch, after_lost_races, commit_batch
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.settings import settings
@@ -77,11 +78,11 @@ class Documents:
         """Errors that another try cannot mend: none."""
         return ()
 
-    def end(self, path: Path) -> "frozenset[Object] | None":
+    def end(self, path: Location) -> "frozenset[Object] | None":
         """The objects that are there now; None: no place is configured. Raises NoSuchPlace, S3Error."""
         return frozenset(self._objects()) if self._place() else None
 
-    def lag(self, path: Path) -> int:
+    def lag(self, path: Location) -> int:
         """Objects that are not read yet, by number. Raises NoSuchPlace, S3Error."""
         return len(self._new(path, version_of(path), frozenset(self._objects()))) if self._place() else 0
 
@@ -108,7 +109,7 @@ class Documents:
         version, rows = commit_batch(step, table, self._read(step, table, now), base, reached, self.door)
         return Batch(version, rows, reached, len(new) - len(now))
 
-    def _new(self, path: Path, base: int | None, there: "frozenset[Object]") -> "list[Object]":
+    def _new(self, path: Location, base: int | None, there: "frozenset[Object]") -> "list[Object]":
         """The objects that the table does not hold, oldest first."""
         places = {*_places(path, base), self._place() or ""}
         known = {(_below(one, places), etag) for one, etag in _known(path, base)}
@@ -168,7 +169,7 @@ def _etag(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _places(path: Path, base: int | None) -> list[str]:
+def _places(path: Location, base: int | None) -> list[str]:
     """Every place that the table was read from, as of a version."""
     position = last_position(path, base) if base is not None else None
     return list(position.get("places", [position["place"]])) if position else []
@@ -180,7 +181,7 @@ def _below(path: str, places: Collection[str]) -> str:
     return path.removeprefix(max(roots, key=len, default=""))
 
 
-def _known(path: Path, version: int | None) -> set[tuple[str, str]]:
+def _known(path: Location, version: int | None) -> set[tuple[str, str]]:
     """Path and ETag of what the table holds from a store."""
     table = open_table(path, version) if version is not None else None
     if table is None:

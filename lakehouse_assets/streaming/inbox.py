@@ -132,12 +132,14 @@ class Inbox(Supervised):
             raise NoInbox(
                 "Nobody said where files arrive. Set LAKEHOUSE_INBOX to the folder of <domain>/<table>/<file>."
             )
+        if not isinstance(lake.landing, Path):
+            # Whether a file was changed since it was landed is seen by this machine's clock, not by that of a bucket.
+            raise NoInbox(
+                f"A stream of files needs landed files in a folder, not in {lake.landing} (LAKEHOUSE_LANDING)."
+            )
         for table in self._streamed():
-            known = {
-                part.name: part.path.stat().st_mtime
-                for part in parts(lake.landing, landed_name(table.key))
-                if part.path.exists()
-            }
+            landed = [(part.name, part.path) for part in parts(lake.landing, landed_name(table.key))]
+            known = {name: path.stat().st_mtime for name, path in landed if isinstance(path, Path) and path.exists()}
             files = [
                 file
                 for file in (folder / self.domain / table.key.name).glob("**/*.*")

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ from pyspark.sql import functions as F
 from lakehouse_assets.platform.delta import last_position, open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.stream import Batch, after_lost_races, commit_batch
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.settings import settings
@@ -45,7 +45,7 @@ class KafkaTopic:
         """Errors that another try cannot mend."""
         return (GoneRecords,)
 
-    def end(self, path: Path) -> TopicState | None:
+    def end(self, path: Location) -> TopicState | None:
         """What the topic holds now; None: no Kafka is configured, or nobody has made the topic yet.
 
         Raises KafkaError, and GoneRecords when the topic was read and is not there any more.
@@ -62,12 +62,12 @@ class KafkaTopic:
                 f"{error} It was read up to {position['offsets']}, and whatever came later is gone."
             ) from error
 
-    def lag(self, path: Path) -> int:
+    def lag(self, path: Location) -> int:
         """Records of the topic that are not read yet. Raises KafkaError."""
         now = topic_state(settings(), self.topic)
         return sum(high - start for start, (_, high) in _starts(self.position(path), now))
 
-    def position(self, path: Path, version: int | None = None) -> Mapping[str, Any] | None:
+    def position(self, path: Location, version: int | None = None) -> Mapping[str, Any] | None:
         """How far the topic was read, as of a version of the table: as its commits say, else as its rows do.
 
         Rows without such a commit are those of a table that was copied, or whose log was cut: reading on from what it

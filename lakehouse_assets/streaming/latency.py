@@ -9,13 +9,13 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from lakehouse_assets.platform.delta import Kind
 from lakehouse_assets.platform.delta_log import Entry, newest_version, read_entry
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.store import Location, parquet
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.platform.touched import actions_of
 
@@ -95,7 +95,7 @@ def _events(lake: Lake, source: Table, live: Table, commits: int) -> Iterator[_E
                 yield _Event(sent, (entry.at - sent).total_seconds(), (at - sent).total_seconds())
 
 
-def _newest(path: Path, commits: int) -> Iterator[Entry]:
+def _newest(path: Location, commits: int) -> Iterator[Entry]:
     version = newest_version(path, 0)
     found = 0
     while version is not None and version >= 0 and found < commits:
@@ -120,11 +120,12 @@ def _made_of(lake: Lake, source: Table, live: Table, since: int) -> Iterator[tup
         yield pin.version, entry.at
 
 
-def _sent(path: Path, version: int) -> Iterator[datetime]:
+def _sent(path: Location, version: int) -> Iterator[datetime]:
     """When the records of a commit were sent."""
     for action in actions_of(path, version):
         if "add" in action:
-            for text in pq.read_table(path / action["add"]["path"], columns=["headers"])["headers"].to_pylist():
+            file = parquet(path / action["add"]["path"])
+            for text in pq.read_table(file, columns=["headers"])["headers"].to_pylist():
                 sent = dict(json.loads(text or "[]")).get(SENT_AT)
                 if sent:
                     yield datetime.fromisoformat(sent).astimezone(UTC)

@@ -9,7 +9,6 @@ computed from scratch.
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from functools import reduce
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -26,6 +25,7 @@ from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.plan import Plan, make_plan
 from lakehouse_assets.platform.reader import read_inputs, read_table
+from lakehouse_assets.platform.store import Location, parquet
 from lakehouse_assets.platform.table import DAY_COLUMN, ByMinute, ReplaceDays, Table, TableKey
 from lakehouse_assets.platform.touched import actions_of
 from lakehouse_assets.platform.writer import on_days
@@ -116,9 +116,9 @@ def _within(time: "Column", spans: Iterable[tuple[datetime, datetime]]) -> "Colu
     return reduce(lambda a, b: a | b, conditions, F.lit(False))
 
 
-def _minutes(file: Path, time: str, days: Collection[date]) -> set[datetime]:
+def _minutes(file: Location, time: str, days: Collection[date]) -> set[datetime]:
     """The minutes of a file's rows of these days."""
-    rows = pq.read_table(file, columns=[DAY_COLUMN, time])
+    rows = pq.read_table(parquet(file), columns=[DAY_COLUMN, time])
     of_days = rows.filter(pc.is_in(rows[DAY_COLUMN], pa.array(days, pa.date32())))
     return {one for one in pc.unique(pc.floor_temporal(of_days[time], unit="minute")).to_pylist() if one}
 

@@ -1,0 +1,238 @@
+"""Landing, journals and queries on a real S3 server without Spark; and an S3 that is down, wrong or not there."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+
+from lakehouse_assets.platform.journal import AUDIT, append_audit
+from lakehouse_assets.platform.landing import EventFiles, LandingError, land, parts, verify
+from lakehouse_assets.platform.s3 import S3Path, StoreError
+from lakehouse_assets.platform.server_launch import config_of, spark_conf
+from lakehouse_assets.platform.store import location, missing
+from lakehouse_assets.platform.writer_claim import ForeignWriter, claim_tables, take_over
+from lakehouse_assets.serving.query import known_tables, query
+from lakehouse_assets.settings import Settings, settings
+from lakehouse_assets_tests.dagster_lake import DagsterLake, marketplace_day
+from lakehouse_assets_tests.gmv_histories import write_csv
+from lakehouse_assets_tests.s3_lake import BUCKET, PASSWORD, SERVER, s3_lake
+
+served = [pytest.mark.slow, pytest.mark.nightly]  # resolves the S3 server's jars, which takes minutes
+SOURCE = EventFiles(columns=("id", "value"))
+TABLE, D1, TODAY = "shop/orders", date(2026, 1, 1), date(2026, 2, 1)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterLake]:
+    """A lake in a bucket, without a Spark server."""
+    with s3_lake(tmp_path_factory.mktemp("s3")) as lake:
+        yield lake
+
+
+@pytest.fixture
+def root(lake: DagsterLake, request: pytest.FixtureRequest) -> S3Path:
+    """A prefix of the test's own."""
+    return S3Path(BUCKET, request.node.name, settings().s3_endpoint)
+
+
+def delivery(folder: Path, name: str, *rows: tuple[int, str]) -> Path:
+    """A CSV file."""
+    file = folder / name
+    file.write_text("id,value\n" + "".join(f"{number},{value}\n" for number, value in rows))
+    return file
+
+
+@pytest.mark.parametrize("scheme", ["s3a", "s3", "s3n"])
+def test_a_root_may_be_a_bucket_by_any_of_its_schemes(scheme: str, tmp_path: Path) -> None:
+    here = Settings(home=tmp_path, lake=f"{scheme}://shop/lake/", s3_endpoint="http://127.0.0.1:9")  # type: ignore[arg-type]
+    assert here.lake == S3Path("shop", "lake", "http://127.0.0.1:9")
+    assert str(here.lake / "gmv" / "audit") == "s3a://shop/lake/gmv/audit"
+    assert here.landing == tmp_path / "landing"
+    assert location("s3a://shop") / "a" == S3Path("shop", "a")
+
+
+def test_a_copy_of_settings_has_its_tables_in_its_own_root(tmp_path: Path) -> None:
+    here = Settings(home=tmp_path, lake="s3a://shop/lake")  # type: ignore[arg-type]
+    copy = here.model_copy(update={"root": tmp_path / "other"})
+    assert (here.landing, copy.landing) == (tmp_path / "landing", tmp_path / "other" / "landing")
+    assert copy.lake == here.lake
+
+
+def test_what_cannot_be_a_bucket_is_refused(tmp_path: Path) -> None:
+    """As a path, `s3a://b/x` would be the folder `s3a:`."""
+    for name in ("home", "root", "drop", "inbox"):
+        with pytest.raises(ValidationError, match="is a folder of this machine"):
+            Settings(**{"home": tmp_path, name: "s3a://shop/lake"})
+    with pytest.raises(ValidationError, match="names no bucket"):
+        Settings(home=tmp_path, lake="s3a:///lake")  # type: ignore[arg-type]
+
+
+class TestServed:
+    """With the server."""
+
+    pytestmark = served
+
+    def test_a_file_is_landed_once_and_superseded_by_its_name(self, root: S3Path, tmp_path: Path) -> None:
+        file = delivery(tmp_path, "a.csv", (1, "x"), (2, "y"))
+        first = land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
+        assert (first.days, first.already_landed, first.version) == ({D1: 2}, False, 0)
+        assert land(root, TABLE, SOURCE, file, day=D1, today=TODAY).already_landed
+        (part,) = parts(root, TABLE)
+        verify(part)
+        land(root, TABLE, SOURCE, delivery(tmp_path, "a.csv", (1, "z")), day=D1, today=TODAY)
+        (newest,) = parts(root, TABLE)
+        assert (newest.landing, newest.rows) == (2, 1)
+        assert parts(root, TABLE, version=0) == [part], "old versions stay"
+        assert isinstance(part.path, S3Path)
+        part.path.unlink()
+        assert missing([part.path, newest.path]) == [part.path]
+        with pytest.raises(LandingError, match="it is not there"):
+            verify(part)
+
+    def test_files_landed_at_once_are_each_landed_once(self, root: S3Path, tmp_path: Path) -> None:
+        """There is no lock in a bucket: the manifest's commits are told apart by conditional puts."""
+        files = [delivery(tmp_path, f"{n}.csv", (n, "x")) for n in range(6)]
+        with ThreadPoolExecutor(6) as pool:
+            done = list(pool.map(lambda file: land(root, TABLE, SOURCE, file, day=D1, today=TODAY), [*files, files[0]]))
+        assert sum(not landed.already_landed for landed in done) == 6
+        found = parts(root, TABLE)
+        assert sorted(part.name for part in found) == sorted(file.name for file in files)
+        assert missing([part.path for part in found]) == []
+
+    def test_an_object_is_created_once(self, root: S3Path) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(lambda n: (root / "one").create(b"%d" % n), range(8))) == 1
+
+    def test_journals_are_appended_at_once_and_read(self, lake: DagsterLake) -> None:
+        rows = [{"table": "shop/x", "run_id": str(n), "status": ("committed", "failed")[n % 2]} for n in range(6)]
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(lambda r: append_audit(settings().lake, "shop", pa.Table.from_pylist([r], AUDIT)), rows))
+        assert known_tables(settings()) == ["shop.audit"]
+        asked = "select run_id from shop.audit where status = 'failed' order by run_id"
+        assert query(settings(), asked).rows == [("1",), ("3",), ("5",)]
+
+    def test_another_home_may_not_write_these_tables(self, lake: DagsterLake, tmp_path: Path) -> None:
+        other = settings().model_copy(update={"home": tmp_path, "lake": settings().lake.joinpath("claimed")})
+        claim_tables(other)
+        claim_tables(other)
+        ours = other.model_copy(update={"home": settings().home})
+        with pytest.raises(ForeignWriter, match=f"by the Spark server of {tmp_path}"):
+            claim_tables(ours)
+        take_over(ours)
+        claim_tables(ours)
+        with pytest.raises(ForeignWriter):
+            claim_tables(other)
+
+    def test_another_password_asks_for_another_spark_server(
+        self, lake: DagsterLake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The server that runs would go on with the old one. No configuration holds a password."""
+        ours = config_of(settings())
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-password")
+        theirs = config_of(settings())
+        assert [text.partition(":")[0] for text in theirs.differences(ours)] == ["s3"]
+        said = f"{spark_conf(settings().spark_dir, ours)} {spark_conf(settings().spark_dir, theirs)}"
+        assert PASSWORD not in said
+        assert "another-password" not in said
+        folders = Settings(home=settings().home, lake=settings().home, landing=settings().home)
+        assert config_of(folders).s3 == ""
+
+
+COMMANDS = [
+    ("land", "gmv/purchase", "feed.csv", "--day", "2023-04-01"),
+    ("sql", "select * from gmv.silver.purchase"),
+    ("lineage", "gmv/silver/purchase", "--day", "2023-04-01"),
+    ("doctor",),
+    ("shell", "-c", "print(1)"),  # opens a session, and starts no server for it
+]
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An endpoint that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def told(lake: DagsterLake, folder: Path, commands: list[tuple[str, ...]]) -> list[str]:
+    """What each command says: one message in less than 30 s."""
+    write_csv(folder / "feed.csv", "purchase", marketplace_day(date(2023, 4, 1), 1)["purchase", date(2023, 4, 1)])
+    settings.cache_clear()
+    said = []
+    for command in commands:
+        started = time.monotonic()
+        output = lake.cli(*(str(folder / word) if word == "feed.csv" else word for word in command), fails=True).output
+        assert time.monotonic() - started < 30
+        assert PASSWORD not in output
+        assert "Traceback" not in output
+        said.append(output)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        pytest.param("AWS_SECRET_ACCESS_KEY", "wrong", "refuses the credentials", id="wrong password"),
+        pytest.param("AWS_ACCESS_KEY_ID", "nobody", "refuses the credentials", id="unknown user"),
+        pytest.param("LAKEHOUSE_S3_ENDPOINT", "http://127.0.0.1:9", "does not answer", id="nobody listens"),
+        pytest.param("LAKEHOUSE_S3_ENDPOINT", "silent", "does not answer", id="silent endpoint"),
+        pytest.param("BUCKET", "no-such-bucket", "has no bucket no-such-bucket", id="no bucket"),
+    ],
+)
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_one_clear_error_within_30_seconds(
+    lake: DagsterLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, silent: str, name: str, value: str, message: str
+) -> None:
+    if name == "BUCKET":
+        monkeypatch.setenv("LAKEHOUSE_LAKE", f"s3a://{value}/processed")
+        monkeypatch.setenv("LAKEHOUSE_LANDING", f"s3a://{value}/raw")
+    else:
+        monkeypatch.setenv(name, silent if value == "silent" else value)
+    try:
+        # Each waits 10 s for the silent one, in the same way.
+        for said in told(lake, tmp_path, COMMANDS[-1:] if value == "silent" else COMMANDS):
+            assert message in said
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_server_killed_while_files_are_landed(root: S3Path, tmp_path: Path) -> None:
+    """Landed again, every file is there once: whether the first try said so or not."""
+    files = [delivery(tmp_path, f"{n}.csv", (n, "x")) for n in range(20)]
+    third = threading.Event()
+
+    def one_after_the_other() -> list[str]:
+        refused = []
+        for number, file in enumerate(files):
+            if number == 3:
+                third.set()
+            try:
+                land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
+            except (StoreError, LandingError) as error:
+                refused.append(str(error))
+        return refused
+
+    with ThreadPoolExecutor(1) as pool:
+        landing = pool.submit(one_after_the_other)
+        third.wait(60)
+        SERVER.stop(settings(), force=True)
+        refused = landing.result(120)
+    assert refused
+    assert all("does not answer" in text or "nothing was landed" in text for text in refused)
+    SERVER.start(settings())
+    assert not one_after_the_other()
+    found = parts(root, TABLE)
+    assert sorted(part.name for part in found) == sorted(file.name for file in files)
+    for part in found:
+        verify(part)

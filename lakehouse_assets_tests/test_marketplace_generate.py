@@ -1,4 +1,4 @@
-"""Documents of a marketplace: the same by seed, in pieces as at once; days that continue; every defect."""
+"""Documents of a marketplace: the same by seed, in pieces as at once; days that continue; every defect, in the lake."""
 
 import json
 from datetime import date, timedelta
@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pyspark.sql import SparkSession
 
 from lakehouse_assets.cli import main
 from lakehouse_assets.defs.marketplace import FIRST_DAY, contracts
 from lakehouse_assets.defs.marketplace.dictionary import dictionary
 from lakehouse_assets.defs.marketplace.generate import LIFE_DAYS, STEPS, Generated, generate
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets_tests.lake_driver import LakeDriver
 
 FIRST = date(2024, 3, 1)
 DEFECTS = {
@@ -76,5 +78,21 @@ def test_the_command_takes_the_options_of_the_others(tmp_path: Path) -> None:
     assert f"5,{len(content(tmp_path / 'out'))},0" in done.output
 
 
-def test_every_defect_is_made(tmp_path: Path) -> None:
-    assert set(make(tmp_path, 0, 0, orders=60, defects=0.05).defects) == DEFECTS
+@pytest.mark.slow
+def test_every_defect_is_accounted_for_in_the_lake(spark: SparkSession, tmp_path: Path) -> None:
+    made = make(tmp_path / "feed", 0, 0, orders=60, defects=0.05)
+    assert set(made.defects) == DEFECTS
+    driver = LakeDriver.at(spark, tmp_path)
+    for file in sorted((tmp_path / "feed").rglob("*.json")):
+        driver.land("marketplace/marketing_place", file, day=FIRST)
+    driver.make("marketplace/bronze/marketing_place", [FIRST])
+    (day,) = driver.make("marketplace/silver/orders", [FIRST]).days
+    broken = {rule.rule: rule.failed for rule in day.rules if rule.failed}
+    assert day.conserved
+    assert day.rows.rows_in == made.files
+    assert day.rows.duplicates == made.defects["duplicate"]
+    for rule in (
+        "txt_detl_idt_pedi_pgto:not_null", "stat_pedi:isin", "items_are_readable", "not_from_the_future",
+        "created_before_changed", "fields_are_known",
+    ):  # fmt: skip
+        assert broken.get(rule, 0) > 0, (rule, broken)

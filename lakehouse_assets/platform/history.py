@@ -56,9 +56,10 @@ def target_of(lake: Lake, table: Table) -> writer.Target:
     """A declared table as the writer knows it; one with a state has also the part that a key belongs to."""
     schema, path = table.compiled.spark_schema, lake.path(table.key)
     if not isinstance(table.write, State):
-        return writer.Target(path, str(table.key), schema)
+        return writer.Target(path, str(table.key), schema, parquet=table.parquet)
     part = T.StructField(BUCKET, T.IntegerType(), False, {"comment": "part of the table that the key belongs to"})
-    return writer.Target(path, str(table.key), T.StructType([*schema, part]), partition_by=(BUCKET,))
+    schema = T.StructType([*schema, part])
+    return writer.Target(path, str(table.key), schema, partition_by=(BUCKET,), parquet=table.parquet)
 
 
 @dataclass(frozen=True)

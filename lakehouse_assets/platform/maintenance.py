@@ -22,6 +22,7 @@ from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import alerts_path, audit_path, check_results_path
 from lakehouse_assets.platform.landing import manifest_path
+from lakehouse_assets.platform.parquet import Parquet, laid_out
 from lakehouse_assets.platform.plan import Lake, landed_name
 from lakehouse_assets.platform.store import Location, storage_options
 from lakehouse_assets.platform.writer import first_line
@@ -47,12 +48,16 @@ class Engine(Enum):
 
 @dataclass(frozen=True)
 class Place:
-    """A Delta table of the lake, declared or our own. `keeps_all`: every version of it stays readable for ever."""
+    """A Delta table of the lake, declared or our own. `keeps_all`: every version of it stays readable for ever.
+
+    `parquet`: the layout that its files have.
+    """
 
     name: str
     path: Location
     engine: Engine
     keeps_all: bool = False
+    parquet: Parquet | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def places(lake: Lake, catalog: Catalog, only: str | None = None) -> list[Place]
 
 def _places(lake: Lake, catalog: Catalog) -> Iterator[Place]:
     for table in catalog.tables:
-        yield Place(str(table.key), lake.path(table.key), Engine.SPARK)
+        yield Place(str(table.key), lake.path(table.key), Engine.SPARK, parquet=table.parquet)
         yield Place(f"{table.key}__quarantine", lake.quarantine(table.key), Engine.SPARK)
         yield Place(f"{table.key}__changes", lake.changes(table.key), Engine.SPARK)
         if table.landing is not None:
@@ -157,7 +162,8 @@ def _optimize_with_spark(spark: "SparkSession", place: Place) -> str:
     failure: PySparkException | None = None
     for _ in range(TRIES):
         try:
-            spark.sql(f"OPTIMIZE delta.`{place.path}`").collect()
+            with laid_out(spark, place.parquet):
+                spark.sql(f"OPTIMIZE delta.`{place.path}`").collect()
         except PySparkException as error:
             if "DELTA_CONCURRENT" not in str(error):
                 raise LakehouseError(f"{place.name} could not be compacted: {first_line(error)}") from error

@@ -264,7 +264,7 @@ def _commit(
     if not good:
         return plan.base, days
     note = replace(note, days=frozenset(day.day for day in good), rows={day.day: day.rows for day in good})
-    target = writer.Target(step.lake.path(table.key), str(table.key), contract.spark_schema)
+    target = writer.Target(step.lake.path(table.key), str(table.key), contract.spark_schema, parquet=table.parquet)
     kept = rows.kept(all_stay=not any(day.rows.quarantined or day.rows.duplicates for day in days))
     match table.write:
         case ReplaceDays(rows_per_file, door):

@@ -105,7 +105,7 @@ def commit_batch(
         kind=Kind.STREAM,
         position=position,
     )
-    target = writer.Target(path, name, table.compiled.spark_schema)
+    target = writer.Target(path, name, table.compiled.spark_schema, parquet=table.parquet)
     version = writer.append(frame, target, note, base, door)
     rows = rows_per_day(path, version)
     append_audit(step.lake.tables, table.key.domain, _audit(note, version, rows, started, datetime.now(UTC)))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import EventFiles
+from lakehouse_assets.platform.parquet import Parquet
 from lakehouse_assets.platform.state import State, faults
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ class Table:
     companions: "tuple[Table, ...]" = field(default=())
     stream: "StreamSource | None" = None
     sla: timedelta | None = None
+    parquet: Parquet | None = None
     publish: Publish | None = None
 
     def __post_init__(self) -> None:
@@ -234,6 +236,7 @@ def table(
     conserves: str | None = None,
     companions: tuple[Table, ...] = (),
     sla: timedelta | None = None,
+    parquet: Parquet | None = None,
     publish: Publish | None = None,
     **reads: Read,
 ) -> "Callable[[Callable[..., DataFrame]], Table]":
@@ -241,7 +244,7 @@ def table(
 
     `conserves` names the input whose rows must all arrive: in the table, in quarantine or among the exact duplicates.
     `companions` are plain tables that are refreshed in the same step. `sla`: how long after a day's end, in UTC, its
-    data must be there (`deadlines.py`). `publish`: to the warehouse, as
+    data must be there (`deadlines.py`). `parquet`: the layout of its files. `publish`: to the warehouse, as
     gold is anyway. Raises DeclarationError.
     """
 
@@ -256,6 +259,7 @@ def table(
             conserves=conserves,
             companions=companions,
             sla=sla,
+            parquet=parquet,
             publish=publish or (Publish() if key.layer == PUBLISHED_LAYER else None),
         )
 
@@ -276,6 +280,7 @@ def landed_table(
     write: Write | None = None,
     stream: "StreamSource | None" = None,
     sla: timedelta | None = None,
+    parquet: Parquet | None = None,
 ) -> Table:
     """The bronze table of landed files: `name` in `module`, its rows as they came, or as `rows` lays them out."""
     key = TableKey.here(module, name)
@@ -289,4 +294,5 @@ def landed_table(
         source=source,
         stream=stream,
         sla=sla,
+        parquet=parquet,
     )

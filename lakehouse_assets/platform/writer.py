@@ -18,6 +18,7 @@ from lakehouse_assets.platform.days import ranges
 from lakehouse_assets.platform.delta import Note, commits, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint, reach
+from lakehouse_assets.platform.parquet import Parquet, laid_out
 from lakehouse_assets.platform.store import Location
 
 if TYPE_CHECKING:
@@ -48,13 +49,14 @@ class ForeignTable(LakehouseError):
 
 @dataclass(frozen=True)
 class Target:
-    """A Delta table to write: where, its columns with comments, and its properties at creation."""
+    """A Delta table to write: where, its columns with comments, its properties at creation, the layout of its files."""
 
     path: Location
     name: str
     schema: "StructType"
     append_only: bool = False
     partition_by: tuple[str, ...] = ()
+    parquet: Parquet | None = None
 
 
 def days_predicate(column: str, days: Collection[date]) -> str:
@@ -135,7 +137,8 @@ def _commit(
     reach(Failpoint.BEFORE_SWAP, target.name)
     try:
         rows = _described(frame, target.schema).write.format("delta").mode(mode).options(**options)
-        rows.partitionBy(*target.partition_by).save(str(target.path))
+        with laid_out(frame.sparkSession, target.parquet):
+            rows.partitionBy(*target.partition_by).save(str(target.path))
     except PySparkException as error:
         failure = error
     reach(Failpoint.AFTER_SWAP, target.name)

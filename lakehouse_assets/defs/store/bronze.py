@@ -5,16 +5,20 @@ from datetime import timedelta
 from lakehouse_assets.defs.store import FIRST_DAY, contracts
 from lakehouse_assets.platform.contract import Contract
 from lakehouse_assets.platform.landing import EventFiles
-from lakehouse_assets.platform.table import landed_table
-
-
-def _dropped(contract: type[Contract]) -> EventFiles:
-    return EventFiles(contract.compiled().source_columns, first_day=FIRST_DAY)
-
+from lakehouse_assets.platform.parquet import MIB, Parquet
+from lakehouse_assets.platform.table import Table, landed_table
 
 SLA = timedelta(hours=6)
+# Text that is read whole, once: a codec that packs tighter, row groups that fit a reader's memory.
+TUNED = Parquet("zstd", level=3, row_group_bytes=64 * MIB, page_bytes=MIB)
 
-users = landed_table(__name__, "users", contracts.LandedUsers, _dropped(contracts.Users), sla=SLA)
-products = landed_table(__name__, "products", contracts.LandedProducts, _dropped(contracts.Products), sla=SLA)
-orders = landed_table(__name__, "orders", contracts.LandedOrders, _dropped(contracts.Orders), sla=SLA)
-payments = landed_table(__name__, "payments", contracts.LandedPayments, _dropped(contracts.Payments), sla=SLA)
+
+def _bronze(name: str, landed: type[Contract], typed: type[Contract]) -> Table:
+    source = EventFiles(typed.compiled().source_columns, first_day=FIRST_DAY)
+    return landed_table(__name__, name, landed, source, sla=SLA, parquet=TUNED)
+
+
+users = _bronze("users", contracts.LandedUsers, contracts.Users)
+products = _bronze("products", contracts.LandedProducts, contracts.Products)
+orders = _bronze("orders", contracts.LandedOrders, contracts.Orders)
+payments = _bronze("payments", contracts.LandedPayments, contracts.Payments)

@@ -1,0 +1,83 @@
+"""How a table's Parquet files are laid out: declared per table, applied to every write and compaction of it.
+
+    @table(contracts.Orders, parquet=Parquet("zstd", row_group_bytes=64 * MIB), landed=day(bronze.orders))
+
+Delta takes the codec as an option of a write, and drops the other options silently. All of them reach the files as
+configuration of the session, which Spark hands to Parquet's writer: so they are set for the time of a write.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lakehouse_assets.platform.errors import LakehouseError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+KIB, MIB = 1024, 1024 * 1024
+CODECS = ("snappy", "zstd", "gzip", "lz4_raw", "uncompressed")
+SMALLEST = KIB
+
+
+class ParquetError(LakehouseError):
+    """A layout that Parquet does not have."""
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """Codec, dictionary encoding, and the sizes of a page and of a row group in bytes before compression.
+
+    `page_rows` bounds the rows of a page. `level` is that of zstd, 1 to 22. Raises ParquetError.
+    """
+
+    codec: str = "snappy"
+    dictionary: bool = True
+    page_bytes: int = MIB
+    row_group_bytes: int = 128 * MIB
+    page_rows: int = 20_000
+    level: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.codec not in CODECS:
+            raise ParquetError(f"{self.codec!r} is no codec; there are {', '.join(CODECS)}.")
+        if self.level is not None and (self.codec != "zstd" or not 1 <= self.level <= 22):
+            raise ParquetError(f"level={self.level}: only zstd has levels, from 1 to 22.")
+        if not SMALLEST <= self.page_bytes <= self.row_group_bytes or self.page_rows < 1:
+            raise ParquetError(
+                f"page_bytes={self.page_bytes}, row_group_bytes={self.row_group_bytes}, page_rows={self.page_rows}: "
+                f"a page has a row or more and at least {SMALLEST} bytes, and lies in a row group."
+            )
+
+    def configuration(self) -> dict[str, str]:
+        """The layout as Spark and Parquet's writer call it."""
+        found = {
+            "spark.sql.parquet.compression.codec": self.codec,
+            "parquet.enable.dictionary": str(self.dictionary).lower(),
+            "parquet.page.size": str(self.page_bytes),
+            "parquet.dictionary.page.size": str(self.page_bytes),
+            "parquet.page.row.count.limit": str(self.page_rows),
+            "parquet.block.size": str(self.row_group_bytes),
+        }
+        return found | ({"parquet.compression.codec.zstd.level": str(self.level)} if self.level is not None else {})
+
+
+@contextmanager
+def laid_out(spark: "SparkSession", layout: Parquet | None) -> Iterator[None]:
+    """Within it, this session writes so; None: as Spark is configured. One thread of a session writes at a time."""
+    if layout is None:
+        yield
+        return
+    configuration = layout.configuration()
+    before = {name: spark.conf.get(name, None) for name in configuration}
+    for name, value in configuration.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, former in before.items():
+            if former is None:
+                spark.conf.unset(name)
+            else:
+                spark.conf.set(name, former)

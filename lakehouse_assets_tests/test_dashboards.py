@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import jinja2
-import psycopg2
 import pytest
 
 from lakehouse_assets import defs as domains
@@ -34,7 +33,7 @@ from lakehouse_assets.platform.dashboard import (
 )
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.serving import postgres
-from lakehouse_assets.serving.postgres import connect
+from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.warehouse_schema import prepare
 from lakehouse_assets.settings import Settings
 
@@ -233,7 +232,7 @@ def test_the_newest_row_of_an_order_holds(warehouse: Settings) -> None:
 
 
 def test_what_is_no_day_is_refused_by_postgresql(warehouse: Settings) -> None:
-    with pytest.raises(psycopg2.DataError):
+    with pytest.raises(WarehouseError, match="no day"):
         answer(warehouse, rendered(dataset(KNOWN), "no day"))
 
 

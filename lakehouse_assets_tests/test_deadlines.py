@@ -1,8 +1,10 @@
 """Deadlines and alerts: what is late by its data, told once to a real HTTP server and a real command."""
 
 import json
+import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -14,6 +16,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
+from dagster._core.events import DagsterEventType
 from deltalake import CommitProperties, write_deltalake
 
 from lakehouse_assets import defs as domains
@@ -173,9 +177,10 @@ def test_a_feed_is_watched_from_its_first_day_and_until_it_has_been_silent_for_a
     assert feeds.late(replace(USERS, sla=None)) == {}
 
 
-def test_an_sla_before_the_end_of_the_day_is_no_sla() -> None:
-    with pytest.raises(DeclarationError, match="before the end of the day"):
-        replace(USERS, sla=timedelta(hours=-1))
+@pytest.mark.parametrize("sla", [timedelta(hours=-1), timedelta(days=6)])
+def test_an_sla_before_the_end_of_the_day_or_of_a_day_no_longer_watched_is_no_sla(sla: timedelta) -> None:
+    with pytest.raises(DeclarationError, match="is not from 0 to 6 days"):
+        replace(USERS, sla=sla)
 
 
 # --- what becomes of an alert ---
@@ -295,6 +300,25 @@ def test_a_webhook_is_posted_the_alert_and_what_it_does_not_take_is_said_without
     assert "no http or https URL" in refusal(Settings(alert_webhook="file:///geheim"))
 
 
+@pytest.mark.parametrize("secret", ["user:geheim@127.0.0.1/hook", "127.0.0.1/hook with geheim"])
+def test_a_url_that_cannot_be_called_is_not_told_either(secret: str) -> None:
+    assert refusal(Settings(alert_webhook=f"http://{secret}")) == "The webhook cannot be reached (InvalidURL)."
+
+
+def test_what_is_no_web_server_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor(1) as beside:
+
+        def answer() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"220 mail.invalid ESMTP\r\n")
+
+        beside.submit(answer)
+        here = Settings(alert_webhook=f"http://127.0.0.1:{other.getsockname()[1]}/geheim")
+        assert refusal(here) == "The webhook cannot be reached (BadStatusLine)."
+
+
 def test_a_command_is_given_the_alert_as_a_message(tmp_path: Path) -> None:
     hooks(Settings(alert_command=mailer(tmp_path)))["command"](Alert(LATE, "so spät", NOW))
     mail = (tmp_path / "mails").read_text()
@@ -332,6 +356,22 @@ def tick(lake: DagsterLake, *tables: Table) -> str:
     return str(found.skip_message)
 
 
+@dg.job
+def nothing() -> None:
+    """A job to make run records of."""
+
+
+def planned_and_killed(instance: dg.DagsterInstance, key: dg.AssetKey, day: date) -> None:
+    """What is left of a run that said which check it would evaluate, and did not come to it."""
+    days = definitions.get_repository_def().asset_graph.get(key).partitions_def
+    assert days is not None
+    of_day = days.subset_with_partition_keys([str(day)]).to_serializable_subset()
+    planned = AssetCheckEvaluationPlanned(asset_key=key, check_name="freshness", partitions_subset=of_day)
+    kind = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED.value
+    run = instance.create_run_for_job(nothing)
+    instance.report_dagster_event(dg.DagsterEvent(kind, nothing.name, event_specific_data=planned), run.run_id)
+
+
 def test_a_late_day_is_red_and_told_once_to_each_hook_until_it_is_there(
     lake: DagsterLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,7 +398,12 @@ def test_a_late_day_is_red_and_told_once_to_each_hook_until_it_is_there(
         assert quality.state("store/bronze/users", late) is State.LATE
         assert quality.why("store/bronze/users", late)[0].startswith(f"Nothing of {late} was delivered")
 
-        key = dg.AssetKey(["store", "bronze", "users"])  # a run that makes an empty day finds nothing wrong with it
+        key = dg.AssetKey(["store", "bronze", "users"])
+        planned_and_killed(lake.instance, key, late)
+        tick(lake, USERS)
+        assert lake.check_days("store/bronze/users", "freshness") == {"FAILED": {str(late)}}
+
+        # A run that makes an empty day finds nothing wrong with it.
         passed = dg.AssetCheckEvaluation(key, "freshness", True, {}, partition=str(late))
         lake.instance.report_runless_asset_event(passed)
         assert lake.check_days("store/bronze/users", "freshness") == {"SUCCEEDED": {str(late)}}

@@ -1,6 +1,7 @@
 """Where the key of pseudonyms comes from: the environment; on a machine of one's own a key of its home. No Spark."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -44,13 +45,14 @@ def test_a_home_makes_one_key_for_development_that_its_owner_alone_can_read(home
     made = pseudonym("somebody")
     assert not ensure_development_key(settings()), "made once: pseudonyms must compare from run to run"
     assert pseudonym("somebody") == made
-    assert key(settings()).id == "dev"
+    assert re.fullmatch(r"dev-[0-9a-f]{8}", key(settings()).id)
     assert len(key(settings()).secret) >= 32
     assert stat.S_IMODE(development_key_file(settings()).stat().st_mode) == 0o600
     assert [file.name for file in home.iterdir()] == ["pseudonym.key"], "nothing is left behind"
     other = Settings(home=home.parent / "other")  # type: ignore[call-arg]
     assert ensure_development_key(other)
     assert key(other).secret != key(settings()).secret
+    assert key(other).id != key(settings()).id, "pseudonyms of two homes do not compare, and say so"
     assert key(settings()).secret.decode() not in repr(key(settings()))
 
 
@@ -63,7 +65,7 @@ def test_a_key_that_is_given_is_the_one(home: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(NoKey, match="too short"):
         key(Settings())  # type: ignore[call-arg]
     monkeypatch.setenv("LAKEHOUSE_PSEUDONYM_KEY", "")
-    assert key(Settings()).id == "dev", "a line of .env that was not filled in says nothing"  # type: ignore[call-arg]
+    assert key(Settings()).id.startswith("dev-"), "a line of .env that was not filled in says nothing"  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("name", ["LAKEHOUSE_SPARK_REMOTE", "LAKEHOUSE_WAREHOUSE_URL"])
@@ -88,7 +90,7 @@ def test_the_doctor_says_which_key_there_is(home: Path, monkeypatch: pytest.Monk
 
     assert "no key" in said()
     ensure_development_key(settings())
-    assert "'dev'" in said()
+    assert "'dev-" in said()
     development_key_file(settings()).chmod(0o644)
     assert "chmod 600" in said(ok=False)
     monkeypatch.setenv("LAKEHOUSE_PSEUDONYM_KEY", GIVEN)
@@ -108,5 +110,7 @@ def test_the_erased_are_known_under_the_key_of_then_alone(home: Path, monkeypatc
     assert without_erased(home, "shop", "who", rows)["who"].to_pylist() == ["c", None]
     monkeypatch.setenv("LAKEHOUSE_PSEUDONYM_KEY", GIVEN)
     settings.cache_clear()
-    with pytest.raises(OtherKey, match="1 subjects of shop were erased under the key 'dev', and now there is '1'"):
+    with pytest.raises(
+        OtherKey, match=r"1 subjects of shop were erased under the key 'dev-[0-9a-f]+', and now there is '1'"
+    ):
         without_erased(home, "shop", "who", rows)

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster._check as check
 import sqlalchemy as db
+from dagster._core.errors import DagsterInvariantViolationError
 from dagster._core.events import ASSET_EVENTS, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
@@ -84,6 +85,10 @@ class BatchedWrites(SqlEventLogStorage):
         )
         if answered.rowcount == 0:
             self._update_asset_check_evaluation(event, event_id)
+        elif answered.rowcount > 1:  # as Dagster refuses it
+            raise DagsterInvariantViolationError(
+                f"{answered.rowcount} evaluations of {evaluation.asset_check_key} were planned by run {event.run_id}."
+            )
 
     def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
         # As Dagster's, which inserts, catches that the row is there, and updates it.

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,16 +106,17 @@ class HomeServer:
         found = self.running(settings)
         if found is None:
             return False
-        process = psutil.Process(found.process.pid)
-        if not force:
-            process.terminate()
-            try:
+        with suppress(psutil.NoSuchProcess):  # it ended by itself meanwhile
+            process = psutil.Process(found.process.pid)
+            if not force:
+                process.terminate()
+                try:
+                    process.wait(STOP_SECONDS)
+                except psutil.TimeoutExpired:
+                    force = True
+            if force:
+                process.kill()
                 process.wait(STOP_SECONDS)
-            except psutil.TimeoutExpired:
-                force = True
-        if force:
-            process.kill()
-            process.wait(STOP_SECONDS)
         return True
 
     def _port(self, folder: Path) -> int:

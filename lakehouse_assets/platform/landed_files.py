@@ -25,6 +25,10 @@ class LandingError(LakehouseError):
     """A file that cannot be landed, or a landed part that is not what was landed. Nothing was written."""
 
 
+class NotNow(LandingError):
+    """Nothing is wrong with the file: other landings, a full disk, or whoever still writes it stand in the way."""
+
+
 def format_of(file: Path) -> str:
     """Format a file's extension stands for: csv, json or parquet. Raises LandingError for any other extension."""
     try:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lakehouse_assets.platform.drift import Drift, day_in_name, read_drifting
-from lakehouse_assets.platform.landed_files import TEXT, LandingError, format_of, read_rows, whole_text
+from lakehouse_assets.platform.landed_files import TEXT, LandingError, NotNow, format_of, read_rows, whole_text
 from lakehouse_assets.platform.landing_days import split_by_day
 from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
 from lakehouse_assets.platform.landing_store import discard, locked, publish, stage
@@ -121,7 +121,7 @@ def land(
                 return _land(table, folder, manifest, delivery, replace)
             except ManifestMoved:  # a lander on another machine, where the lock does not reach
                 continue
-    raise LandingError(f"{table}: other landings came first {_ATTEMPTS} times. Land {file} again later.")
+    raise NotNow(f"{table}: other landings came first {_ATTEMPTS} times. Land {file} again later.")
 
 
 def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa.Table]:
@@ -228,9 +228,7 @@ def _bytes(file: Path) -> bytes:
         raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
     same = all(getattr(before, name) == getattr(after, name) for name in ("st_ino", "st_size", "st_mtime_ns"))
     if not same or len(data) != after.st_size:
-        raise LandingError(
-            f"{file}: it was changed while it was read. Nothing was landed: land it when it is complete."
-        )
+        raise NotNow(f"{file}: it was changed while it was read. Nothing was landed: land it when it is complete.")
     return data
 
 
@@ -263,7 +261,7 @@ def _land(table: str, folder: Location, manifest: Manifest, delivery: _Delivery,
         version = manifest.commit(written)
     except OSError as error:
         _discard(folder, written)
-        raise LandingError(f"{folder}: cannot be written, nothing was landed: {error}. Is the disk full?") from error
+        raise NotNow(f"{folder}: cannot be written, nothing was landed: {error}. Is the disk full?") from error
     except (ManifestMoved, LandingError):
         _discard(folder, written)
         raise

@@ -3,7 +3,8 @@
 The same identifier has the same pseudonym in every table, so tables still join; without the key nobody can tell or
 try out whose it is. The key's id is stored beside it: a pseudonym of another key does not compare.
 
-On a machine of one's own, `lakehouse dev` and `lakehouse demo` make a key of that home, called `dev`. It is not taken
+On a machine of one's own, `lakehouse dev` and `lakehouse demo` make a key of that home, called `dev-` and
+the first digits of its SHA-256. It is not taken
 where data are shared: beside a cluster's Spark or a PostgreSQL to publish to, the environment must give a key.
 """
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 KEY_ID = "pseudonym_key_id"
 SHORTEST = 32
-DEVELOPMENT = "dev"
+DEVELOPMENT = "dev-"
 _BLOCK = 64
 
 
@@ -80,9 +81,10 @@ def key(here: Settings) -> Key:
     if is_shared(here):
         raise NoKey(f"{missing}{told} (beside a cluster or a PostgreSQL of others no key for development is taken)")
     try:
-        return Key(DEVELOPMENT, development_key_file(here).read_bytes())
+        secret = development_key_file(here).read_bytes()
     except FileNotFoundError:
         raise NoKey(f"{missing}{told}. Or let `lakehouse dev` make one for development on this machine.") from None
+    return Key(DEVELOPMENT + hashlib.sha256(secret).hexdigest()[:8], secret)
 
 
 def is_shared(here: Settings) -> bool:

@@ -54,6 +54,8 @@ def connect(settings: Settings) -> Iterator[Connection]:
             f"{where(settings)}: the connection was lost ({_first_line(error)}). The day being published is not there; "
             "those before it are. Run it again."
         ) from error
+    except (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.ProgrammingError) as error:
+        raise WarehouseError(f"{where(settings)} refused what it was told: {_first_line(error)}") from error
     finally:
         connection.close()
 

@@ -13,22 +13,28 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import psycopg2
+import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg2 import sql
 
 from lakehouse_assets.platform.delta import commits, open_table
 from lakehouse_assets.platform.table import DAY_COLUMN, Ledger, ReplaceDays, Table
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.query import open_tables
-from lakehouse_assets.serving.warehouse_schema import fields_of, identifier, place, postgres_type, prepare
+from lakehouse_assets.serving.warehouse_schema import fields_of, identifier, place, postgres_type, prepare, withheld
 from lakehouse_assets.settings import Settings
 
 if TYPE_CHECKING:
     import duckdb
     import pyspark.sql.types as T
+    from _typeshed import WriteableBuffer
+    from deltalake import DeltaTable
     from psycopg2.extensions import connection as Connection
     from psycopg2.extensions import cursor as Cursor
 
-PAGE = 20_000
+PAGE = 20_000  # rows
+CHUNK = 1024 * 1024  # bytes
+ESCAPED = ("text", "bytea", "jsonb")  # may hold what ends a value; what numbers and times are written with does not
 INEXACT = ("double", "float")
 """Types left out of the checksum, as JSON is: two programs write the same value differently."""
 
@@ -89,6 +95,12 @@ def by_day(table: Table) -> bool:
     return isinstance(table.write, ReplaceDays | Ledger) and DAY_COLUMN in table.compiled.spark_schema.names
 
 
+def source_of(delta: "DeltaTable", table: Table) -> str:
+    """What published days are made of: the Delta table, and which of its columns are withheld."""
+    hidden = sorted(withheld(table))
+    return f"{delta.metadata().id} without {', '.join(hidden)}" if hidden else str(delta.metadata().id)
+
+
 def noted(settings: Settings, table: Table) -> dict[date | None, tuple[str, int, int, int]]:
     """What the warehouse holds of a table: day -> source, Delta version, rows, checksum."""
     with connect(settings) as connection, connection.cursor() as cursor:
@@ -107,7 +119,7 @@ def _content(settings: Settings, table: Table, days: Collection[date]) -> _Conte
     delta = open_table(path)
     if delta is None:
         return None
-    version, source = delta.version(), str(delta.metadata().id)
+    version, source = delta.version(), source_of(delta, table)
     if not by_day(table):
         return _Content(source, version, {None: version})
     changed: dict[date | None, int] = {}
@@ -163,13 +175,13 @@ def _publish_day(
 
 def _stage(cursor: "Cursor", lake: "duckdb.DuckDBPyConnection", table: Table, day: date | None) -> None:
     columns = [field.name for field in fields_of(table)]
-    rows = lake.execute(f"SELECT {copy_line(table)} {_delta_rows(table)}", {"day": day})
+    rows = lake.sql(f"SELECT {copy_line(table)} {_delta_rows(table)}", params={"day": day})
     cursor.execute(
         sql.SQL("CREATE TEMP TABLE staging ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
             sql.SQL(", ").join(map(sql.Identifier, columns)), identifier(table)
         )
     )
-    cursor.copy_expert("COPY staging FROM STDIN", Lines(rows))
+    cursor.copy_expert("COPY staging FROM STDIN", Lines(rows), CHUNK)
 
 
 def _replace(cursor: "Cursor", table: Table, day: date | None) -> None:
@@ -182,24 +194,27 @@ def _replace(cursor: "Cursor", table: Table, day: date | None) -> None:
 
 
 class Lines(io.RawIOBase):
-    """Lines for COPY, made as they are read."""
+    """The lines of a query's only column, as a file for COPY that is made while it is read."""
 
-    def __init__(self, rows: "duckdb.DuckDBPyConnection") -> None:
-        self._pages = iter(lambda: rows.fetchmany(PAGE), [])
-        self._rest = b""
+    def __init__(self, rows: "duckdb.DuckDBPyRelation") -> None:
+        self._batches = rows.to_arrow_reader(PAGE)
+        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int = -1) -> bytes:
-        while size < 0 or len(self._rest) < size:
-            page = next(self._pages, None)
-            if page is None:
-                break
-            self._rest += "".join(line for (line,) in page).encode()
-        end = len(self._rest) if size < 0 else size
-        found, self._rest = self._rest[:end], self._rest[end:]
-        return found
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        while not self._rest:
+            batch = next(self._batches, None)
+            if batch is None:
+                return 0
+            page = pa.LargeListArray.from_arrays([0, len(batch)], batch.column(0))
+            self._rest = memoryview(pc.binary_join(page, "")[0].as_buffer()).cast("B")
+        into = memoryview(buffer).cast("B")
+        found = self._rest[: len(into)]
+        into[: len(found)] = found
+        self._rest = self._rest[len(found) :]
+        return len(found)
 
 
 def _name(table: Table) -> str:
@@ -217,6 +232,8 @@ def copy_line(table: Table) -> str:
 
     def escaped(field: "T.StructField") -> str:
         text = _text(field)
+        if postgres_type(field.dataType) not in ESCAPED:
+            return f"coalesce({text}, chr(92) || 'N')"
         for found, instead in ((92, 92), (9, ord("t")), (10, ord("n")), (13, ord("r"))):
             text = f"replace({text}, chr({found}), chr(92) || chr({instead}))"
         return f"coalesce({text}, chr(92) || 'N')"

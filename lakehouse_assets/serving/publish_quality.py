@@ -95,9 +95,9 @@ def _replace_since(settings: Settings, cursor: "Cursor", version: int, newest: d
     since = newest - OVERLAP if newest else None
     cursor.execute("DELETE FROM ops.check_results WHERE coalesce(evaluated_at >= %s, true)", (since,))
     with open_tables(settings, {JOURNAL: version}) as lake:
-        rows = lake.execute(
+        rows = lake.sql(
             f"SELECT {copy_line(CHECK_RESULTS)} FROM {JOURNAL} WHERE coalesce(evaluated_at >= $since, true)",  # noqa: S608
-            {"since": since},
+            params={"since": since},
         )
         columns = ", ".join(f'"{name}"' for name in CHECK_RESULTS.compiled.spark_schema.names)
         cursor.copy_expert(f"COPY ops.check_results ({columns}) FROM STDIN", Lines(rows))

@@ -179,12 +179,12 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
 def behind_in_warehouse(settings: "Settings", table: Table, levels: Levels) -> dict[date, int]:
     """Days of a table whose newest change the warehouse has not, and the version of that change."""
     from lakehouse_assets.platform.delta import open_table
-    from lakehouse_assets.serving.publish import by_day, noted
+    from lakehouse_assets.serving.publish import by_day, noted, source_of
 
     delta = open_table(settings.lake.joinpath(*table.key.parts))
     if delta is None:
         return {}
-    source, there = str(delta.metadata().id), noted(settings, table)
+    source, there = source_of(delta, table), noted(settings, table)
     changed = {day: change.version for day, change in levels.of(table.key).changed.items()}
     if not by_day(table):
         newest = max(changed, key=lambda day: (changed[day], day))

@@ -13,7 +13,8 @@ from pathlib import Path
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.drift import day_in_name
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landing import LandingError, land, parts
+from lakehouse_assets.platform.landed_files import LandingError, NotNow
+from lakehouse_assets.platform.landing import land, parts
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Status
@@ -116,6 +117,8 @@ class Inbox(Supervised):
             return 0
         try:
             found = land(self.settings.landing, landed_name(table.key), table.source, file, today=today)
+        except NotNow:
+            raise  # the file may be good: it is tried again
         except LandingError as error:
             self.refused = {one: why for one, why in self.refused.items() if one[0] != file}
             self.refused[as_it_is] = str(error)

@@ -1,13 +1,14 @@
 """What fires what: the level sensor's ticks on a real instance, its requests run as Dagster would run them."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from lakehouse_assets.definitions import definitions
+from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.triggers import TRIES
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake, marketplace_day
@@ -20,6 +21,11 @@ D1, D2 = date(2023, 1, 1), date(2023, 1, 2)
 def lake(spark_home: Settings, tmp_path: Path) -> Iterator[DagsterLake]:
     with dagster_lake(tmp_path) as found:
         yield found
+
+
+def ends(days: str) -> tuple[date, date]:
+    found = DayRange.parse(days)
+    return found.first, found.last
 
 
 def tick(lake: DagsterLake) -> list[dg.RunRequest]:
@@ -82,13 +88,43 @@ def test_an_update_is_not_lost_when_gold_was_left_out_of_the_run(lake: DagsterLa
     assert tick(lake) == []
 
 
+def days_of(request: dg.RunRequest) -> str:
+    first, last = (date.fromisoformat(request.tags[f"dagster/asset_partition_range_{end}"]) for end in ("start", "end"))
+    return str(DayRange(first, last))
+
+
+def fail(lake: DagsterLake, request: dg.RunRequest) -> None:
+    """A run of it that ended without having made anything."""
+    run = dg.DagsterRun("__ASSET_JOB", tags=dict(request.tags), status=dg.DagsterRunStatus.FAILURE)
+    lake.instance.add_run(run)
+
+
 def test_the_same_level_is_not_tried_for_ever(lake: DagsterLake) -> None:
     lake.land(marketplace_day(D1, 1))
     for _ in range(TRIES):
         for request in tick(lake):
-            run = dg.DagsterRun("__ASSET_JOB", tags=dict(request.tags), status=dg.DagsterRunStatus.FAILURE)
-            lake.instance.add_run(run)
+            fail(lake, request)
     assert tick(lake) == []
+
+
+def test_a_day_that_stops_its_run_does_not_keep_the_others_waiting(lake: DagsterLake) -> None:
+    days = [D1 + timedelta(days=n) for n in range(3)]
+    poisoned = days[1]
+    lake.land({key: rows for day in days for key, rows in marketplace_day(day, 1).items()})
+    bronze, tried = "gmv/bronze/purchase", list[str]()
+    while asked := tick(lake):
+        for request in asked:
+            tried.append(days_of(request))
+            if str(poisoned) in [str(day) for day in DayRange.parse(tried[-1])]:
+                fail(lake, request)
+            else:
+                lake.run(["/".join(key.path) for key in request.asset_selection or ()], *ends(tried[-1]))
+    assert tried[: TRIES + 2] == ["2023-01-01..2023-01-05"] * TRIES + [
+        "2023-01-01..2023-01-03",
+        "2023-01-04..2023-01-05",
+    ]
+    assert set(lake.materializations(bronze)) == {str(day) for day in days if day != poisoned}
+    assert tried.count(str(poisoned)) == TRIES
 
 
 def test_a_tick_waits_for_a_run_under_way(lake: DagsterLake) -> None:

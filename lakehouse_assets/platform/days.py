@@ -33,6 +33,13 @@ class DayRange:
     def __iter__(self) -> Iterator[date]:
         return (self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1))
 
+    def halves(self) -> "tuple[DayRange, ...]":
+        """Its earlier and its later half; none of a single day."""
+        if self.first == self.last:
+            return ()
+        middle = self.first + (self.last - self.first) // 2
+        return DayRange(self.first, middle), DayRange(middle + ONE_DAY, self.last)
+
     def __contains__(self, day: date) -> bool:
         return self.first <= day <= self.last
 

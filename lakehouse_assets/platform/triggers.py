@@ -2,12 +2,13 @@
 
 A tick reads the Delta logs on, finds what is behind (`levels.py`) and asks for it: together with everything downstream,
 as one run per contiguous range of days. It asks for nothing while a run that concerns the table is under way, and for
-the same level at most three times: a run that keeps failing waits for a person, or for its inputs to change.
+the same level at most three times: then for each half of the range, so that a day that stops a run does not keep the
+others waiting. What keeps failing waits for a person, or for its inputs to change.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from time import monotonic, sleep
 
@@ -22,6 +23,7 @@ from lakehouse_assets.platform.table import LANDING_LAYER, Span, Table, TableKey
 
 TICK_SECONDS = 5
 TRIES = 3
+SPLITS = 3  # of a failed range, each into halves: as soon as a part is made, what is left is split on
 READING_SECONDS = 0.8
 READING = "Reading the Delta logs for the first time; going on with the next tick."
 ZERO = timedelta(0)
@@ -117,11 +119,10 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         today = now.date()  # a record from the future waits for its day
         behind = {key: frozenset(day for day in days if day <= today) for key, days in waiting.items()}
         found = list(requests([table for table in own if table.key in behind], behind))
-        asked = [request.run_request(_level(request, known, catalog)) for request in found]
-        new = [request for request in asked if not _tried_enough(context.instance, request.tags[LEVEL_TAG])]
+        new = [asked for request in found for asked in _untried(request, known, catalog, context.instance)]
         if new:
             return dg.SensorResult(run_requests=new)
-        return dg.SkipReason(f"{len(asked)} ranges failed {TRIES} times" if asked else "Nothing is behind.")
+        return dg.SkipReason(f"{len(found)} ranges failed {TRIES} times" if found else "Nothing is behind.")
 
     return sensor
 
@@ -179,6 +180,18 @@ def _level(request: Request, levels: Levels, catalog: Catalog) -> str:
         if read.span is not Span.WHOLE and (read.table.layer == LANDING_LAYER or read.table not in request.tables)
     )
     return hashlib.sha256(repr((request, inputs)).encode()).hexdigest()[:16]
+
+
+def _untried(
+    request: Request, levels: Levels, catalog: Catalog, instance: dg.DagsterInstance, splits: int = SPLITS
+) -> Iterator[dg.RunRequest]:
+    """The request; where it was tried often enough, its halves."""
+    asked = request.run_request(_level(request, levels, catalog))
+    if not _tried_enough(instance, asked.tags[LEVEL_TAG]):
+        yield asked
+    elif splits:
+        for half in request.days.halves():
+            yield from _untried(replace(request, days=half), levels, catalog, instance, splits - 1)
 
 
 def _tried_enough(instance: dg.DagsterInstance, level: str) -> bool:

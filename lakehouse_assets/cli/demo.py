@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,15 +15,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from lakehouse_assets.cli.output import Rows, show
+from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.pseudonym import ensure_development_key
+from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import settings
 
 DAYS = DayRange(date(2023, 1, 1), date(2023, 2, 14))
 AS_OF = date(2023, 1, 10)
 MONTH = date(2023, 1, 1)
-TABLES = ("product_item", "purchase", "purchase_extra_info")
+STORE_DAYS = DayRange(date(2023, 2, 8), date(2023, 2, 14))
+RECONCILED = """
+    select state, count(*) as orders, sum(due) as due, sum(paid) as paid
+    from (select *, row_number() over (partition by order_id order by feed_day desc) as newest
+          from store.gold.payment_reconciliation)
+    where newest = 1 group by state order by state
+"""
 STEP = re.compile(r"- (STEP_SUCCESS|STEP_FAILURE) -")
 SHOWN_DAYS = 8
 
@@ -32,16 +39,20 @@ console = Console()
 
 
 @click.command()
-@click.option("--purchases", default=150, show_default=True, help="Purchases a day.")
+@click.option("--purchases", default=150, show_default=True, help="Purchases of the marketplace a day.")
+@click.option("--orders", default=400, show_default=True, help="Orders of the store a day.")
 @click.option("--seed", default=7, show_default=True)
 @click.option("--defects", default=0.01, show_default=True, help="Probability of each defect for a record.")
-def demo(purchases: int, seed: int, defects: float) -> None:
-    """Generate a marketplace's feeds with every defect, land them, build bronze, silver and gold, and ask questions."""
+def demo(purchases: int, orders: int, seed: int, defects: float) -> None:
+    """Generate the feeds of a marketplace and of a store with every defect, land them, build all tables, ask."""
     ensure_development_key(settings())
     with _progress() as progress:
         _start_server(progress)
-        _land(progress, purchases, seed, defects)
-        _materialize(progress)
+        with tempfile.TemporaryDirectory(prefix="lakehouse-feeds-") as feeds:
+            _land(progress, "gmv", _purchases(Path(feeds), purchases, seed, defects))
+            _land(progress, "store", _drops(Path(feeds), orders, seed, defects))
+        _materialize(progress, "gmv", DAYS)
+        _materialize(progress, "store", STORE_DAYS)
     _tell()
 
 
@@ -65,36 +76,51 @@ def _start_server(progress: Progress) -> None:
     progress.advance(task)
 
 
-def _land(progress: Progress, purchases: int, seed: int, defects: float) -> None:
-    from lakehouse_assets import defs as domains
+def _purchases(feeds: Path, purchases: int, seed: int, defects: float) -> list[Path]:
     from lakehouse_assets.defs.gmv.generate import generate
-    from lakehouse_assets.platform.catalog import discover
+
+    generate(feeds / "gmv", DAYS.first, DAYS.last, purchases, seed, defects)
+    return sorted((feeds / "gmv").glob("*/*.csv"))
+
+
+def _drops(feeds: Path, orders: int, seed: int, defects: float) -> list[Path]:
+    from lakehouse_assets.defs.store.generate import generate
+
+    generate(feeds / "drop", STORE_DAYS.first, STORE_DAYS.last, orders, seed, defects)
+    return sorted((feeds / "drop").glob("*/*.csv"))
+
+
+def _land(progress: Progress, domain: str, files: list[Path]) -> None:
+    """`<table>/<file>` of a marketplace, whose events say their day; `<day>/<table>.csv` of a store."""
     from lakehouse_assets.platform.landing import land
-    from lakehouse_assets.platform.table import TableKey
 
-    feeds = Path(tempfile.mkdtemp(prefix="lakehouse-feeds-"))
-    try:
-        made = generate(feeds, DAYS.first, DAYS.last, purchases, seed, defects)
-        files = [(table, file) for table in TABLES for file in sorted((feeds / table).glob("*.csv"))]
-        catalog = discover(domains)
-        task = progress.add_task(f"Land {made.rows} events, {sum(made.defects.values())} defects", total=len(files))
-        for table, file in files:
-            source = catalog.table(TableKey("gmv", "bronze", table)).source
-            if source is not None:
-                land(settings().landing, f"gmv/{table}", source, file, today=datetime.now(UTC).date())
-            progress.advance(task)
-    finally:
-        shutil.rmtree(feeds)
+    task = progress.add_task(f"Land the files of {domain}", total=len(files))
+    for file in files:
+        by_day = domain == "store"
+        key = TableKey(domain, "bronze", file.stem if by_day else file.parent.name)
+        source, day = _catalog().table(key).source, date.fromisoformat(file.parent.name) if by_day else None
+        assert source is not None, f"{key} is made of files"
+        land(settings().landing, f"{domain}/{key.name}", source, file, day=day, today=datetime.now(UTC).date())
+        progress.advance(task)
 
 
-def _materialize(progress: Progress) -> None:
+def _catalog() -> Catalog:
+    from lakehouse_assets import defs as domains
+
+    return discover(domains)
+
+
+def _materialize(progress: Progress, domain: str, days: DayRange) -> None:
     """By Dagster's own command line, as a user would: one run over the whole range."""
     command = [
         str(Path(sys.executable).with_name("dagster")), "asset", "materialize", "-m", "lakehouse_assets.definitions",
-        "--select", "group:gmv", "--partition-range", f"{DAYS.first}...{DAYS.last}",
+        "--select", f"group:{domain}", "--partition-range", f"{days.first}...{days.last}",
     ]  # fmt: skip
     progress.console.print(f"[dim]$ dagster {' '.join(command[1:])}[/dim]")
-    task = progress.add_task("Materialize bronze, silver, gold", total=7)
+    tables = [table for table in _catalog().tables if table.key.domain == domain]
+    made_beside = {companion.key for table in tables for companion in table.companions}
+    steps = len({table.key for table in tables} - made_beside)
+    task = progress.add_task(f"Materialize bronze, silver, gold of {domain}", total=steps)
     said: list[str] = []
     with subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         for line in run.stdout or ():
@@ -107,25 +133,25 @@ def _materialize(progress: Progress) -> None:
 
 def _tell() -> None:
     """Answers from the lake: now, as of an earlier day, what was quarantined, what made a figure."""
-    from lakehouse_assets import defs as domains
     from lakehouse_assets.defs.gmv.cli import figures
     from lakehouse_assets.ops.quarantine import counts
-    from lakehouse_assets.platform.catalog import discover
     from lakehouse_assets.platform.lineage import trace
     from lakehouse_assets.platform.plan import Lake
-    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.serving.query import query
 
     here = settings()
     by = ("subsidiary",)
     _show_some(figures(None, MONTH, by), "GMV of January 2023 by day and subsidiary, as known now")
     _show_some(figures(AS_OF, MONTH, by), f"The same, as known on {AS_OF}: this answer never changes")
+    reconciled = query(here, RECONCILED)
+    show(Rows(reconciled.columns, reconciled.rows), "table", f"Orders of the store, {STORE_DAYS}, by what was paid")
     found = counts(here, None, None)
     per_rule: dict[tuple[str, str], int] = {}
     for table, _, rule, rows in found.rows:
         per_rule[table, rule] = per_rule.get((table, rule), 0) + rows
     quarantined = [(table, rule, rows) for (table, rule), rows in sorted(per_rule.items())]
     show(Rows(("table", "rule broken", "rows"), quarantined), "table", "In quarantine, whole, with the reason")
-    tree = trace(Lake(here.lake, here.landing), discover(domains), TableKey("gmv", "gold", "gmv"), AS_OF)
+    tree = trace(Lake(here.lake, here.landing), _catalog(), TableKey("gmv", "gold", "gmv"), AS_OF)
     console.print("What the figures of that day were made of", style="italic")
     click.echo("\n".join(tree.lines()))
     console.print("\nOpen the UI: [bold]make dev[/bold], then http://127.0.0.1:3000 · Dashboards: [bold]make bi[/bold]")

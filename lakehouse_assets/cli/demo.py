@@ -18,6 +18,8 @@ from lakehouse_assets.cli.output import Rows, show
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.levels import Levels
+from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.pseudonym import ensure_development_key
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import settings
@@ -111,13 +113,18 @@ def _catalog() -> Catalog:
 
 
 def _materialize(progress: Progress, domain: str, days: DayRange) -> None:
-    """By Dagster's own command line, as a user would: one run over the whole range."""
+    """By Dagster's own command line, as a user would: one run over the whole range, where anything of it is behind."""
+    tables = [table for table in _catalog().tables if table.key.domain == domain]
+    levels = Levels(Lake(settings().lake, settings().landing), Catalog(tuple(tables)))
+    levels.read_on()
+    if not any(levels.behind(table) for table in tables):
+        progress.console.print(f"Every day of {domain} is made of these files already.")
+        return
     command = [
         str(Path(sys.executable).with_name("dagster")), "asset", "materialize", "-m", "lakehouse_assets.definitions",
         "--select", f"group:{domain}", "--partition-range", f"{days.first}...{days.last}",
     ]  # fmt: skip
     progress.console.print(f"[dim]$ dagster {' '.join(command[1:])}[/dim]")
-    tables = [table for table in _catalog().tables if table.key.domain == domain]
     made_beside = {companion.key for table in tables for companion in table.companions}
     steps = len({table.key for table in tables} - made_beside)
     task = progress.add_task(f"Materialize bronze, silver, gold of {domain}", total=steps)
@@ -136,7 +143,6 @@ def _tell() -> None:
     from lakehouse_assets.defs.gmv.cli import figures
     from lakehouse_assets.ops.quarantine import counts
     from lakehouse_assets.platform.lineage import trace
-    from lakehouse_assets.platform.plan import Lake
     from lakehouse_assets.serving.query import query
 
     here = settings()

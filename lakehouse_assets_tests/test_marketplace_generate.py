@@ -89,8 +89,7 @@ def test_every_defect_is_accounted_for_in_the_lake(spark: SparkSession, tmp_path
     (day,) = driver.make("marketplace/silver/orders", [FIRST]).days
     broken = {rule.rule: rule.failed for rule in day.rules if rule.failed}
     assert day.conserved
-    assert day.rows.rows_in == made.files
-    assert day.rows.duplicates == made.defects["duplicate"]
+    assert day.rows.rows_in == made.files - made.defects["duplicate"], "the same bytes are landed once"
     for rule in (
         "txt_detl_idt_pedi_pgto:not_null", "stat_pedi:isin", "items_are_readable", "not_from_the_future",
         "created_before_changed", "fields_are_known",

@@ -126,9 +126,10 @@ class Files:
 
     @property
     def groups(self) -> list[int]:
-        """Bytes of the row groups before compression."""
+        """Bytes of the row groups in the file."""
         found = [pq.read_metadata(path) for path in self.paths]
-        return [m.row_group(n).total_byte_size for m in found for n in range(m.num_row_groups)]
+        groups = [m.row_group(n) for m in found for n in range(m.num_row_groups)]
+        return [sum(group.column(c).total_compressed_size for c in range(group.num_columns)) for group in groups]
 
     @property
     def pages(self) -> list[int]:

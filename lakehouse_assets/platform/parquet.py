@@ -27,9 +27,10 @@ class ParquetError(LakehouseError):
 
 @dataclass(frozen=True)
 class Parquet:
-    """Codec, dictionary encoding, and the sizes of a page and of a row group in bytes before compression.
+    """Codec, dictionary encoding, and sizes in bytes: of a page before compression, of a row group as it is buffered.
 
-    `page_rows` bounds the rows of a page. `level` is that of zstd, 1 to 22. Raises ParquetError.
+    A row group's full pages are buffered compressed. `page_rows` bounds the rows of a page. `level` is that of zstd,
+    1 to 22. Raises ParquetError.
     """
 
     codec: str = "snappy"

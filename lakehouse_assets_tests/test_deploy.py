@@ -454,7 +454,7 @@ def test_a_run_is_alive_while_its_code_server_knows_it_and_failed_when_another_s
 
             assert launcher.check_run_worker_health(unknown).status == WorkerStatus.FAILED
             assert launcher.check_run_worker_health(elsewhere).status == WorkerStatus.RUNNING
-            server.terminate()
+            server.kill()
             server.wait(timeout=60)
             assert launcher.check_run_worker_health(unknown).status == WorkerStatus.RUNNING, "nobody can tell"
     finally:

@@ -15,6 +15,8 @@ from lakehouse_assets.platform.catalog import discover
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.session import close_session, open_session
+from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.serving.publish import publish
 from lakehouse_assets.serving.query import known_tables, query
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import RUN_TIMES, DagsterLake, Parts, marketplace_day
@@ -77,6 +79,13 @@ def test_a_figure_leads_to_its_landed_files(lake: DagsterLake) -> None:
     assert "5 rows, sha256" in lake.cli("lineage", "gmv/silver/product_item", "--day", str(D1)).output
     assert "10" in lake.cli("sql", "select count(*) as n from gmv.silver.product_item").output
     assert "same" in lake.cli("replay", SILVER, "--day", str(D1)).output
+
+
+def test_days_are_published_to_the_warehouse(lake: DagsterLake) -> None:
+    table = discover(domains).table(TableKey.parse(GOLD[0]))
+    published = publish(settings(), table, [D1, D2], "test")
+    assert [(day.day, day.changed) for day in published] == [(D1, True), (D2, True)]
+    assert sum(day.rows for day in published) == len(lake.rows("gmv.gold.gmv"))
 
 
 def test_nothing_is_behind_and_a_landed_day_is(lake: DagsterLake) -> None:

@@ -180,6 +180,7 @@ def told(lake: DagsterLake, folder: Path, commands: list[tuple[str, ...]]) -> li
     ("name", "value", "message"),
     [
         pytest.param("AWS_SECRET_ACCESS_KEY", "wrong", "refuses the credentials", id="wrong password"),
+        pytest.param("AWS_ACCESS_KEY_ID", None, "There are no credentials", id="no user"),
         pytest.param("AWS_ACCESS_KEY_ID", "nobody", "refuses the credentials", id="unknown user"),
         pytest.param("LAKEHOUSE_S3_ENDPOINT", "http://127.0.0.1:9", "does not answer", id="nobody listens"),
         pytest.param("LAKEHOUSE_S3_ENDPOINT", "silent", "does not answer", id="silent endpoint"),
@@ -189,11 +190,19 @@ def told(lake: DagsterLake, folder: Path, commands: list[tuple[str, ...]]) -> li
 @pytest.mark.slow
 @pytest.mark.nightly
 def test_one_clear_error_within_30_seconds(
-    lake: DagsterLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, silent: str, name: str, value: str, message: str
+    lake: DagsterLake,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    silent: str,
+    name: str,
+    value: str | None,
+    message: str,
 ) -> None:
     if name == "BUCKET":
         monkeypatch.setenv("LAKEHOUSE_LAKE", f"s3a://{value}/processed")
         monkeypatch.setenv("LAKEHOUSE_LANDING", f"s3a://{value}/raw")
+    elif value is None:
+        monkeypatch.delenv(name)
     else:
         monkeypatch.setenv(name, silent if value == "silent" else value)
     try:

@@ -4,8 +4,8 @@ The same identifier has the same pseudonym in every table, so tables still join;
 try out whose it is. The key's id is stored beside it: a pseudonym of another key does not compare.
 
 On a machine of one's own, `lakehouse dev` and `lakehouse demo` make a key of that home, called `dev-` and
-the first digits of its SHA-256. It is not taken
-where data are shared: beside a cluster's Spark or a PostgreSQL to publish to, the environment must give a key.
+the first digits of its SHA-256. It is not taken where data are shared: beside a cluster's Spark, a bucket or a
+PostgreSQL to publish to, the environment must give a key.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.parse import meant
+from lakehouse_assets.platform.s3 import S3Path
 from lakehouse_assets.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def key(here: Settings) -> Key:
     missing = "Personal identifiers are kept as pseudonyms, and there is no key to make them with. Set "
     told = "LAKEHOUSE_PSEUDONYM_KEY in the environment, for example to the output of: openssl rand -hex 32"
     if is_shared(here):
-        raise NoKey(f"{missing}{told} (beside a cluster or a PostgreSQL of others no key for development is taken)")
+        raise NoKey(f"{missing}{told} (beside a shared cluster, bucket or PostgreSQL no key for development is taken)")
     try:
         secret = development_key_file(here).read_bytes()
     except FileNotFoundError:
@@ -89,7 +90,8 @@ def key(here: Settings) -> Key:
 
 def is_shared(here: Settings) -> bool:
     """Whether others work with these data: then a key that one machine made for itself is no key."""
-    return here.spark_remote is not None or here.warehouse_url is not None
+    in_buckets = any(isinstance(root, S3Path) for root in (here.lake, here.landing))
+    return in_buckets or here.spark_remote is not None or here.warehouse_url is not None
 
 
 def development_key_file(here: Settings) -> Path:

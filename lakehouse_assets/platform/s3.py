@@ -7,6 +7,7 @@ machine's role, and are never shown.
 import hmac
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,14 @@ KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 # An endpoint that is not there is said in seconds, and asked no more than three times.
 CONNECT, ANSWER, PROBE = "5 seconds", "60 seconds", "10 seconds"
 RETRIES, RETRYING = 2, timedelta(seconds=10)
+NO_KEY = ("Missing AccessKeyId", "Missing SecretAccessKey", "169.254.169.254")  # the last: a machine without a role
+UNKNOWN_KEY = (
+    "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401 Unauthorized",
+    "valid authentication credentials",
+)  # fmt: skip
+NOT_ALLOWED = ("AccessDenied", "403 Forbidden", "necessary privileges")
+OF_S3 = ("S3 error", "AWS Error", "valid authentication credentials", "necessary privileges")
+"""How S3, object_store below delta-rs and obstore, and pyarrow say it."""
 
 
 class StoreError(LakehouseError):
@@ -242,10 +251,10 @@ def _explained(place: S3Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
-            raise said(place, error) from error
+            raise said(place, error) from None
         raise FileNotFoundError(str(place)) from error
     except BaseError as error:
-        raise said(place, error) from error
+        raise said(place, error) from None  # its text may hold a session's token
 
 
 def said(place: S3Path, error: Exception) -> StoreError:
@@ -255,12 +264,17 @@ def said(place: S3Path, error: Exception) -> StoreError:
             f"S3 at {where} has no bucket {place.bucket}. Name another, or make it: "
             f"lakehouse bucket create {place.bucket}"
         )
-    if any(code in text for code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "401 Unauthorized")):
+    if any(sign in text for sign in NO_KEY):
+        return StoreError(
+            f"There are no credentials for {place}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this "
+            "machine a role."
+        )
+    if any(sign in text for sign in UNKNOWN_KEY):
         return StoreError(
             f"S3 at {where} refuses the credentials for {place}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a "
             "key and its secret that it knows."
         )
-    if "AccessDenied" in text or "403 Forbidden" in text:
+    if any(sign in text for sign in NOT_ALLOWED):
         return StoreError(
             f"S3 at {where} does not let this key (AWS_ACCESS_KEY_ID) use {place}. Grant it to get, put, delete and "
             "list there, or set other credentials."
@@ -270,5 +284,5 @@ def said(place: S3Path, error: Exception) -> StoreError:
             f"S3 at {where} does not answer ({place}). Start it, or set LAKEHOUSE_S3_ENDPOINT; then run the same "
             "again: what is there is not written twice."
         )
-    first = " ".join(text.split())
+    first = re.sub(r"<Token-\d+>.*?</Token-\d+>", "", " ".join(text.split()))  # AWS echoes what it was sent
     return StoreError(f"S3 at {where}, {place}: {first[:300]}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.s3 import S3Path, arrow_filesystem, delta_options, said
+from lakehouse_assets.platform.s3 import OF_S3, S3Path, arrow_filesystem, delta_options, said
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,9 +51,9 @@ def answering(place: Location) -> Iterator[None]:
     except TableNotFoundError:
         raise
     except (OSError, DeltaError) as error:
-        if isinstance(place, Path) or not any(words in str(error) for words in ("S3 error", "AWS Error")):
+        if isinstance(place, Path) or not any(words in str(error) for words in OF_S3):
             raise
-        raise said(place, error) from error
+        raise said(place, error) from None  # its text may hold a session's token
 
 
 def missing(files: Collection[Location]) -> list[Location]:

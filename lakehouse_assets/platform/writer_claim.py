@@ -72,7 +72,8 @@ def _writer(settings: Settings) -> Writer:
     remote = settings.spark_remote
     if remote and (urlsplit(remote).hostname or "") not in LOOPBACK:
         return Writer(remote.partition(";")[0], remote.partition(";")[0])
-    return Writer(_name_of(settings.spark_dir), f"{settings.home.absolute()} on {socket.gethostname()}")
+    own, where = _name_of(settings.spark_dir), f"{settings.home.absolute()} on {socket.gethostname()}"
+    return Writer(f"{own} {remote.partition(';')[0]}" if remote else own, where)  # a home may know two servers
 
 
 def _name_of(spark_dir: Path) -> str:

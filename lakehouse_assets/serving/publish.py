@@ -78,9 +78,11 @@ def publish(
         try:
             with connection, connection.cursor() as cursor:
                 prepare(cursor, table)
-            with open_tables(settings, {".".join(table.key.parts): content.version}) as lake:
+            versions = {".".join(table.key.parts): content.version}
+            # Two connections, as a cursor of one does not know what another registered: tables in a bucket are.
+            with open_tables(settings, versions) as lake, open_tables(settings, versions) as again:
                 for day, version in content.changed.items():
-                    published = _publish_day(connection, lake, table, content.source, day, version, run_id)
+                    published = _publish_day(connection, lake, again, table, content.source, day, version, run_id)
                     done.append(published)
                     on_day(published)
         except (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.ProgrammingError) as error:
@@ -135,6 +137,7 @@ def _content(settings: Settings, table: Table, days: Collection[date]) -> _Conte
 def _publish_day(
     connection: "Connection",
     lake: "duckdb.DuckDBPyConnection",
+    again: "duckdb.DuckDBPyConnection",
     table: Table,
     source: str,
     day: date | None,
@@ -151,8 +154,8 @@ def _publish_day(
         there = cursor.fetchone()
         if there:
             return Published(day, there[0], there[1], int(there[2]), changed=False)
-        with lake.cursor() as reader, ThreadPoolExecutor(1) as beside:  # summed up in Delta while it is copied
-            summing = beside.submit(lambda: reader.execute(_delta_sum(table), {"day": day}).fetchall()[0])
+        with ThreadPoolExecutor(1) as beside:  # summed up in Delta while it is copied
+            summing = beside.submit(lambda: again.execute(_delta_sum(table), {"day": day}).fetchall()[0])
             _stage(cursor, lake, table, day)
             cursor.execute(_staged_sum(table))
             staged = cursor.fetchone() or (0, 0)

@@ -150,7 +150,7 @@ def _tell() -> None:
     _show_some(figures(None, MONTH, by), "GMV of January 2023 by day and subsidiary, as known now")
     _show_some(figures(AS_OF, MONTH, by), f"The same, as known on {AS_OF}: this answer never changes")
     reconciled = query(here, RECONCILED)
-    show(Rows(reconciled.columns, reconciled.rows), "table", f"Orders of the store, {STORE_DAYS}, by what was paid")
+    show(Rows(reconciled.columns, reconciled.rows), "table", "Orders of the store by what was paid")
     found = counts(here, None, None)
     per_rule: dict[tuple[str, str], int] = {}
     for table, _, rule, rows in found.rows:

@@ -111,9 +111,9 @@ def middle(samples: list[float]) -> float:
 
 def run(command: list[str], environment: Mapping[str, str] | None = None) -> str:
     """Run a command to its end and return what it printed. Raises RuntimeError with its last lines when it fails."""
-    done = subprocess.run(
-        command, env=os.environ | dict(environment or {}), capture_output=True, text=True, check=False
-    )
+    # What this process told its own pyspark is nothing to another's: that may have a Spark of its own.
+    inherited = {name: value for name, value in os.environ.items() if name != "SPARK_CONNECT_MODE_ENABLED"}
+    done = subprocess.run(command, env=inherited | dict(environment or {}), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}\n{(done.stdout + done.stderr)[-3000:]}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""Tables with a state against hand-written Delta MERGEs of the same rows, read from the same files, in one session.
+"""Tables with a state against hand-written Delta MERGEs of the same rows, read from the same table, in one session.
 
 The hand-written ones do the least that can be done: no rule is evaluated, nothing is kept of the changes, no day can
 be taken back, deletes are not looked for. The bar is on our whole step, with all that; `commit` is the part of it that
@@ -20,13 +20,15 @@ from bench.harness import Bar, Result, Size, best, seconds
 from bench.lab import spark_session
 from lakehouse_assets.platform import history
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.contract import Contract, column, facts
-from lakehouse_assets.platform.delta import version_of
+from lakehouse_assets.platform.contract import Action, Contract, column, facts
+from lakehouse_assets.platform.delta import Note, version_of
 from lakehouse_assets.platform.materialize import Step, materialize
-from lakehouse_assets.platform.plan import Lake, Plan
+from lakehouse_assets.platform.plan import Lake, make_plan
+from lakehouse_assets.platform.reader import read_inputs
 from lakehouse_assets.platform.silver import CurrentState, SnapshotHistory
 from lakehouse_assets.platform.state import BUCKETS, State, scd1, scd2_from_snapshots
-from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.table import DAY_COLUMN, ReplaceDays, Table, TableKey, day
+from lakehouse_assets.platform.writer import Target, replace_days
 
 DAY = date(2024, 1, 1)
 
@@ -45,24 +47,45 @@ class Orders(_Order, CurrentState):
     """Orders as they are."""
 
 
-class Customers(SnapshotHistory):
-    """Customers, every version."""
+class OrdersCame(_Order):
+    """Changes of orders, as they came."""
 
+    feed_day: T.DateType = column("feed day", action=Action.FAIL)
+    version: T.IntegerType = column("landing", action=Action.FAIL)
+    record_hash: T.StringType = column("hash of the change", action=Action.FAIL)
+
+
+class _Customer(Contract):
     id: T.LongType = column("customer", source=True)
     points: T.LongType = column("points", source=True)
     name: T.StringType = column("name", source=True)
     city: T.StringType = column("city", source=True)
 
+
+class Customers(_Customer, SnapshotHistory):
+    """Customers, every version."""
+
     class Config:
         metadata = facts(key=("id",))
 
 
-def never(**_: DataFrame) -> DataFrame:
-    raise NotImplementedError
+class CustomersCame(_Customer):
+    """Customers of a day's snapshot."""
+
+    feed_day: T.DateType = column("feed day", action=Action.FAIL)
+    record_hash: T.StringType = column("hash of the row", action=Action.FAIL)
 
 
-def declared(name: str, contract: type[Contract], write: State) -> Table:
-    return Table(TableKey("bench", "silver", name), contract, never, MappingProxyType({}), write)
+def same(came: DataFrame) -> DataFrame:
+    """The rows as they came."""
+    return came
+
+
+def declared(name: str, came: type[Contract], contract: type[Contract], write: State) -> tuple[Table, Table]:
+    """A source, and the table with a state that is made of it."""
+    source = Table(TableKey("bench", "bronze", name), came, same, MappingProxyType({}), ReplaceDays())
+    reads = MappingProxyType({"came": day(source)})
+    return source, Table(TableKey("bench", "silver", name), contract, same, reads, write, conserves="came")
 
 
 def orders(spark: SparkSession, first: int, number: int, day: date, step: int = 1) -> DataFrame:
@@ -95,17 +118,25 @@ def customers(spark: SparkSession, number: int, day: date, nth: int) -> DataFram
 
 
 class Ours:
-    """Our steps, with the time of their commits apart."""
+    """Our steps, with the time of their commits apart, and the source that both sides read."""
 
-    def __init__(self, spark: SparkSession, folder: Path, table: Table) -> None:
-        self.step = Step(spark, Lake(folder, folder / "landing"), Catalog((table,)), "bench")
-        self.table = table
+    def __init__(self, spark: SparkSession, folder: Path, source: Table, table: Table) -> None:
+        self.catalog = Catalog((source, table))
+        self.step = Step(spark, Lake(folder, folder / "landing"), self.catalog, "bench")
+        self.source, self.table = source, table
         self.commits: list[float] = []
         self.path = self.step.lake.path(table.key)
 
-    def make(self, frame: DataFrame, day: date) -> None:
+    def come(self, frame: DataFrame, of: date) -> DataFrame:
+        """A day of the source, stored; what the MERGE by hand reads."""
+        key, path = str(self.source.key), self.step.lake.path(self.source.key)
+        note = Note(key, "bench", f"{key} {of}", frozenset([of]), "bench", {})
+        target = Target(path, key, self.source.compiled.spark_schema)
+        replace_days(frame.repartition(4), target, note, version_of(path), DAY_COLUMN, [of])
+        return self.step.spark.read.format("delta").load(str(path)).where(F.col(DAY_COLUMN) == F.lit(of))
+
+    def make(self, of: date) -> None:
         """One whole step."""
-        plan = Plan(self.table, (day,), (day,), {}, version_of(self.path), None, {})
         commit = history.StateTable.commit
 
         def timed(*arguments, **options):  # type: ignore[no-untyped-def]
@@ -117,16 +148,12 @@ class Ours:
 
         history.StateTable.commit = timed  # type: ignore[method-assign]
         try:
+            plan = make_plan(self.step.lake, self.table, [of])
+            frame = self.table(**read_inputs(self.step.spark, self.step.lake, plan, self.catalog))
             outcome = materialize(self.step, plan, frame)
         finally:
             history.StateTable.commit = commit  # type: ignore[method-assign]
         assert not outcome.days[0].reasons, outcome.days[0].reasons
-
-
-def stored(frame: DataFrame, path: Path) -> DataFrame:
-    """The rows as a Delta table of bronze would hold them: what both sides read."""
-    frame.repartition(4).write.format("delta").save(str(path))
-    return frame.sparkSession.read.format("delta").load(str(path))
 
 
 def merge_orders(spark: SparkSession, path: Path, frame: DataFrame) -> None:
@@ -171,46 +198,46 @@ def merge_customers(spark: SparkSession, path: Path, frame: DataFrame, day: date
 Side = Callable[[DataFrame, date], None]
 
 
-def in_turns(
-    size: Size, folder: Path, made: Callable[[date, int], DataFrame], ours: Ours, by_hand: Side
-) -> dict[str, list[float]]:
+def in_turns(size: Size, made: Callable[[date, int], DataFrame], ours: Ours, by_hand: Side) -> dict[str, list[float]]:
     """Seconds of both sides, of a day each in turns; the first day, which warms both up, does not count."""
     took: dict[str, list[float]] = {"by hand": [], "step": []}
     for nth in range(1, size.repeats + 2):
-        day = DAY + timedelta(days=nth)
-        frame = stored(made(day, nth), folder / f"{ours.table.key.name}-{day}")
-        took["by hand"].append(seconds(lambda frame=frame, day=day: by_hand(frame, day)))
-        took["step"].append(seconds(lambda frame=frame, day=day: ours.make(frame, day)))
+        of = DAY + timedelta(days=nth)
+        frame = ours.come(made(of, nth), of)
+        took["by hand"].append(seconds(lambda frame=frame, of=of: by_hand(frame, of)))
+        took["step"].append(seconds(lambda of=of: ours.make(of)))
     return {name: found[1:] for name, found in took.items()} | {"commit": ours.commits[2:]}
 
 
 def orders_in_turns(spark: SparkSession, size: Size, folder: Path) -> dict[str, list[float]]:
     """Changes merged into a current state."""
-    ours = Ours(spark, folder, declared("orders", Orders, scd1(("id",), "modified_date", "op = 'D'")))
-    ours.make(stored(orders(spark, 0, size.state_rows, DAY), folder / "orders-start"), DAY)
+    ours = Ours(spark, folder, *declared("orders", OrdersCame, Orders, scd1(("id",), "modified_date", "op = 'D'")))
+    ours.come(orders(spark, 0, size.state_rows, DAY), DAY)
+    ours.make(DAY)
     raw = folder / "raw_orders"
     spark.read.format("delta").load(str(ours.path)).repartition("bucket").write.format("delta").partitionBy(
         "bucket"
     ).save(str(raw))
     apart = size.state_rows // size.changes
 
-    def made(day: date, nth: int) -> DataFrame:
-        return orders(spark, nth, size.changes, day, step=apart + (nth == 1))
+    def made(of: date, nth: int) -> DataFrame:
+        return orders(spark, nth, size.changes, of, step=apart + (nth == 1))
 
-    return in_turns(size, folder, made, ours, lambda frame, day: merge_orders(spark, raw, frame))
+    return in_turns(size, made, ours, lambda frame, _: merge_orders(spark, raw, frame))
 
 
 def customers_in_turns(spark: SparkSession, size: Size, folder: Path) -> dict[str, list[float]]:
     """Snapshots compared with the versions before."""
-    ours = Ours(spark, folder, declared("customers", Customers, scd2_from_snapshots(("id",))))
-    ours.make(stored(customers(spark, size.snapshot_rows, DAY, 0), folder / "customers-start"), DAY)
+    ours = Ours(spark, folder, *declared("customers", CustomersCame, Customers, scd2_from_snapshots(("id",))))
+    ours.come(customers(spark, size.snapshot_rows, DAY, 0), DAY)
+    ours.make(DAY)
     raw = folder / "raw_customers"
     spark.read.format("delta").load(str(ours.path)).drop("bucket").write.format("delta").save(str(raw))
 
-    def made(day: date, nth: int) -> DataFrame:
-        return customers(spark, size.snapshot_rows, day, nth)
+    def made(of: date, nth: int) -> DataFrame:
+        return customers(spark, size.snapshot_rows, of, nth)
 
-    return in_turns(size, folder, made, ours, lambda frame, day: merge_customers(spark, raw, frame, day))
+    return in_turns(size, made, ours, lambda frame, of: merge_customers(spark, raw, frame, of))
 
 
 def measure(size: Size, folder: Path) -> Result:

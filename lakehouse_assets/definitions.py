@@ -7,6 +7,7 @@ import dagster as dg
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.ops.deadline_sensor import deadline_sensor, report_job
+from lakehouse_assets.ops.maintenance_job import maintenance_job, maintenance_schedule
 from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.commits import adopt_job, commits_sensor
@@ -33,6 +34,7 @@ def with_drop_folder(tables: Catalog) -> list[str]:
 
 
 days = first_days(catalog)
+maintenance = maintenance_job(catalog)
 landing_jobs = {domain: landing_job(domain, catalog, days[domain]) for domain in with_drop_folder(catalog)}
 
 definitions = dg.Definitions(
@@ -43,8 +45,8 @@ definitions = dg.Definitions(
         *[warehouse_sensor(domain, catalog) for domain in sorted({table.key.domain for table in served(catalog)})],
         quality_sensor(),
     ],
-    jobs=[adopt_job(catalog), report_job(), *landing_jobs.values()],
-    schedules=[yesterday_schedule(domain, catalog) for domain in days],
+    jobs=[adopt_job(catalog), report_job(), maintenance, *landing_jobs.values()],
+    schedules=[*[yesterday_schedule(domain, catalog) for domain in days], maintenance_schedule(maintenance)],
     resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog)},
     executor=dg.in_process_executor,
 )

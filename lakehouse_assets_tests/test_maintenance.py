@@ -4,12 +4,15 @@ import json
 from datetime import date, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql.types import DateType, LongType, StructField, StructType
 
 from lakehouse_assets import defs as domains
+from lakehouse_assets.definitions import definitions
+from lakehouse_assets.ops.maintenance_job import MAINTAIN, Scope
 from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.catalog import discover
 from lakehouse_assets.platform.changes import changed_days
@@ -21,6 +24,8 @@ from lakehouse_assets.platform.levels import TableLevels
 from lakehouse_assets.platform.maintenance import FEWEST, Engine, Place, maintain, places, spark_once, survey
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.settings import settings
+from lakehouse_assets_tests.dagster_lake import dagster_lake
 from lakehouse_assets_tests.gmv_histories import write_csv
 
 NUMBERS = StructType([StructField("feed_day", DateType()), StructField("n", LongType())])
@@ -126,9 +131,9 @@ def test_journals_are_compacted_by_their_own_engine(tmp_path: Path) -> None:
     assert not any(change.get("add", change.get("remove", {})).get("dataChange") for change in changes)
 
 
-def test_the_manifest_of_landed_files_keeps_every_version(tmp_path: Path) -> None:
-    lake, catalog = Lake(tmp_path / "lake", tmp_path / "landing"), discover(domains)
-    source = catalog.table(TableKey("gmv", "bronze", "purchase_extra_info")).source
+def land_days(lake: Lake, folder: Path) -> None:
+    """A file a day."""
+    source = discover(domains).table(TableKey("gmv", "bronze", "purchase_extra_info")).source
     assert source is not None
     for day in DAYS:
         rows = [
@@ -139,8 +144,13 @@ def test_the_manifest_of_landed_files_keeps_every_version(tmp_path: Path) -> Non
                 "subsidiary": "x",
             }
         ]
-        file = write_csv(tmp_path / f"{day}.csv", "purchase_extra_info", rows)
+        file = write_csv(folder / f"{day}.csv", "purchase_extra_info", rows)
         land(lake.landing, "gmv/purchase_extra_info", source, file, today=date(2026, 1, 1))
+
+
+def test_the_manifest_of_landed_files_keeps_every_version(tmp_path: Path) -> None:
+    lake, catalog = Lake(tmp_path / "lake", tmp_path / "landing"), discover(domains)
+    land_days(lake, tmp_path)
     path = manifest_path(lake.landing, "gmv/purchase_extra_info")
     known = [parts(lake.landing, "gmv/purchase_extra_info", version=version) for version in range(FEWEST)]
     (place,) = places(lake, catalog, "gmv/landing")
@@ -148,6 +158,26 @@ def test_the_manifest_of_landed_files_keeps_every_version(tmp_path: Path) -> Non
     assert [parts(lake.landing, "gmv/purchase_extra_info", version=v) for v in range(FEWEST)] == known
     assert parts(lake.landing, "gmv/purchase_extra_info") == known[-1]
     assert changed_days(path, FEWEST - 1, FEWEST) == frozenset()
+
+
+def test_every_night_a_run_does_it(tmp_path: Path) -> None:
+    """Landed files alone: their manifest needs no Spark."""
+    with dagster_lake(tmp_path) as lake, dg.DagsterInstance.ephemeral() as instance:
+        land_days(Lake(settings().lake, settings().landing), tmp_path)
+        job = definitions.resolve_job_def(MAINTAIN)
+        result = job.execute_in_process(instance=instance)
+        (output,) = [e for e in result.all_events if e.is_successful_output]
+        (row,) = output.step_output_data.metadata["files"].records
+        assert dict(row.data) == {
+            "table": "gmv/landing/purchase_extra_info", "before": FEWEST, "after": 1, "removed": 0, "remark": "",
+        }  # fmt: skip
+        assert lake.cli("maintain", "--dry-run", "gmv/landing").output.count(" no ") == 1, "nothing is left to do"
+        only = dg.RunConfig({"compact_and_vacuum": Scope(only="gmv/silver/purchases")})
+        failed = job.execute_in_process(instance=instance, run_config=only, raise_on_error=False)
+        assert not failed.success
+    (nightly,) = [one for one in definitions.schedules or () if one.name == f"{MAINTAIN}_nightly"]
+    assert isinstance(nightly, dg.ScheduleDefinition)
+    assert nightly.default_status is dg.DefaultScheduleStatus.RUNNING
 
 
 def test_an_unknown_table_is_named_with_those_there_are(tmp_path: Path) -> None:

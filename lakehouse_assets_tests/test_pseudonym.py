@@ -12,7 +12,8 @@ import pytest
 from deltalake import write_deltalake
 
 from lakehouse_assets.cli.doctor import examine
-from lakehouse_assets.platform.erasure import OtherKey, erased, remember, without_erased
+from lakehouse_assets.platform.delivery import without_erased
+from lakehouse_assets.platform.erasure import OtherKey, erased, remember
 from lakehouse_assets.platform.pseudonym import (
     Key,
     NoKey,
@@ -107,10 +108,10 @@ def test_the_erased_are_known_under_the_key_of_then_alone(home: Path, monkeypatc
     remember(home, "shop", "b")
     assert erased(home, "shop") == {pseudonym("a"), pseudonym("b")}
     rows = pa.table({"who": ["a", "b ", "c", None]})
-    assert without_erased(home, "shop", "who", rows)["who"].to_pylist() == ["c", None]
+    assert without_erased(erased(home, "shop"), "who", rows)["who"].to_pylist() == ["c", None]
     monkeypatch.setenv("LAKEHOUSE_PSEUDONYM_KEY", GIVEN)
     settings.cache_clear()
     with pytest.raises(
         OtherKey, match=r"1 subjects of shop were erased under the key 'dev-[0-9a-f]+', and now there is '1'"
     ):
-        without_erased(home, "shop", "who", rows)
+        erased(home, "shop")

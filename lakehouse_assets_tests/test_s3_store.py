@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import AUDIT, append_audit
 from lakehouse_assets.platform.landing import EventFiles, LandingError, land, parts, verify
 from lakehouse_assets.platform.s3 import S3Path, StoreError
@@ -143,6 +145,54 @@ class TestServed:
         assert "another-password" not in said
         folders = Settings(home=settings().home, lake=settings().home, landing=settings().home)
         assert config_of(folders).s3 == ""
+
+
+class ForgetsConditions(BaseHTTPRequestHandler):
+    """An S3 server, as far as it goes, that puts whatever it is given, whether there is something or not."""
+
+    def _answer(self, status: int, body: bytes = b"") -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(status)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_PUT(self) -> None:
+        self._answer(200)
+
+    def do_POST(self) -> None:
+        self._answer(200, b"<DeleteResult><Deleted><Key>one</Key></Deleted></DeleteResult>")
+
+    def do_HEAD(self) -> None:
+        self._answer(404)
+
+    def do_GET(self) -> None:
+        if "list-type=2" in self.path:
+            self._answer(200, b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>")
+        else:
+            self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Path]:
+    """A bucket of such a server."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, PASSWORD)
+    with ThreadingHTTPServer(("127.0.0.1", 0), ForgetsConditions) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield S3Path("shop", "raw", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+
+
+def test_a_server_that_loses_one_of_two_commits_is_refused(forgetful: S3Path, tmp_path: Path) -> None:
+    with pytest.raises(LakehouseError, match="ignores If-None-Match"):
+        land(forgetful, TABLE, SOURCE, delivery(tmp_path, "a.csv", (1, "x")), day=D1, today=TODAY)
+    with pytest.raises(LakehouseError, match="ignores If-None-Match"):
+        claim_tables(Settings(home=tmp_path, lake=str(forgetful), s3_endpoint=forgetful.endpoint))  # type: ignore[arg-type]
 
 
 COMMANDS = [

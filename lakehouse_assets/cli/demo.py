@@ -97,10 +97,10 @@ def _land(progress: Progress, domain: str, files: list[Path]) -> None:
     from lakehouse_assets.platform.landing import land
 
     task = progress.add_task(f"Land the files of {domain}", total=len(files))
+    catalog, by_day = _catalog(), domain == "store"
     for file in files:
-        by_day = domain == "store"
         key = TableKey(domain, "bronze", file.stem if by_day else file.parent.name)
-        source, day = _catalog().table(key).source, date.fromisoformat(file.parent.name) if by_day else None
+        source, day = catalog.table(key).source, date.fromisoformat(file.parent.name) if by_day else None
         assert source is not None, f"{key} is made of files"
         land(settings().landing, f"{domain}/{key.name}", source, file, day=day, today=datetime.now(UTC).date())
         progress.advance(task)

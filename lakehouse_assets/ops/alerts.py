@@ -11,9 +11,8 @@ from datetime import date, datetime, timedelta
 from enum import Enum
 
 import pyarrow as pa
-from deltalake import QueryBuilder
 
-from lakehouse_assets.platform.delta import open_table
+from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.journal import ALERTS, alerts_path, append
 from lakehouse_assets.platform.store import Location
 
@@ -92,11 +91,7 @@ class Row:
 
 def read_alerts(lake: Location, domain: str | None = None) -> list[Alert]:
     """All alerts, of a domain or of all, oldest first."""
-    journal = open_table(alerts_path(lake))
-    if journal is None:
-        return []
-    query = 'SELECT "table", feed_day, state, event, hook, said, at FROM alerts ORDER BY at'
-    found = pa.table(QueryBuilder().register("alerts", journal).execute(query).read_all()).to_pylist()
+    found = ask(alerts_path(lake), 'SELECT "table", feed_day, state, event, hook, said, at FROM t ORDER BY at')
     order = list(Event)
     rows = [
         Row(

@@ -60,7 +60,7 @@ def forget(spark: "SparkSession", lake: Lake, catalog: Catalog, name: str, subje
     for table in sources:
         folder = manifest_path(lake.landing, landed_name(table.key)).parent
         column = table.source.subject if table.source else None
-        parts = erasure.rewrite_parts(folder, column, subject) if folder.exists() and column else []
+        parts = erasure.rewrite_parts(folder, column, subject) if column else []
         removed[table.key] = sum(part.rows_removed for part in parts)
         days[table.key] = erasure.erased_days(folder)
     step = Step(spark, lake, catalog, f"forget-{domain}")

@@ -2,10 +2,9 @@
 
 from datetime import date
 
-import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from lakehouse_assets.platform.delta import open_table
+from lakehouse_assets.platform.delta import files, open_table
 from lakehouse_assets.platform.delta_log import read_entry
 from lakehouse_assets.platform.store import Location, files_of, missing
 from lakehouse_assets.platform.table import DAY_COLUMN
@@ -36,8 +35,5 @@ def is_readable(path: Location, version: int) -> bool:
 
 def first_day(path: Location, version: int) -> date | None:
     """The first feed day that a version holds, by the statistics of its files."""
-    table = open_table(path, version)
-    files = pa.table(table.get_add_actions(flatten=True)) if table is not None else pa.table({})
-    if f"min.{DAY_COLUMN}" not in files.column_names:
-        return None
-    return min((day for day in files[f"min.{DAY_COLUMN}"].to_pylist() if day is not None), default=None)
+    firsts = files(path, version).get(f"min.{DAY_COLUMN}", ())
+    return min((day for day in firsts if day is not None), default=None)

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Self
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import TableNotFoundError
 
 from lakehouse_assets.platform.days import read_days, write_days
@@ -228,9 +228,8 @@ def rows_within(path: Location, version: int | None, column: str, first: date | 
 
 def bytes_of(path: Location, version: int | None, column: str, values: Collection[object]) -> int:
     """Size of the files of these values of a partition column, as of a version."""
-    table = open_table(path, version)
-    files = pa.table(table.get_add_actions(flatten=True)).to_pydict() if table else {}
-    of = zip(files.get(f"partition.{column}", ()), files.get("size_bytes", ()), strict=True)
+    found = files(path, version)
+    of = zip(found.get(f"partition.{column}", ()), found.get("size_bytes", ()), strict=True)
     return sum(size for value, size in of if value in values)
 
 
@@ -238,13 +237,31 @@ def _rows_of_files(
     path: Location, version: int | None, column: str, first: date | None, last: date
 ) -> Iterator[int | None]:
     """Rows of each file that may hold a day of `first`..`last`; None where its statistics do not tell."""
-    table = open_table(path, version)
-    if table is None:
-        return
-    files = pa.table(table.get_add_actions(flatten=True)).to_pydict()
-    unknown = [None] * len(files["path"])
-    counts = files.get("num_records", unknown)
-    lows, highs = (files.get(f"{bound}.{column}", unknown) for bound in ("min", "max"))
+    found = files(path, version)
+    unknown = [None] * len(found.get("path", ()))
+    counts = found.get("num_records", unknown)
+    lows, highs = (found.get(f"{bound}.{column}", unknown) for bound in ("min", "max"))
     for count, low, high in zip(counts, lows, highs, strict=True):
         if low is None or high is None or (low <= last and (first is None or high >= first)):
             yield count
+
+
+def ask(path: Location, query: str, version: int | None = None) -> list[dict[str, Any]]:
+    """Rows of SQL over a table, which it calls `t`, by delta-rs's own engine; none where there is no table.
+
+    Its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26). Raises StoreError.
+    """
+    table = open_table(path, version)
+    if table is None:
+        return []
+    with answering(path):
+        return pa.table(QueryBuilder().register("t", table).execute(query).read_all()).to_pylist()
+
+
+def files(path: Location, version: int | None) -> dict[str, list[Any]]:
+    """The files of a version, column by column, with their statistics; nothing where there is no table."""
+    table = open_table(path, version)
+    if table is None:
+        return {}
+    with answering(path):
+        return pa.table(table.get_add_actions(flatten=True)).to_pydict()

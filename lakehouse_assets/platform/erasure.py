@@ -13,17 +13,21 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import QueryBuilder, write_deltalake
+from deltalake import write_deltalake
 
-from lakehouse_assets.platform.delta import open_table
+from lakehouse_assets.platform.delivery import without_erased
+from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landing_manifest import ADD, Entry, Manifest, current
+from lakehouse_assets.platform.landed_files import NotNow
+from lakehouse_assets.platform.landing_manifest import ADD, Entry, Manifest, ManifestMoved, current
+from lakehouse_assets.platform.landing_store import locked, stored
 from lakehouse_assets.platform.pseudonym import key, pseudonym
-from lakehouse_assets.platform.store import Location, parquet, storage_options
+from lakehouse_assets.platform.store import Location, answering, parquet, storage_options
 from lakehouse_assets.settings import settings
 
 FOLDER = "_erased"
 ERASED = "erased from "
+_ATTEMPTS = 20
 _SCHEMA = pa.schema(
     [("pseudonym", pa.string()), ("erased_at", pa.timestamp("us", tz="UTC")), ("pseudonym_key_id", pa.string())]
 )
@@ -45,10 +49,7 @@ class Rewritten:
 def erased(root: Location, domain: str) -> frozenset[str]:
     """Pseudonyms of the subjects that a domain has erased. Raises OtherKey, NoKey."""
     folder = root / domain / FOLDER
-    table = open_table(folder)
-    if table is None:
-        return frozenset()
-    rows = pa.table(QueryBuilder().register("erased", table).execute("select * from erased")).to_pylist()
+    rows = ask(folder, "SELECT * FROM t")
     # A list of before key ids were kept in it has none; they were then of the key that there was.
     others = {row["pseudonym"]: of for row in rows if (of := row.get("pseudonym_key_id")) not in (None, _key_id())}
     if others:
@@ -69,18 +70,9 @@ def remember(root: Location, domain: str, subject: str) -> None:
     if pseudonym(subject) not in erased(root, domain):
         row = {"pseudonym": pseudonym(subject), "erased_at": datetime.now(UTC), "pseudonym_key_id": _key_id()}
         path, rows = root / domain / FOLDER, pa.Table.from_pylist([row], schema=_SCHEMA)
-        options = storage_options(path)
-        write_deltalake(str(path), rows, mode="append", schema_mode="merge", storage_options=options)
-
-
-def without_erased(root: Location, domain: str, column: str, rows: pa.Table) -> pa.Table:
-    """The rows of a file without those of erased subjects."""
-    gone = erased(root, domain)
-    if not gone:
-        return rows
-    there = pc.unique(pc.drop_null(rows[column])).to_pylist()
-    named = [value for value in there if pseudonym(value.strip()) in gone]
-    return rows.filter(pc.invert(pc.fill_null(pc.is_in(rows[column], pa.array(named, rows[column].type)), False)))
+        with answering(path):
+            options = storage_options(path)
+            write_deltalake(str(path), rows, mode="append", schema_mode="merge", storage_options=options)
 
 
 def erased_days(folder: Location) -> set[date]:
@@ -91,34 +83,62 @@ def erased_days(folder: Location) -> set[date]:
 def rewrite_parts(folder: Location, column: str, subject: str) -> list[Rewritten]:
     """Rewrite the landed parts of a table that hold the subject, as landings of their own, and remove the old ones.
 
-    Also parts that no longer hold (superseded landings) are rewritten. Raises LandingError, ManifestMoved.
+    Parts that no longer hold (superseded landings) go as well. It commits even where nothing was found: a landing that
+    read the list of the erased before this subject was on it then loses its race, and looks again. Raises LandingError,
+    StoreError.
     """
-    manifest = Manifest(folder)
-    entries = manifest.entries()
+    with locked(folder):
+        for _ in range(_ATTEMPTS):
+            manifest = Manifest(folder)
+            entries = manifest.entries()
+            found = [(entry, rows) for entry in entries for rows in _with(subject, column, folder / entry.part)]
+            new, done = _without(subject, column, folder, entries, found)
+            try:
+                manifest.commit(new)
+            except ManifestMoved:
+                continue
+            for entry, _rows in found:
+                (folder / entry.part).unlink(missing_ok=True)
+            sweep(folder, column, frozenset({pseudonym(subject)}))
+            return done
+    raise NotNow(f"{folder}: landings came first {_ATTEMPTS} times. Erase again later.")
+
+
+def sweep(folder: Location, column: str, gone: frozenset[str]) -> None:
+    """Remove parts that no manifest names and that hold rows of these erased subjects.
+
+    A landing left them that was killed, or that lost its race to an erasure; none that runs can name them any more.
+    """
+    named = {folder / entry.part for entry in Manifest(folder).entries()}
+    for part in stored(folder):
+        if part not in named:
+            rows = pq.ParquetFile(parquet(part)).read(columns=[column])
+            if without_erased(gone, column, rows).num_rows < rows.num_rows:
+                part.unlink(missing_ok=True)
+
+
+def _with(subject: str, column: str, part: Location) -> Iterator[pa.Table]:
+    """The rows of a part, if the subject is among them."""
+    if part.exists():
+        rows = pq.ParquetFile(parquet(part)).read()
+        if pc.any(pc.equal(pc.utf8_trim_whitespace(rows[column]), subject)).as_py():
+            yield rows
+
+
+def _without(
+    subject: str, column: str, folder: Location, entries: list[Entry], found: list[tuple[Entry, pa.Table]]
+) -> tuple[list[Entry], list[Rewritten]]:
+    """Landings in place of those of `found` that hold, and what was taken from each."""
     holding = {entry.part for entry in current(entries)}
-    found = [(entry, rows) for entry in entries for rows in _rows(folder / entry.part)]
     new: list[Entry] = []
     done: list[Rewritten] = []
     for entry, rows in found:
-        rest = rows.filter(pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(rows[column]), subject), True))
-        if rest.num_rows == rows.num_rows:
-            continue
         if entry.part in holding:
+            rest = rows.filter(pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(rows[column]), subject), True))
             landing = 1 + max(e.landing for e in [*entries, *new] if e.feed_day == entry.feed_day)
             new.append(_write(folder, entry, rest, landing))
             done.append(Rewritten(entry.feed_day, entry.name, rows.num_rows - rest.num_rows))
-    if new:
-        manifest.commit(new)
-    for entry, rows in found:
-        held = pc.any(pc.equal(pc.utf8_trim_whitespace(rows[column]), subject)).as_py()
-        if held:
-            (folder / entry.part).unlink(missing_ok=True)
-    return done
-
-
-def _rows(part: Location) -> Iterator[pa.Table]:
-    if part.exists():
-        yield pq.ParquetFile(parquet(part)).read()
+    return new, done
 
 
 def _write(folder: Location, entry: Entry, rows: pa.Table, landing: int) -> Entry:

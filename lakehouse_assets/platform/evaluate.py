@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import date
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ __all__ = [
     "CompiledContract",
     "DayCounts",
     "DayVerdict",
-    "Marked",
     "RuleResult",
     "count_per_day",
     "kept",
@@ -41,49 +39,15 @@ class MissingDay(LakehouseError):
     """Rows without a feed day belong to no partition."""
 
 
-@dataclass(frozen=True)
-class Marked:
-    """Candidate rows, marked (see `mark`). `bad`: those that broke a rule.
-
-    Either all of them are held in memory once they were counted, or the bad ones are, once they were looked at: then
-    the good ones are computed again when they are written, without a look at any rule if all of them stay.
-    """
-
-    contract: CompiledContract
-    candidate: "DataFrame"
-    all: "DataFrame"
-    bad: "DataFrame"
-    held: bool
-
-    @classmethod
-    def of(
-        cls, candidate: "DataFrame", contract: CompiledContract, duplicates_of: tuple[str, ...] | None, *, hold: bool
-    ) -> "Marked":
-        """Mark the rows; nothing is computed yet. Raises as `mark`."""
-        from pyspark.sql import functions as F
-
-        every = mark(candidate, contract, duplicates_of=duplicates_of)
-        bad = every.where(F.col(LEAVES) | (F.size(BROKEN) > 0))
-        (every if hold else bad).persist()
-        return cls(contract, candidate, every, bad, hold)
-
-    def kept(self, *, all_stay: bool) -> "DataFrame":
-        """The rows of the table; `all_stay`: it was counted that none leaves and none is a duplicate."""
-        if all_stay and not self.held:
-            return self.candidate.select(*self.contract.spark_schema.names)
-        return kept(self.all, self.contract)
-
-    def release(self) -> None:
-        """Forget what is held."""
-        (self.all if self.held else self.bad).unpersist()
-
-
-def mark(candidate: "DataFrame", contract: CompiledContract, *, duplicates_of: tuple[str, ...] | None) -> "DataFrame":
+def mark(
+    candidate: "DataFrame", contract: CompiledContract, *, duplicates_of: tuple[str, ...] | None, alone: bool = False
+) -> "DataFrame":
     """The candidate rows with `_duplicate`, `_quarantined` (booleans) and `_broken` (names of the rules a row broke).
 
     Of rows equal in `duplicates_of` all but the first (by version, source file, row number) are duplicates, and no rule
     is asked of them. Of rows with the same key in a feed day one stays, by preference one that no other rule expels.
-    Raises ContractMismatch if columns are missing or of another type.
+    `alone`: it is known that no row is another's duplicate or has its key. Raises ContractMismatch if columns are
+    missing or of another type.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
@@ -92,7 +56,7 @@ def mark(candidate: "DataFrame", contract: CompiledContract, *, duplicates_of: t
     columns = candidate.columns
     order = _order(columns, contract)
     duplicate = F.lit(False)
-    if duplicates_of:
+    if duplicates_of and not alone:
         duplicate = F.row_number().over(Window.partitionBy(*duplicates_of).orderBy(*order)) > 1
     asked = [
         rule
@@ -103,7 +67,7 @@ def mark(candidate: "DataFrame", contract: CompiledContract, *, duplicates_of: t
     # Steps of their own: Spark then asks each rule once a row, and `kept` does not look for names at all.
     marked = unique.select("*", (~F.col(DUPLICATE) & _any(asked, Action.QUARANTINE)).alias(LEAVES))
     marked = marked.select("*", _names(asked).alias(BROKEN))
-    if not contract.key or (duplicates_of and set(duplicates_of) <= {DAY, *contract.key}):
+    if alone or not is_key_asked(contract, duplicates_of):
         return marked
     same_key = Window.partitionBy(DAY, *contract.key).orderBy(DUPLICATE, LEAVES, *order)
     known = [F.col(name).isNotNull() for name in contract.key]
@@ -115,6 +79,11 @@ def mark(candidate: "DataFrame", contract: CompiledContract, *, duplicates_of: t
         (F.col(LEAVES) | (F.col("_later") & F.lit(expels))).alias(LEAVES),
         F.when(F.col("_later"), F.array_append(BROKEN, KEY_RULE)).otherwise(F.col(BROKEN)).alias(BROKEN),
     )
+
+
+def is_key_asked(contract: CompiledContract, duplicates_of: Collection[str] | None) -> bool:
+    """Whether rows of one key in a feed day are looked for; not where they are duplicates anyway."""
+    return bool(contract.key) and not (duplicates_of and set(duplicates_of) <= {DAY, *contract.key})
 
 
 def _order(columns: Collection[str], contract: CompiledContract) -> list["Column"]:

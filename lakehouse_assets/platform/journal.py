@@ -11,10 +11,10 @@ from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
-from deltalake import QueryBuilder, write_deltalake
+from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from lakehouse_assets.platform.delta import Kind, commits, open_table
+from lakehouse_assets.platform.delta import Kind, ask, commits
 from lakehouse_assets.platform.store import Location, answering, storage_options
 
 INPUTS = pa.map_(pa.string(), pa.struct([("version", pa.int64()), ("days", pa.string())]))
@@ -161,26 +161,20 @@ def committed_days(lake: Location, domain: str, name: str) -> frozenset[date]:
 
 def audited(lake: Location, domain: str, name: str, run_id: str) -> frozenset[date]:
     """Days of a table that the audit has of a run."""
-    rows = _ask(audit_path(lake, domain), name, 'SELECT "table", feed_day, run_id FROM audit')
+    rows = _rows_of(audit_path(lake, domain), name, 'SELECT "table", feed_day, run_id FROM t')
     return frozenset(row["feed_day"] for row in rows if row["run_id"] == run_id)
 
 
 def _verdicts(audit: Location, name: str, status: str) -> list[dict[str, Any]]:
     """A table's days of one status, oldest first."""
     columns = '"table", feed_day, base_version, input_versions, finished, digest'
-    query = f"SELECT {columns} FROM audit WHERE status = '{status}' ORDER BY finished"  # noqa: S608  (a constant)
-    return _ask(audit, name, query)
+    query = f"SELECT {columns} FROM t WHERE status = '{status}' ORDER BY finished"  # noqa: S608  (a constant)
+    return _rows_of(audit, name, query)
 
 
-def _ask(path: Location, name: str, query: str) -> list[dict[str, Any]]:
+def _rows_of(path: Location, name: str, query: str) -> list[dict[str, Any]]:
     """A table's rows of an audit; none where there is no audit."""
-    audit = open_table(path)
-    if audit is None:
-        return []
-    # delta-rs's own engine: its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26).
-    with answering(path):
-        found = pa.table(QueryBuilder().register("audit", audit).execute(query).read_all())
-    return [row for row in found.to_pylist() if row["table"] == name]
+    return [row for row in ask(path, query) if row["table"] == name]
 
 
 def _not_repaired(failed: dict[date, Failure], table_path: Location) -> dict[date, Failure]:

@@ -2,60 +2,24 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lakehouse_assets.platform.drift import Drift, day_in_name, read_drifting
-from lakehouse_assets.platform.landed_files import TEXT, LandingError, NotNow, format_of, read_rows, whole_text
-from lakehouse_assets.platform.landing_days import split_by_day
+from lakehouse_assets.platform.delivery import Delivery, EventFiles, read
+from lakehouse_assets.platform.erasure import erased, sweep
+from lakehouse_assets.platform.landed_files import TEXT, LandingError, NotNow
 from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
 from lakehouse_assets.platform.landing_store import discard, locked, publish, stage
 from lakehouse_assets.platform.store import Location, sha256
 
-__all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "rows_by_day", "verify"]
+__all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "verify"]
 
-PART_COLUMNS = ("source_file", "row_number", "feed_day", "landing")
 _ATTEMPTS = 20
-
-
-@dataclass(frozen=True)
-class EventFiles:
-    """What a source delivers: its columns in order, the column a file is split by, the earliest day accepted.
-
-    `day_in_name`: a file's name, else its folder's, says the day. `drift`: how files may differ. `most_missing`: the
-    files are full snapshots, of which one that has fewer rows than the one before, by more than this share, is refused.
-    `subject`: the column that says whose a row is, by which it can be erased on request. `streamed`: its files also
-    come as a stream (`streaming/inbox.py`).
-    `day_formats`: how the day column writes its days, besides ISO, in strptime's letters.
-    `whole`: a file is one record, its text the only column; its day is that of its last change.
-    """
-
-    columns: tuple[str, ...]
-    day_column: str | None = None
-    first_day: date = date(2000, 1, 1)
-    day_in_name: bool = False
-    drift: Drift | None = None
-    most_missing: float | None = None
-    subject: str | None = None
-    streamed: bool = False
-    day_formats: tuple[str, ...] = ()
-    whole: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a declaration that cannot be landed."""
-        clash = set(self.columns) & set(PART_COLUMNS)
-        if clash or len(set(self.columns)) != len(self.columns) or not self.columns:
-            raise ValueError(f"source columns must be distinct and none of {', '.join(PART_COLUMNS)}: {self.columns}")
-        if self.day_column is not None and self.day_column not in self.columns:
-            raise ValueError(f"the day column {self.day_column!r} is none of {self.columns}")
-        if self.whole and len(self.columns) != 1:
-            raise ValueError(f"a file that is one record has one column, not {self.columns}")
 
 
 @dataclass(frozen=True)
@@ -84,16 +48,6 @@ class Landed:
     version: int
 
 
-@dataclass(frozen=True)
-class _Delivery:
-    """A source file, read and split: `days` holds the source columns and `row_number`, per feed day."""
-
-    name: str
-    format: str
-    sha256: str
-    days: dict[date, pa.Table]
-
-
 def land(
     root: Location,
     table: str,
@@ -111,10 +65,15 @@ def land(
     whole; bytes that are already there are not landed again. The file is held in memory. Raises LandingError.
     """
     folder = _folder(root, table)
-    delivery = _read(source, file, day, today, _not_erased(root, table, source), really)
+    gone = _erased(root, table, source)
+    delivery = read(source, file, day, today, gone, really)
     with locked(folder):
         for _ in range(_ATTEMPTS):
             manifest = Manifest(folder)
+            # Who is erased after this look also commits to the manifest: then this landing loses and looks again.
+            if source.subject and (now := _erased(root, table, source)) != gone:
+                gone, delivery = now, read(source, file, day, today, now, really)
+                sweep(folder, source.subject, now)
             if source.most_missing is not None and not really:
                 _refuse_shrunken(manifest, delivery, source.most_missing)
             try:
@@ -122,14 +81,6 @@ def land(
             except ManifestMoved:  # a lander on another machine, where the lock does not reach
                 continue
     raise NotNow(f"{table}: other landings came first {_ATTEMPTS} times. Land {file} again later.")
-
-
-def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa.Table]:
-    """The rows of a file as they would be landed: per feed day the source's columns as text, and `row_number`.
-
-    Raises LandingError.
-    """
-    return _read(source, file, None, today, lambda rows: rows, really=False).days
 
 
 def manifest_version(root: Location, table: str) -> int | None:
@@ -168,71 +119,12 @@ def _folder(root: Location, table: str) -> Location:
     return root.absolute() / table
 
 
-def _not_erased(root: Location, table: str, source: EventFiles) -> Callable[[pa.Table], pa.Table]:
-    """Takes the rows of erased subjects out of a file."""
-    from lakehouse_assets.platform.erasure import without_erased
-
-    subject = source.subject
-    if subject is None:
-        return lambda rows: rows
-    return lambda rows: without_erased(root, table.split("/")[0], subject, rows)
+def _erased(root: Location, table: str, source: EventFiles) -> frozenset[str]:
+    """Pseudonyms of the subjects whose rows are not landed any more."""
+    return erased(root, table.split("/")[0]) if source.subject else frozenset()
 
 
-def _read(
-    source: EventFiles,
-    file: Path,
-    day: date | None,
-    today: date,
-    keep: Callable[[pa.Table], pa.Table],
-    really: bool,
-) -> _Delivery:
-    if file.is_dir():
-        raise LandingError(f"{file}: a folder. Name the files in it, for example {file}/*.csv")
-    if not file.exists():
-        raise LandingError(f"{file}: no such file.")
-    if not file.is_file():
-        raise LandingError(f"{file}: not a regular file. Write it to disk first.")
-    if not file.name.isprintable():
-        raise LandingError(f"{file!r}: a file name that cannot be shown. Rename the file.")
-    kind = format_of(file)
-    data = _bytes(file)
-    if not data and source.most_missing is not None:
-        rows = pa.table({name: pa.array([], TEXT) for name in source.columns})
-    elif source.whole:
-        rows = pa.table({source.columns[0]: pa.array([whole_text(str(file), data)], TEXT)})
-        day = day or datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
-    elif source.drift:
-        rows = read_drifting(str(file), kind, data, source.columns, source.drift)
-    else:
-        rows = read_rows(str(file), kind, data, source.columns)
-    if source.most_missing is not None and rows.num_rows == 0 and not really:
-        raise LandingError(
-            f"{file}: a snapshot without a row: a broken extract. A day without a file says nothing. If all that there "
-            "was is really deleted: --yes-really"
-        )
-    if day is None and source.day_in_name:
-        day = day_in_name((file.name, file.absolute().parent.name))
-    rows = rows.append_column("row_number", pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)))
-    rows = keep(rows)
-    days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today, source.day_formats)
-    return _Delivery(file.name, kind, hashlib.sha256(data).hexdigest(), days)
-
-
-def _bytes(file: Path) -> bytes:
-    """A file's content, all of one moment. Raises LandingError where it changed meanwhile."""
-    try:
-        before = file.stat()
-        data = file.read_bytes()
-        after = file.stat()
-    except OSError as error:
-        raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
-    same = all(getattr(before, name) == getattr(after, name) for name in ("st_ino", "st_size", "st_mtime_ns"))
-    if not same or len(data) != after.st_size:
-        raise NotNow(f"{file}: it was changed while it was read. Nothing was landed: land it when it is complete.")
-    return data
-
-
-def _refuse_shrunken(manifest: Manifest, delivery: _Delivery, most_missing: float) -> None:
+def _refuse_shrunken(manifest: Manifest, delivery: Delivery, most_missing: float) -> None:
     """Raises LandingError when fewer rows came than the snapshot before had, by more than the tolerated share."""
     held: dict[date, int] = {}
     for entry in current(manifest.entries()):
@@ -247,7 +139,7 @@ def _refuse_shrunken(manifest: Manifest, delivery: _Delivery, most_missing: floa
             )
 
 
-def _land(table: str, folder: Location, manifest: Manifest, delivery: _Delivery, replace: bool) -> Landed:
+def _land(table: str, folder: Location, manifest: Manifest, delivery: Delivery, replace: bool) -> Landed:
     entries = manifest.entries(delivery.days)
     days = {day: rows.num_rows for day, rows in delivery.days.items()}
     if manifest.version is not None and _holds(folder, entries, delivery, replace):
@@ -268,7 +160,7 @@ def _land(table: str, folder: Location, manifest: Manifest, delivery: _Delivery,
     return Landed(table, delivery.name, days, False, version)
 
 
-def _holds(folder: Location, entries: list[Entry], delivery: _Delivery, replace: bool) -> bool:
+def _holds(folder: Location, entries: list[Entry], delivery: Delivery, replace: bool) -> bool:
     """Whether each of the delivery's days holds these very rows already; with `replace`, whether it holds no others.
 
     The same source and the same number of rows of a day mean the same rows of that day. A part whose file somebody
@@ -281,7 +173,7 @@ def _holds(folder: Location, entries: list[Entry], delivery: _Delivery, replace:
     return all(same.get(day) == rows.num_rows for day, rows in delivery.days.items()) and (alone or not replace)
 
 
-def _stage(folder: Location, delivery: _Delivery, day: date, rows: pa.Table, landing: int, action: str) -> Entry:
+def _stage(folder: Location, delivery: Delivery, day: date, rows: pa.Table, landing: int, action: str) -> Entry:
     """Write one part under a name of its own in the staging folder. Same rows, same bytes."""
     count = rows.num_rows
     origin = pa.repeat(pa.scalar(delivery.name, TEXT), count)

@@ -8,8 +8,9 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, QueryBuilder, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from lakehouse_assets.platform.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.landed_files import LandingError
-from lakehouse_assets.platform.s3 import StoreError
+from lakehouse_assets.platform.s3 import S3Path, StoreError
 from lakehouse_assets.platform.store import Location, answering, storage_options
 
 FOLDER = "_manifest"
@@ -95,8 +96,11 @@ class Manifest:
     def commit(self, entries: list[Entry]) -> int:
         """Add `entries` in one commit and return its version.
 
-        Raises ManifestMoved when the manifest is no longer at this version, LandingError when writing failed.
+        Raises ManifestMoved when the manifest is no longer at this version, LandingError when writing failed,
+        LakehouseError for a bucket in which two commits at once could both succeed.
         """
+        if self._table is None and isinstance(self._path, S3Path):
+            prove_conditional_puts(self._path.parent)
         rows = pa.Table.from_pylist([vars(entry) for entry in entries], schema=_SCHEMA)
         number = 1 if self._table is None else (self._table.transaction_version(_APP) or 0) + 1
         properties = CommitProperties(app_transactions=[Transaction(_APP, number)])

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,6 +78,16 @@ def discard(folder: Location, parts: Collection[str]) -> None:
         target.unlink(missing_ok=True)
         if target.parent.exists() and not any(target.parent.iterdir()):
             target.parent.rmdir()
+
+
+def stored(folder: Location) -> list[Location]:
+    """All published parts, whether a manifest names them or not."""
+    found: list[Location] = (
+        [replace(folder, key=key) for key in folder.below() if key.endswith(".parquet")]
+        if isinstance(folder, S3Path)
+        else [*folder.glob("*/*.parquet")]
+    )
+    return [part for part in found if part.parent.parent == folder and not part.parent.name.startswith("_")]
 
 
 def _staged(folder: Path, part: str) -> Path:

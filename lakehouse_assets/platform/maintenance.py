@@ -24,7 +24,7 @@ from lakehouse_assets.platform.journal import alerts_path, audit_path, check_res
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.parquet import Parquet, laid_out
 from lakehouse_assets.platform.plan import Lake, landed_name
-from lakehouse_assets.platform.store import Location, storage_options
+from lakehouse_assets.platform.store import Location, answering, storage_options
 from lakehouse_assets.platform.writer import first_line
 
 if TYPE_CHECKING:
@@ -116,10 +116,11 @@ def _places(lake: Lake, catalog: Catalog) -> Iterator[Place]:
 
 
 def survey(place: Place) -> State:
-    """Look at a table's files; changes nothing."""
-    table = _table(place)
-    sizes = pa.table(table.get_add_actions()).column("size_bytes").to_pylist()
-    dead = 0 if place.keeps_all else len(table.vacuum(dry_run=True, full=True))
+    """Look at a table's files; changes nothing. Raises StoreError."""
+    with answering(place.path):
+        table = _table(place)
+        sizes = pa.table(table.get_add_actions()).column("size_bytes").to_pylist()
+        dead = 0 if place.keeps_all else len(table.vacuum(dry_run=True, full=True))
     return State(place, len(sizes), sum(size < SMALL_BYTES for size in sizes), dead)
 
 
@@ -140,7 +141,8 @@ def maintain(state: State, session: "Callable[[], SparkSession]") -> Maintained:
         if place.engine is Engine.SPARK:
             session().sql(f"VACUUM delta.`{place.path}`").collect()
         else:
-            _table(place).vacuum(dry_run=False, full=True)
+            with answering(place.path):
+                _table(place).vacuum(dry_run=False, full=True)
     after = survey(place)
     return Maintained(state, after.files, state.dead - after.dead, said)
 
@@ -175,10 +177,11 @@ def _optimize_with_spark(spark: "SparkSession", place: Place) -> str:
 
 def _compact(place: Place) -> str:
     hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False if place.keeps_all else None)
-    table = _table(place)
-    try:
-        table.optimize.compact(target_size=FILE_BYTES, post_commithook_properties=hooks)
-    except CommitFailedError as error:
-        return f"not compacted: {error}"
-    table.create_checkpoint()
+    with answering(place.path):
+        table = _table(place)
+        try:
+            table.optimize.compact(target_size=FILE_BYTES, post_commithook_properties=hooks)
+        except CommitFailedError as error:
+            return f"not compacted: {error}"
+        table.create_checkpoint()
     return ""

@@ -17,16 +17,18 @@ from pyspark.sql import types as T
 from lakehouse_assets.platform import evaluate, publication, writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.delta import DayRows, Note, may_hold, rows_within, version_of
+from lakehouse_assets.platform.delta import DayRows, Note, may_hold, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.history import StateTable, change_columns
 from lakehouse_assets.platform.ledger import rows_to_append
+from lakehouse_assets.platform.marked import Marked, marked
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
 from lakehouse_assets.platform.publication import steps_of
 from lakehouse_assets.platform.reader import landed_parts, read_inputs, read_table
 from lakehouse_assets.platform.records import write_records
+from lakehouse_assets.platform.sizes import are_many, is_held
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays, Span
 
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 6
 RECORD_HASH = "record_hash"
-HELD_CELLS = 5_000_000  # rows times columns
 
 QUARANTINE = T.StructType(
     [
@@ -95,16 +96,15 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
     reach(Failpoint.BEFORE_WRITE, table.key)
     if plan.days:
         judged = candidate(step, plan, frame, started)
-        rows = evaluate.Marked.of(judged, table.compiled, duplicates_of(plan), hold=_is_held(step, plan))
+        hold, many = is_held(step.lake, plan), are_many(step.lake, plan)
         try:
-            days = _judge(step, plan, rows)
-            version, days = _commit(step, plan, rows, note, days)
+            with marked(judged, table.compiled, duplicates_of(plan), hold=hold, many=many) as rows:
+                days = _judge(step, plan, rows)
+                version, days = _commit(step, plan, rows, note, days)
         except PySparkException as error:
             raise writer.WriteError(
                 f"{table.key} could not be computed, its version is still {plan.base}: {writer.first_line(error)}"
             ) from error
-        finally:
-            rows.release()
     nothing = DayRows(0, 0, 0, 0, "")
     blocked = tuple(DayOutcome(day, Status.BLOCKED, nothing, reasons=(why,)) for day, why in plan.blocked.items())
     outcome = Outcome(
@@ -121,25 +121,6 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
     )
     write_records(step.lake.tables, table.compiled, outcome)
     return outcome
-
-
-def _is_held(step: Step, plan: Plan) -> bool:
-    """Whether the judged rows are kept in memory between counting and writing.
-
-    That saves computing them again; but of millions of wide rows the cache costs more than reading them twice does.
-    """
-    if not isinstance(plan.table.write, ReplaceDays) or plan.table.write.live:
-        return True  # figures: few rows, dear to compute
-    rows = sum(_rows_read(step, plan, name) for name in plan.table.reads)
-    return rows * len(plan.table.compiled.spark_schema) <= HELD_CELLS
-
-
-def _rows_read(step: Step, plan: Plan, name: str) -> int:
-    key, version = plan.table.reads[name].table, plan.pins[name].version
-    if key.layer == LANDING_LAYER:
-        return sum(part.rows for part in landed_parts(step.lake, plan.table.key, plan.days, version))
-    first, last = plan.window(name) or (None, plan.days[-1])
-    return rows_within(step.lake.path(key), version, DAY_COLUMN, first, last)
 
 
 def duplicates_of(plan: Plan) -> tuple[str, ...] | None:
@@ -175,7 +156,7 @@ def candidate(step: Step, plan: Plan, frame: "DataFrame", started: datetime, *, 
     )
 
 
-def _judge(step: Step, plan: Plan, rows: evaluate.Marked) -> tuple[DayOutcome, ...]:
+def _judge(step: Step, plan: Plan, rows: Marked) -> tuple[DayOutcome, ...]:
     """Count rows and broken rules per day in one action (beside it, the rows of the input) and judge each day."""
     contract = plan.table.compiled
     with ThreadPoolExecutor(1) as beside:
@@ -253,7 +234,7 @@ def _day(
 
 
 def _commit(
-    step: Step, plan: Plan, rows: evaluate.Marked, note: Note, days: tuple[DayOutcome, ...]
+    step: Step, plan: Plan, rows: Marked, note: Note, days: tuple[DayOutcome, ...]
 ) -> tuple[int | None, tuple[DayOutcome, ...]]:
     """Commit the good days. A table written anew or a ledger is one whole: one bad day fails all of them."""
     table, contract = plan.table, plan.table.compiled
@@ -294,7 +275,7 @@ def _laid_out(frame: "DataFrame", files: int, days: int) -> "DataFrame":
     return laid_out.sortWithinPartitions(DAY_COLUMN)
 
 
-def _quarantine(step: Step, plan: Plan, rows: evaluate.Marked, note: Note, good: list[DayOutcome]) -> None:
+def _quarantine(step: Step, plan: Plan, rows: Marked, note: Note, good: list[DayOutcome]) -> None:
     """Replace the days' quarantine; days without bad rows are touched only if they had some."""
     path = step.lake.quarantine(plan.table.key)
     if not any(day.rows.quarantined for day in good) and not may_hold(path, DAY_COLUMN, note.days):

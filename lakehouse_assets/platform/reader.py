@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.delivery import PART_COLUMNS
 from lakehouse_assets.platform.delta import Pin
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landing import PART_COLUMNS, Part, parts
+from lakehouse_assets.platform.landing import Part, parts
 from lakehouse_assets.platform.plan import Lake, Plan, landed_name
 from lakehouse_assets.platform.store import missing
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Span, Table, TableKey

@@ -14,8 +14,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
+from lakehouse_assets.platform.delivery import EventFiles
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landing import EventFiles
 from lakehouse_assets.platform.parquet import Parquet
 from lakehouse_assets.platform.state import State, faults
 

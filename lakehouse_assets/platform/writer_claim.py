@@ -2,7 +2,7 @@
 
 Delta's log store for S3 is safe for the commits of one JVM alone; two servers could overwrite each other's commits in
 silence. A home has one server at a time (`server.py`), so the claim names the home. It is an object put only where
-there is none, which at the same time proves that this S3 honours such puts: delta-rs's journals rest on them.
+there is none; that this S3 honours such puts is proved first.
 """
 
 import json
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lakehouse_assets.platform.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.s3 import S3Path
 from lakehouse_assets.settings import Settings
@@ -40,14 +41,9 @@ def claim_tables(settings: Settings) -> None:
     if not isinstance(settings.lake, S3Path):
         return
     ours, place = _writer(settings), settings.lake / CLAIM
-    text = json.dumps(asdict(ours)).encode()
-    if place.create(text):
-        if place.create(text):
-            place.unlink()
-            raise LakehouseError(
-                f"S3 at {place.endpoint or 'AWS'} ignores If-None-Match: of two commits at once both would succeed and "
-                "one be lost. Use an S3 server that honours conditional puts."
-            )
+    if not place.exists():
+        prove_conditional_puts(settings.lake)
+    if place.create(json.dumps(asdict(ours)).encode()):
         return
     theirs = Writer(**json.loads(place.read_bytes()))
     if theirs.id != ours.id:

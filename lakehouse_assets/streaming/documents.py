@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyspark.sql.types as T
-from deltalake import QueryBuilder
 
 from lakehouse_assets.platform.contract import Action, Contract, column
-from lakehouse_assets.platform.delta import last_position, open_table, version_of
+from lakehouse_assets.platform.delta import ask, last_position, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.store import Location
@@ -183,13 +182,10 @@ def _below(path: str, places: Collection[str]) -> str:
 
 def _known(path: Location, version: int | None) -> set[tuple[str, str]]:
     """Path and ETag of what the table holds from a store."""
-    table = open_table(path, version) if version is not None else None
-    if table is None:
+    if version is None:
         return set()
-    found = pa.table(
-        QueryBuilder().register("t", table).execute("SELECT path, etag FROM t WHERE door <> 'file'").read_all()
-    )
-    return set(zip(found["path"].to_pylist(), found["etag"].to_pylist(), strict=True))
+    found = ask(path, "SELECT path, etag FROM t WHERE door <> 'file'", version)
+    return {(row["path"], row["etag"]) for row in found}
 
 
 def _text(data: bytes) -> str:

@@ -115,16 +115,15 @@ class Inbox(Supervised):
         today, as_it_is = datetime.now(UTC).date(), _as_it_is(file)
         if as_it_is is None:
             return 0
+        self.refused = {one: why for one, why in self.refused.items() if one[0] != file}
         try:
             found = land(self.settings.landing, landed_name(table.key), table.source, file, today=today)
         except NotNow:
             raise  # the file may be good: it is tried again
         except LandingError as error:
-            self.refused = {one: why for one, why in self.refused.items() if one[0] != file}
             self.refused[as_it_is] = str(error)
             self.told(str(error))
             return 0
-        self.refused = {one: why for one, why in self.refused.items() if one[0] != file}
         self.known.add(as_it_is)
         return 0 if found.already_landed else 1
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-from deltalake import QueryBuilder
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.delta import last_position, open_table
+from lakehouse_assets.platform.delta import ask, last_position
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.store import Location
@@ -76,10 +74,7 @@ class KafkaTopic:
         found = last_position(path, version)
         if found is not None and found["topic"] == self.topic:
             return found
-        table = open_table(path, version)
-        if table is None:
-            return None
-        held = pa.table(QueryBuilder().register("t", table).execute(NEXT_OFFSETS).read_all()).to_pylist()
+        held = ask(path, NEXT_OFFSETS, version)
         ours = [row for row in held if row["door"] == self.door and row["topic"] == self.topic]
         if not ours:
             return None

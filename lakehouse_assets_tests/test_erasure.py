@@ -1,0 +1,122 @@
+"""A subject that is erased while its rows are being landed, in a folder and in a bucket: they do not come back."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from lakehouse_assets.platform import landing
+from lakehouse_assets.platform.erasure import remember, rewrite_parts
+from lakehouse_assets.platform.landing import EventFiles, land, manifest_version, parts
+from lakehouse_assets.platform.landing_manifest import FOLDER
+from lakehouse_assets.platform.landing_store import stored
+from lakehouse_assets.platform.s3 import S3Path
+from lakehouse_assets.platform.store import Location, parquet
+from lakehouse_assets.platform.touched import actions_of, touched_days
+from lakehouse_assets.settings import settings
+from lakehouse_assets_tests.s3_lake import BUCKET, s3_lake
+
+SOURCE = EventFiles(columns=("who", "what"), subject="who")
+TABLE, D1, D2, TODAY = "shop/orders", date(2026, 1, 1), date(2026, 1, 2), date(2026, 2, 1)
+in_bucket = pytest.param("bucket", marks=[pytest.mark.slow, pytest.mark.nightly])  # the S3 server's jars take minutes
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket of a real S3 server."""
+    with s3_lake(tmp_path_factory.mktemp("s3")):
+        yield BUCKET
+
+
+@pytest.fixture(params=["folder", in_bucket])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Location]:
+    """Where files are landed."""
+    held = request.getfixturevalue("bucket") if request.param == "bucket" else None
+    monkeypatch.setenv("LAKEHOUSE_PSEUDONYM_KEY", "0123456789abcdef0123456789abcdef")
+    settings.cache_clear()
+    yield S3Path(held, tmp_path.name, settings().s3_endpoint) if held else tmp_path / "landing"
+    settings.cache_clear()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Two people's rows."""
+    made = tmp_path / "a.csv"
+    made.write_text("who,what\nana,1\nbia,2\n")
+    return made
+
+
+def there(root: Location) -> list[str]:
+    """Whose rows the landed parts hold, whether a manifest names them or not."""
+    found = [pq.ParquetFile(parquet(part)).read(columns=["who"])["who"] for part in stored(root / TABLE)]
+    return sorted({who for column in found for who in column.to_pylist()})
+
+
+def erase(root: Location) -> None:
+    """What `lakehouse forget` does to landed files."""
+    remember(root, "shop", "ana")
+    rewrite_parts(root / TABLE, "who", "ana")
+
+
+def once(before: Callable[..., object], then: Callable[[], None]) -> Callable[..., object]:
+    """The function, and after its first call something else."""
+    left = [then]
+
+    def wrapped(*given: object, **named: object) -> object:
+        result = before(*given, **named)
+        if left:
+            left.pop()()
+        return result
+
+    return wrapped
+
+
+def test_who_is_erased_while_a_file_is_read_is_not_landed(
+    root: Location, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "read", once(landing.read, lambda: erase(root)))
+    assert land(root, TABLE, SOURCE, file, day=D1, today=TODAY).days == {D1: 1}
+    assert there(root) == ["bia"]
+
+
+@pytest.mark.parametrize("root", [in_bucket], indirect=True)
+def test_who_is_erased_after_a_part_was_put_is_not_landed(
+    root: Location, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a bucket has no lock: there the erasure's commit makes the landing lose, and what it had put is removed."""
+    monkeypatch.setattr(landing, "stage", once(landing.stage, lambda: erase(root)))
+    land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
+    assert there(root) == ["bia"]
+    assert [part.rows for part in parts(root, TABLE)] == [1]
+
+
+def test_a_part_that_a_killed_landing_left_is_erased(
+    root: Location, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """As by `kill -9`."""
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
+    with monkeypatch.context() as patched:
+        patched.setattr("lakehouse_assets.platform.landing_manifest.Manifest.commit", die)
+        with pytest.raises(Killed):
+            land(root, TABLE, SOURCE, file, day=D2, today=TODAY)
+    assert len(stored(root / TABLE)) == 2
+    assert there(root) == ["ana", "bia"]
+    erase(root)
+    assert there(root) == ["bia"]
+
+
+def test_an_erasure_that_finds_nobody_changes_no_day(root: Location, file: Path) -> None:
+    land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
+    remember(root, "shop", "eva")
+    assert rewrite_parts(root / TABLE, "who", "eva") == []
+    assert manifest_version(root, TABLE) == 1, "a landing that read the manifest before loses its race"
+    manifest = root / TABLE / FOLDER
+    assert touched_days(manifest, actions_of(manifest, 1)) == (frozenset(), True)
+    assert land(root, TABLE, SOURCE, file, day=D1, today=TODAY).already_landed

@@ -226,6 +226,23 @@ def rows_within(path: Location, version: int | None, column: str, first: date | 
     return sum(rows or 0 for rows in _rows_of_files(path, version, column, first, last)) if version is not None else 0
 
 
+def rows_of_days(path: Location, version: int, column: str, days: Collection[date]) -> dict[date, int] | None:
+    """Rows of each of these days, by the statistics of files that hold one day each; None where one holds several."""
+    found: dict[date, int] = {}
+    of = files(path, version)
+    unknown = [None] * len(of.get("path", ()))
+    for rows, low, high in zip(
+        *[of.get(name, unknown) for name in ("num_records", f"min.{column}", f"max.{column}")], strict=True
+    ):
+        if rows is None or low is None or high is None:
+            return None
+        if low == high and low in days:
+            found[low] = found.get(low, 0) + rows
+        elif low != high and any(low <= day <= high for day in days):
+            return None
+    return found
+
+
 def bytes_of(path: Location, version: int | None, column: str, values: Collection[object]) -> int:
     """Size of the files of these values of a partition column, as of a version."""
     found = files(path, version)

@@ -27,7 +27,7 @@ from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
@@ -136,9 +136,7 @@ class StateTable:
         try:
             parts = {row[0] for row in keys.select(bucket(self.spec)).distinct().collect()} or {NO_BUCKET}
             old = self._read(plan.base).where(F.col(BUCKET).isin(*parts))
-            other = swap.hint(keys.select(*[F.col(key).alias(f"_{key}") for key in self.spec.keys]))
-            same = reduce(lambda a, b: a & b, [F.col(key) == F.col(f"_{key}") for key in self.spec.keys])
-            stays = old.join(other, same & F.expr(swap.replaces), "left_anti")
+            stays = self._stays(old, keys, swap)
             if not self._is_large(plan.base, parts):
                 stays = stays.repartition(BUCKET)
             comes = new.select(*self.columns, bucket(self.spec)).repartition(BUCKET)
@@ -147,6 +145,16 @@ class StateTable:
             for held in (new, swap.keys, swap.folded):
                 if held is not None:
                     held.unpersist()
+
+    def _stays(self, old: "DataFrame", keys: "DataFrame", swap: "_Swap") -> "DataFrame":
+        """The rows of the touched parts without those that give way, or with an end put to these."""
+        of_key = {key: F.col(key).alias(f"_{key}") for key in self.spec.keys}
+        other = swap.hint(keys.select(*of_key.values(), F.lit(True).alias("_ends")))
+        same = reduce(lambda a, b: a & b, [F.col(key) == F.col(f"_{key}") for key in of_key]) & F.expr(swap.replaces)
+        if swap.ends is None:
+            return old.join(other, same, "left_anti")
+        ended = {name: F.when(F.col("_ends"), end).otherwise(F.col(name)) for name, end in swap.ends.items()}
+        return old.join(other, same, "left").withColumns(ended).select(*old.columns)
 
     def _is_large(self, base: int | None, parts: "Collection[int]") -> bool:
         """Whether the files of these parts are so large that they stay apart by themselves, without a shuffle."""
@@ -168,11 +176,11 @@ class StateTable:
             later = state.select(*keys, order(spec).alias("_has")).join(brought, keys).where("_has >= _brings")
             return _Swap(last.join(later.select(*keys), keys, "left_anti"), "true", hint)
         if spec.snapshots and not may_hold(self.log.target.path, DAY_COLUMN, [min(news.days), date.max], since):
-            current = state.where("is_current").join(hint(after.select(*keys).distinct()), keys, "left_semi")
             if len(news.days) == 1 and spec.track is None:
                 # One change a key, and each says something else than the version before, or it would be none.
                 ends = {"effective_to": F.lit(min(news.days)), "is_current": F.lit(False)}
-                return _Swap(after.unionByName(current.withColumns(ends)), "is_current", hint)
+                return _Swap(after, "is_current", hint, ends=ends)
+            current = state.where("is_current").join(hint(after.select(*keys).distinct()), keys, "left_semi")
             return _Swap(versions(after.unionByName(current), spec, columns), "is_current", hint)
         before = self.log.read(since).where(writer.on_days(DAY_COLUMN, news.days)).select(*keys)
         touched = after.select(*keys).unionByName(before).distinct()
@@ -191,6 +199,7 @@ class _Swap:
 
     `replaces`: SQL for the rows of the same keys that give way. `hint`: how to join with keys. `keys`: those of which
     rows give way; None: those of the new rows. `folded`: what both were taken from. These two are held in memory.
+    `ends`: the rows that give way stay, with these values; the new ones then have a row a key.
     """
 
     new: "DataFrame"
@@ -198,6 +207,7 @@ class _Swap:
     hint: "Callable[[DataFrame], DataFrame]"
     keys: "DataFrame | None" = None
     folded: "DataFrame | None" = None
+    ends: "Mapping[str, Column] | None" = None
 
 
 def _changed(folded: "DataFrame", state: "DataFrame", spec: State, columns: "Sequence[str]") -> "DataFrame":

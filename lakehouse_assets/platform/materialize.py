@@ -17,7 +17,7 @@ from pyspark.sql import types as T
 from lakehouse_assets.platform import evaluate, publication, writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.delta import DayRows, Note, may_hold, version_of
+from lakehouse_assets.platform.delta import DayRows, Note, may_hold, rows_of_days, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.history import StateTable, change_columns
@@ -195,6 +195,11 @@ def _rows_in(step: Step, plan: Plan) -> dict[date, int] | None:
         for part in landed_parts(step.lake, plan.table.key, plan.days, plan.pins[name].version):
             found[part.feed_day] = found.get(part.feed_day, 0) + part.rows
         return found
+    read, version = plan.table.reads[name], plan.pins[name].version
+    if read.span is Span.DAY and version is not None:
+        counted = rows_of_days(step.lake.path(read.table), version, DAY_COLUMN, plan.days)
+        if counted is not None:
+            return counted
     source = read_inputs(step.spark, step.lake, plan, step.catalog)[name]
     return {row[0]: row[1] for row in source.groupBy(DAY_COLUMN).count().collect()}
 

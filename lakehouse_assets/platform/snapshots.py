@@ -149,7 +149,8 @@ def next_differences(
     gone = {"is_deleted": F.lit(True), DAY_COLUMN: F.lit(day), "effective_from": F.lit(day)}
     vanished = F.col("_now").isNull()
     differs = F.col("_was").isNull() | F.col(f"_now.{UNKNOWN}") | ~now_values.eqNullSafe(old_values)
-    told = now.join(before, list(spec.keys), "full_outer").where(vanished | differs)
+    # Keys are unique on both sides: hashed, not sorted.
+    told = now.join(before.hint("shuffle_hash"), list(spec.keys), "full_outer").where(vanished | differs)
     changes = told.select(
         *spec.keys,
         *[

@@ -6,17 +6,20 @@ from lakehouse_assets.platform.reader import landed_parts
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays
 
 HELD_CELLS = 5_000_000  # rows times columns
-MANY_ROWS = 100_000
+MANY_ROWS = 500_000
 
 
 def is_held(lake: Lake, plan: Plan) -> bool:
     """Whether the judged rows are kept in memory between counting and writing.
 
-    That saves computing them again; but of millions of wide rows the cache costs more than reading them twice does.
+    That saves computing them again; but of millions of wide rows the cache costs more than reading them twice does. Of
+    landed rows, which are taken as they are, it always does.
     """
     write = plan.table.write
     if isinstance(write, Ledger | Overwrite) or (isinstance(write, ReplaceDays) and write.live):
         return True  # figures: few rows, dear to compute
+    if plan.table.landing is not None:
+        return False
     rows = sum(_rows_read(lake, plan, name) for name in plan.table.reads)
     return rows * len(plan.table.compiled.spark_schema) <= HELD_CELLS
 

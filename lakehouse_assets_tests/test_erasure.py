@@ -1,15 +1,17 @@
 """A subject that is erased while its rows are being landed, in a folder and in a bucket: they do not come back."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from lakehouse_assets.platform import landing
+from lakehouse_assets.platform import erasure, landing
 from lakehouse_assets.platform.erasure import remember, rewrite_parts
-from lakehouse_assets.platform.landing import EventFiles, land, manifest_version, parts
+from lakehouse_assets.platform.landing import EventFiles, LandingError, land, manifest_version, parts, verify
 from lakehouse_assets.platform.landing_manifest import FOLDER
 from lakehouse_assets.platform.landing_store import stored
 from lakehouse_assets.platform.s3 import S3Path
@@ -90,6 +92,79 @@ def test_who_is_erased_after_a_part_was_put_is_not_landed(
     land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
     assert there(root) == ["bia"]
     assert [part.rows for part in parts(root, TABLE)] == [1]
+
+
+@contextmanager
+def unlocked(folder: Location) -> Iterator[None]:
+    """A lock that does not reach: of another machine, as in a bucket."""
+    if isinstance(folder, Path):
+        (folder / "_staging").mkdir(parents=True, exist_ok=True)
+    yield
+
+
+def test_a_landing_that_wins_against_an_erasure_is_erased(
+    root: Location, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The landing looked at the list before the subject was on it; the erasure has found nobody yet."""
+
+    def land_then() -> None:
+        with monkeypatch.context() as then:
+            then.setattr(landing, "erased", lambda *_: frozenset())
+            land(root, TABLE, SOURCE, file, day=D2, today=TODAY)
+
+    for module in (landing, erasure):
+        monkeypatch.setattr(module, "locked", unlocked)
+    other = file.with_name("b.csv")
+    other.write_text("who,what\nbia,3\n")
+    land(root, TABLE, SOURCE, other, day=D1, today=TODAY)
+    monkeypatch.setattr(erasure, "_without", once(erasure._without, land_then))
+    erase(root)
+    assert there(root) == ["bia"]
+    assert [part.rows for part in parts(root, TABLE)] == [1, 1]
+
+
+def test_a_landing_that_loses_takes_nothing_from_another(
+    root: Location, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has put its part, then the list changes, and another lands: each names what is there."""
+    other = file.with_name("b.csv")
+    other.write_text("who,what\nana,3\nbia,4\n")
+
+    def then() -> None:
+        remember(root, "shop", "ana")
+        land(root, TABLE, SOURCE, other, day=D1, today=TODAY)
+
+    for module in (landing, erasure):
+        monkeypatch.setattr(module, "locked", unlocked)
+    monkeypatch.setattr(landing, "publish", once(landing.publish, then))
+    land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
+    found = parts(root, TABLE)
+    assert sorted((part.name, part.rows) for part in found) == [("a.csv", 1), ("b.csv", 1)]
+    for part in found:
+        verify(part)
+    assert there(root) == ["bia"]
+
+
+def test_without_its_manifest_nothing_is_erased(root: Location, file: Path, tmp_path: Path) -> None:
+    land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
+    if isinstance(root, S3Path):
+        for key in list((root / TABLE / FOLDER).below()):
+            replace(root, key=key).unlink()
+    else:
+        (root / TABLE / FOLDER).rename(tmp_path / "lost")
+    with pytest.raises(LandingError, match="no manifest"):
+        erase(root)
+    assert there(root) == ["ana", "bia"]
+    assert manifest_version(root, TABLE) is None
+
+
+def test_a_part_that_was_not_written_to_its_end_is_no_hindrance(root: Location, file: Path) -> None:
+    land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
+    torn = root / TABLE / str(D1) / "000002-0123456789abcdef.parquet"
+    torn.write_bytes(b"PAR1")
+    erase(root)
+    assert there(root) == ["bia"]
+    assert not torn.exists()
 
 
 def test_a_part_that_a_killed_landing_left_is_erased(

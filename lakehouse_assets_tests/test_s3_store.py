@@ -1,5 +1,6 @@
 """Landing, journals and queries on a real S3 server without Spark; and an S3 that is down, wrong or not there."""
 
+import re
 import socket
 import threading
 import time
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pytest
@@ -19,7 +21,7 @@ from lakehouse_assets.platform.landing import EventFiles, LandingError, land, pa
 from lakehouse_assets.platform.s3 import S3Path, StoreError
 from lakehouse_assets.platform.server_launch import config_of, spark_conf
 from lakehouse_assets.platform.store import location, missing
-from lakehouse_assets.platform.writer_claim import ForeignWriter, claim_tables, take_over
+from lakehouse_assets.platform.writer_claim import CLAIM, ForeignWriter, claim_tables, take_over
 from lakehouse_assets.serving.query import known_tables, query
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, marketplace_day
@@ -150,26 +152,38 @@ class TestServed:
 class ForgetsConditions(BaseHTTPRequestHandler):
     """An S3 server, as far as it goes, that puts whatever it is given, whether there is something or not."""
 
+    objects: ClassVar[dict[str, bytes]] = {}
+
+    def _given(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
     def _answer(self, status: int, body: bytes = b"") -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.send_response(status)
         self.send_header("ETag", '"1"')
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def do_PUT(self) -> None:
+        self.objects[self.path] = self._given()
         self._answer(200)
 
     def do_POST(self) -> None:
+        for key in re.findall(r"<Key>(.*?)</Key>", self._given().decode()):
+            self.objects.pop(f"/shop/{key}", None)
         self._answer(200, b"<DeleteResult><Deleted><Key>one</Key></Deleted></DeleteResult>")
 
     def do_HEAD(self) -> None:
-        self._answer(404)
+        found = self.objects.get(self.path)
+        self._answer(404 if found is None else 200, found or b"")
 
     def do_GET(self) -> None:
         if "list-type=2" in self.path:
             self._answer(200, b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>")
+        elif (found := self.objects.get(self.path)) is not None:
+            self._answer(200, found)
         else:
             self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
 
@@ -186,13 +200,24 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Path]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield S3Path("shop", "raw", f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
+    ForgetsConditions.objects.clear()
 
 
 def test_a_server_that_loses_one_of_two_commits_is_refused(forgetful: S3Path, tmp_path: Path) -> None:
     with pytest.raises(LakehouseError, match="ignores If-None-Match"):
         land(forgetful, TABLE, SOURCE, delivery(tmp_path, "a.csv", (1, "x")), day=D1, today=TODAY)
-    with pytest.raises(LakehouseError, match="ignores If-None-Match"):
+    ours = Settings(home=tmp_path, lake=str(forgetful), s3_endpoint=forgetful.endpoint)  # type: ignore[arg-type]
+    for claim in (claim_tables, take_over):
+        with pytest.raises(LakehouseError, match="ignores If-None-Match"):
+            claim(ours)
+    assert ForgetsConditions.objects == {}, "nothing is left there"
+
+
+def test_a_claim_that_came_with_a_copied_bucket_is_not_overwritten(forgetful: S3Path, tmp_path: Path) -> None:
+    (forgetful / CLAIM).write_bytes(b'{"id": "another", "where": "somewhere else"}')
+    with pytest.raises(ForeignWriter, match="somewhere else"):
         claim_tables(Settings(home=tmp_path, lake=str(forgetful), s3_endpoint=forgetful.endpoint))  # type: ignore[arg-type]
+    assert list(ForgetsConditions.objects.values()) == [b'{"id": "another", "where": "somewhere else"}']
 
 
 COMMANDS = [

@@ -1,11 +1,15 @@
 """The nightly run that keeps tables fast: what `lakehouse maintain` does, in Dagster."""
 
 import dagster as dg
+from deltalake.exceptions import DeltaError
 from pydantic import Field
+from pyspark.errors import PySparkException
 
 from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.maintenance import maintain, places, spark_once, survey
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.writer import first_line
 from lakehouse_assets.settings import settings
 
 MAINTAIN = "maintain"
@@ -27,13 +31,22 @@ def maintenance_job(catalog: Catalog) -> dg.JobDefinition:
         found = places(Lake(here.lake, here.landing), catalog, config.only)
         session = spark_once(lambda: context.resources.spark.spark_session)
         rows = []
+        failed = {}
         for number, place in enumerate(found, 1):
-            done = maintain(survey(place), session)
+            try:
+                done = maintain(survey(place), session)
+            except (LakehouseError, PySparkException, DeltaError) as error:
+                failed[place.name] = first_line(error)
+                context.log.error(f"{number} of {len(found)}, {place.name}: {failed[place.name]}")
+                continue
             files = {"before": done.before.files, "after": done.files, "removed": done.removed}
             context.log.info(f"{number} of {len(found)}, {place.name}: files {files} {done.said}")
             rows.append(dg.TableRecord({"table": place.name, **files, "remark": done.said}))
         columns = [dg.TableColumn(name, kind) for name, kind in COLUMNS]
-        context.add_output_metadata({"files": dg.TableMetadataValue(rows, dg.TableSchema(columns))})
+        done_of = dg.TableMetadataValue(rows, dg.TableSchema(columns))
+        if failed:
+            raise dg.Failure(f"{len(failed)} tables were not maintained: {failed}", {"files": done_of})
+        context.add_output_metadata({"files": done_of})
 
     @dg.job(name=MAINTAIN, description="Few files instead of many, so that a day costs the same after a long history.")
     def job() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SUFFIX = "__changes"
 ROWS_PER_FILE = 500_000
+IN_MEMORY = 1_000_000  # rows of a snapshot; a quarter of them in each of two tasks
 MAINTENANCE = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
 
 
@@ -122,7 +123,9 @@ class ChangeLog:
             return note.days, self._contents(kept, withheld, note).limit(0)
         if live and old and len(new) == 1 and of == [snapshots.Chain(max(old), tuple(new))]:
             contents = self._contents(kept, withheld, note)
-            return note.days, snapshots.next_differences(contents, live(), spec, columns, max(new))
+            in_memory = sum(rows.kept for rows in note.rows.values()) <= IN_MEMORY
+            after = snapshots.next_differences(contents, live(), spec, columns, max(new), in_memory=in_memory)
+            return note.days, after
         contents = self._contents(self.as_judged(kept), withheld, note)
         if len(new) == 1 and of == [snapshots.Chain(None, tuple(new))]:
             return note.days, contents  # the only snapshot: everything is new

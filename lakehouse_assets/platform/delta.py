@@ -227,7 +227,13 @@ def rows_within(path: Location, version: int | None, column: str, first: date | 
 
 
 def rows_of_days(path: Location, version: int, column: str, days: Collection[date]) -> dict[date, int] | None:
-    """Rows of each of these days, by the statistics of files that hold one day each; None where one holds several."""
+    """Rows of each of these days, by the statistics of files that hold one day each.
+
+    None where one holds several, or where rows of a file may be deleted without writing it anew (deletion vectors).
+    """
+    table = open_table(path, version)
+    if table is not None and "deletionVectors" in (table.protocol().reader_features or ()):
+        return None
     found: dict[date, int] = {}
     of = files(path, version)
     unknown = [None] * len(of.get("path", ()))
@@ -276,7 +282,10 @@ def ask(path: Location, query: str, version: int | None = None) -> list[dict[str
 
 
 def files(path: Location, version: int | None) -> dict[str, list[Any]]:
-    """The files of a version, column by column, with their statistics; nothing where there is no table."""
+    """The files of a version, column by column, with their statistics; nothing where there is no table.
+
+    Raises StoreError.
+    """
     table = open_table(path, version)
     if table is None:
         return {}

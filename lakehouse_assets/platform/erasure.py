@@ -6,9 +6,9 @@ as well (`ops/forget.py`).
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,9 +18,10 @@ from deltalake import write_deltalake
 from lakehouse_assets.platform.delivery import without_erased
 from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landed_files import NotNow
+from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.landing_manifest import ADD, Entry, Manifest, ManifestMoved, current
-from lakehouse_assets.platform.landing_store import locked, stored
+from lakehouse_assets.platform.landing_manifest import FOLDER as MANIFEST
+from lakehouse_assets.platform.landing_store import locked, publish, stage, stored
 from lakehouse_assets.platform.pseudonym import key, pseudonym
 from lakehouse_assets.platform.store import Location, answering, parquet, storage_options
 from lakehouse_assets.settings import settings
@@ -47,7 +48,7 @@ class Rewritten:
 
 
 def erased(root: Location, domain: str) -> frozenset[str]:
-    """Pseudonyms of the subjects that a domain has erased. Raises OtherKey, NoKey."""
+    """Pseudonyms of the subjects that a domain has erased. Raises OtherKey, NoKey, StoreError."""
     folder = root / domain / FOLDER
     rows = ask(folder, "SELECT * FROM t")
     # A list of before key ids were kept in it has none; they were then of the key that there was.
@@ -66,7 +67,7 @@ def _key_id() -> str:
 
 
 def remember(root: Location, domain: str, subject: str) -> None:
-    """Put a subject on the list, once."""
+    """Put a subject on the list, once. Raises as `erased`."""
     if pseudonym(subject) not in erased(root, domain):
         row = {"pseudonym": pseudonym(subject), "erased_at": datetime.now(UTC), "pseudonym_key_id": _key_id()}
         path, rows = root / domain / FOLDER, pa.Table.from_pylist([row], schema=_SCHEMA)
@@ -83,15 +84,22 @@ def erased_days(folder: Location) -> set[date]:
 def rewrite_parts(folder: Location, column: str, subject: str) -> list[Rewritten]:
     """Rewrite the landed parts of a table that hold the subject, as landings of their own, and remove the old ones.
 
-    Parts that no longer hold (superseded landings) go as well. It commits even where nothing was found: a landing that
-    read the list of the erased before this subject was on it then loses its race, and looks again. Raises LandingError,
-    StoreError.
+    Parts that no longer hold (superseded landings) go as well, and those that a killed landing left without naming
+    them. It commits even where nothing was found: a landing that read the list of the erased before this subject was on
+    it then loses its race, and looks again. Raises LandingError, StoreError.
     """
+    read: dict[str, pa.Table | None] = {}
     with locked(folder):
         for _ in range(_ATTEMPTS):
             manifest = Manifest(folder)
+            if manifest.version is None and _nothing_landed(folder):
+                return []
+            manifest.prove()
             entries = manifest.entries()
-            found = [(entry, rows) for entry in entries for rows in _with(subject, column, folder / entry.part)]
+            for entry in entries:
+                if entry.part not in read:
+                    read[entry.part] = _with(subject, column, folder / entry.part)
+            found = [(entry, rows) for entry in entries if (rows := read[entry.part]) is not None]
             new, done = _without(subject, column, folder, entries, found)
             try:
                 manifest.commit(new)
@@ -99,30 +107,46 @@ def rewrite_parts(folder: Location, column: str, subject: str) -> list[Rewritten
                 continue
             for entry, _rows in found:
                 (folder / entry.part).unlink(missing_ok=True)
-            sweep(folder, column, frozenset({pseudonym(subject)}))
+            _sweep(folder, column, frozenset({pseudonym(subject)}))
             return done
     raise NotNow(f"{folder}: landings came first {_ATTEMPTS} times. Erase again later.")
 
 
-def sweep(folder: Location, column: str, gone: frozenset[str]) -> None:
-    """Remove parts that no manifest names and that hold rows of these erased subjects.
+def _nothing_landed(folder: Location) -> bool:
+    """Whether there is nothing to erase, nor can there be. Raises LandingError for parts without a manifest."""
+    if stored(folder):
+        raise LandingError(
+            f"{folder}: there are landed parts and no manifest. If it was lost, restore {folder / MANIFEST}; if a "
+            "first landing was stopped, land that file again. Then erase again: nothing was removed here."
+        )
+    return isinstance(folder, Path)  # into a bucket somebody may be landing, without a lock
 
-    A landing left them that was killed, or that lost its race to an erasure; none that runs can name them any more.
+
+def _sweep(folder: Location, column: str, gone: frozenset[str]) -> None:
+    """After an erasure's commit: remove parts that no manifest names and that hold rows of these erased subjects.
+
+    A landing left them that was killed, or that lost its race to the erasure; none that runs can name them any more.
+    One that is no Parquet file was not written to its end.
     """
     named = {folder / entry.part for entry in Manifest(folder).entries()}
     for part in stored(folder):
         if part not in named:
-            rows = pq.ParquetFile(parquet(part)).read(columns=[column])
+            try:
+                rows = pq.ParquetFile(parquet(part)).read(columns=[column])
+            except pa.ArrowInvalid:
+                part.unlink(missing_ok=True)
+                continue
             if without_erased(gone, column, rows).num_rows < rows.num_rows:
                 part.unlink(missing_ok=True)
 
 
-def _with(subject: str, column: str, part: Location) -> Iterator[pa.Table]:
+def _with(subject: str, column: str, part: Location) -> pa.Table | None:
     """The rows of a part, if the subject is among them."""
-    if part.exists():
-        rows = pq.ParquetFile(parquet(part)).read()
-        if pc.any(pc.equal(pc.utf8_trim_whitespace(rows[column]), subject)).as_py():
-            yield rows
+    if not part.exists():
+        return None
+    rows = pq.ParquetFile(parquet(part)).read()
+    held = pc.any(pc.equal(pc.utf8_trim_whitespace(rows[column]), subject)).as_py()
+    return rows if held else None
 
 
 def _without(
@@ -149,6 +173,7 @@ def _write(folder: Location, entry: Entry, rows: pa.Table, landing: int) -> Entr
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()
     part = f"{entry.feed_day.isoformat()}/{landing:06d}-{digest[:16]}.parquet"
-    (folder / part).write_bytes(data.to_pybytes())
+    stage(folder, part, data)
+    publish(folder, [part])
     source = ERASED + entry.source_sha256.removeprefix(ERASED)
     return Entry(entry.feed_day, landing, entry.name, part, entry.format, data.size, digest, source, rows.num_rows, ADD)

@@ -40,14 +40,18 @@ class MissingDay(LakehouseError):
 
 
 def mark(
-    candidate: "DataFrame", contract: CompiledContract, *, duplicates_of: tuple[str, ...] | None, alone: bool = False
+    candidate: "DataFrame",
+    contract: CompiledContract,
+    *,
+    duplicates_of: tuple[str, ...] | None,
+    none_repeats: bool = False,
 ) -> "DataFrame":
     """The candidate rows with `_duplicate`, `_quarantined` (booleans) and `_broken` (names of the rules a row broke).
 
     Of rows equal in `duplicates_of` all but the first (by version, source file, row number) are duplicates, and no rule
     is asked of them. Of rows with the same key in a feed day one stays, by preference one that no other rule expels.
-    `alone`: it is known that no row is another's duplicate or has its key. Raises ContractMismatch if columns are
-    missing or of another type.
+    `none_repeats`: it is known that no row is a duplicate or has the key of another. Raises ContractMismatch if columns
+    are missing or of another type.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
@@ -56,7 +60,7 @@ def mark(
     columns = candidate.columns
     order = _order(columns, contract)
     duplicate = F.lit(False)
-    if duplicates_of and not alone:
+    if duplicates_of and not none_repeats:
         duplicate = F.row_number().over(Window.partitionBy(*duplicates_of).orderBy(*order)) > 1
     asked = [
         rule
@@ -67,7 +71,7 @@ def mark(
     # Steps of their own: Spark then asks each rule once a row, and `kept` does not look for names at all.
     marked = unique.select("*", (~F.col(DUPLICATE) & _any(asked, Action.QUARANTINE)).alias(LEAVES))
     marked = marked.select("*", _names(asked).alias(BROKEN))
-    if alone or not is_key_asked(contract, duplicates_of):
+    if none_repeats or not is_key_asked(contract, duplicates_of):
         return marked
     same_key = Window.partitionBy(DAY, *contract.key).orderBy(DUPLICATE, LEAVES, *order)
     known = [F.col(name).isNotNull() for name in contract.key]
@@ -185,8 +189,15 @@ def kept(marked: "DataFrame", contract: CompiledContract, carried: Collection[st
     """The rows of the table: the contract's columns in its order, of its types, and those that are `carried` along."""
     from pyspark.sql import functions as F
 
+    return typed(marked.where(~F.col(DUPLICATE) & ~F.col(LEAVES)), contract, carried)
+
+
+def typed(rows: "DataFrame", contract: CompiledContract, carried: Collection[str] = ()) -> "DataFrame":
+    """The contract's columns in its order, of its types, and those that are `carried` along."""
+    from pyspark.sql import functions as F
+
     columns = [F.col(field.name).cast(field.dataType).alias(field.name) for field in contract.spark_schema]
-    return marked.where(~F.col(DUPLICATE) & ~F.col(LEAVES)).select(*columns, *carried)
+    return rows.select(*columns, *carried)
 
 
 def quarantined(marked: "DataFrame", contract: CompiledContract) -> "DataFrame":

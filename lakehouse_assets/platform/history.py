@@ -39,6 +39,7 @@ SMALL = 1_000_000
 LARGE = 64 * 2**20
 """Bytes of the touched parts from which on they are written as they were read, each task its own part."""
 NO_BUCKET = -1
+ENDS = "__ends"  # as no column of a contract is called, nor `_` and one of them
 
 
 def change_columns(spec: State) -> "dict[str, Column]":
@@ -149,11 +150,11 @@ class StateTable:
     def _stays(self, old: "DataFrame", keys: "DataFrame", swap: "_Swap") -> "DataFrame":
         """The rows of the touched parts without those that give way, or with an end put to these."""
         of_key = {key: F.col(key).alias(f"_{key}") for key in self.spec.keys}
-        other = swap.hint(keys.select(*of_key.values(), F.lit(True).alias("_ends")))
+        other = swap.hint(keys.select(*of_key.values(), F.lit(True).alias(ENDS)))
         same = reduce(lambda a, b: a & b, [F.col(key) == F.col(f"_{key}") for key in of_key]) & F.expr(swap.replaces)
         if swap.ends is None:
             return old.join(other, same, "left_anti")
-        ended = {name: F.when(F.col("_ends"), end).otherwise(F.col(name)) for name, end in swap.ends.items()}
+        ended = {name: F.when(F.col(ENDS), end).otherwise(F.col(name)) for name, end in swap.ends.items()}
         return old.join(other, same, "left").withColumns(ended).select(*old.columns)
 
     def _is_large(self, base: int | None, parts: "Collection[int]") -> bool:

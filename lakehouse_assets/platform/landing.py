@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lakehouse_assets.platform.delivery import Delivery, EventFiles, read
-from lakehouse_assets.platform.erasure import erased, sweep
+from lakehouse_assets.platform.erasure import erased
 from lakehouse_assets.platform.landed_files import TEXT, LandingError, NotNow
 from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
 from lakehouse_assets.platform.landing_store import discard, locked, publish, stage
+from lakehouse_assets.platform.s3 import S3Path
 from lakehouse_assets.platform.store import Location, sha256
 
 __all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "verify"]
@@ -62,24 +63,28 @@ def land(
     """Land one file under `root`, whole or not at all. `really`: also a snapshot that has shrunken, even to nothing.
 
     A new name adds to its days, a known name supersedes its part of those days, `replace` replaces those days
-    whole; bytes that are already there are not landed again. The file is held in memory. Raises LandingError.
+    whole; bytes that are already there are not landed again. The file is held in memory. Raises LandingError,
+    StoreError, LakehouseError of a bucket without conditional puts; of erased subjects OtherKey, NoKey.
     """
     folder = _folder(root, table)
+    put: list[Entry] = []
     gone = _erased(root, table, source)
     delivery = read(source, file, day, today, gone, really)
     with locked(folder):
         for _ in range(_ATTEMPTS):
             manifest = Manifest(folder)
+            manifest.prove()
             # Who is erased after this look also commits to the manifest: then this landing loses and looks again.
-            if source.subject and (now := _erased(root, table, source)) != gone:
+            if (now := _erased(root, table, source)) != gone:
                 gone, delivery = now, read(source, file, day, today, now, really)
-                sweep(folder, source.subject, now)
             if source.most_missing is not None and not really:
                 _refuse_shrunken(manifest, delivery, source.most_missing)
             try:
-                return _land(table, folder, manifest, delivery, replace)
+                landed = _land(table, folder, manifest, delivery, replace, put)
             except ManifestMoved:  # a lander on another machine, where the lock does not reach
                 continue
+            _take_back(folder, put)
+            return landed
     raise NotNow(f"{table}: other landings came first {_ATTEMPTS} times. Land {file} again later.")
 
 
@@ -139,7 +144,10 @@ def _refuse_shrunken(manifest: Manifest, delivery: Delivery, most_missing: float
             )
 
 
-def _land(table: str, folder: Location, manifest: Manifest, delivery: Delivery, replace: bool) -> Landed:
+def _land(
+    table: str, folder: Location, manifest: Manifest, delivery: Delivery, replace: bool, put: list[Entry]
+) -> Landed:
+    """One attempt. What it put and did not commit is added to `put`."""
     entries = manifest.entries(delivery.days)
     days = {day: rows.num_rows for day, rows in delivery.days.items()}
     if manifest.version is not None and _holds(folder, entries, delivery, replace):
@@ -155,6 +163,7 @@ def _land(table: str, folder: Location, manifest: Manifest, delivery: Delivery, 
         _discard(folder, written)
         raise NotNow(f"{folder}: cannot be written, nothing was landed: {error}. Is the disk full?") from error
     except (ManifestMoved, LandingError):
+        put += written
         _discard(folder, written)
         raise
     return Landed(table, delivery.name, days, False, version)
@@ -193,6 +202,18 @@ def _discard(folder: Location, entries: list[Entry]) -> None:
     """Remove what a failed landing published. A part that the manifest lists is another lander's with the same rows."""
     listed = {entry.part for entry in Manifest(folder).entries({entry.feed_day for entry in entries})}
     discard(folder, [entry.part for entry in entries if entry.part not in listed])
+
+
+def _take_back(folder: Location, put: list[Entry]) -> None:
+    """Remove what attempts that lost left in a bucket: it may hold rows of somebody who was erased meanwhile.
+
+    Once this landing is committed nobody can name them any more: who put the same before it has lost as well.
+    """
+    if put and isinstance(folder, S3Path):
+        listed = {entry.part for entry in Manifest(folder).entries({entry.feed_day for entry in put})}
+        for entry in put:
+            if entry.part not in listed:
+                (folder / entry.part).unlink()
 
 
 def _part(folder: Location, entry: Entry) -> Part:

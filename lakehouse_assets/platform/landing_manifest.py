@@ -93,14 +93,16 @@ class Manifest:
             rows = pa.table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
         return [Entry(**row) for row in rows if days is None or row["feed_day"] in days]
 
-    def commit(self, entries: list[Entry]) -> int:
-        """Add `entries` in one commit and return its version.
-
-        Raises ManifestMoved when the manifest is no longer at this version, LandingError when writing failed,
-        LakehouseError for a bucket in which two commits at once could both succeed.
-        """
+    def prove(self) -> None:
+        """Before the first commit to a bucket. Raises LakehouseError where two at once could both succeed."""
         if self._table is None and isinstance(self._path, S3Path):
             prove_conditional_puts(self._path.parent)
+
+    def commit(self, entries: list[Entry]) -> int:
+        """Add `entries` in one commit and return its version. Of none: so that who read this version loses its race.
+
+        Raises ManifestMoved when the manifest is no longer at this version, LandingError when writing failed.
+        """
         rows = pa.Table.from_pylist([vars(entry) for entry in entries], schema=_SCHEMA)
         number = 1 if self._table is None else (self._table.transaction_version(_APP) or 0) + 1
         properties = CommitProperties(app_transactions=[Transaction(_APP, number)])
@@ -119,7 +121,11 @@ class Manifest:
         except (DeltaError, OSError, StoreError) as error:
             # The answer may be lost after the commit: what the manifest says now decides.
             now = Manifest(self._path.parent)
-            if now.version is not None and set(entries) <= set(now.entries({entry.feed_day for entry in entries})):
+            if (
+                entries
+                and now.version is not None
+                and set(entries) <= set(now.entries({entry.feed_day for entry in entries}))
+            ):
                 return now.version
             if now.version != self.version:
                 raise ManifestMoved from error

@@ -2,7 +2,8 @@
 
 On disk a part is staged, synced and moved to its place while no other landing of the table runs. A bucket has no lock:
 an object is put whole or not at all, the same rows have the same key, and the manifest's commit tells two landings
-apart. There a part that no manifest names is left, because another landing may be about to name it.
+apart. There a part that no manifest names is left, because another landing may be about to name it; only an erasure
+removes it, whose commit no such landing survives.
 """
 
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from lakehouse_assets.platform.landed_files import LandingError
+from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.s3 import S3Path
 from lakehouse_assets.platform.store import Location
 
@@ -25,7 +26,8 @@ _LOCK_SECONDS = 600
 
 @contextmanager
 def locked(folder: Location) -> Iterator[None]:
-    """One landing of a table at a time on this machine; leftovers of a killed one are removed. Raises LandingError."""
+    """One landing of a table at a time on this machine; leftovers of a killed one are removed. Raises LandingError,
+    NotNow."""
     if isinstance(folder, S3Path):
         yield
         return
@@ -39,8 +41,8 @@ def locked(folder: Location) -> Iterator[None]:
             finally:
                 shutil.rmtree(folder / _STAGING, ignore_errors=True)
     except Timeout as error:
-        raise LandingError(
-            f"{folder}: another landing runs since {_LOCK_SECONDS} s. Land again when it ended."
+        raise NotNow(
+            f"{folder}: another landing, or an erasure, runs since {_LOCK_SECONDS} s. Try again when it ended."
         ) from error
     except OSError as error:
         raise LandingError(f"{folder}: cannot be written: {error}.") from error

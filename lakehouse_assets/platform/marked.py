@@ -1,18 +1,21 @@
 """The candidate rows of a step, marked by its contract: held in memory, or computed again when they are written.
 
 Which rows are duplicates, or have the key of another, is found by sorting all of them, which of millions of wide rows
-is most of the work. So of many rows it is first counted, by hash and key alone, which repeat; only those are sorted.
+is most of the work. So of many rows it is first counted, by hash or key alone, which repeat; only those are sorted.
+The hash of a row is of all its source columns (`parse.py`): where it is the same, so is a key made of these.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from pyspark.errors import PySparkException
+
 from lakehouse_assets.platform.compiled import CompiledContract
 from lakehouse_assets.platform.conform import check_conforms
-from lakehouse_assets.platform.evaluate import BROKEN, DAY, LEAVES, is_key_asked, kept, mark
+from lakehouse_assets.platform.evaluate import BROKEN, DAY, LEAVES, is_key_asked, kept, mark, typed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -38,7 +41,7 @@ class Marked:
     def kept(self, *, all_stay: bool) -> "DataFrame":
         """The rows of the table; `all_stay`: it was counted that none leaves and none is a duplicate."""
         if all_stay and not self.hold:
-            return self.candidate.select(*self.contract.spark_schema.names)
+            return typed(self.candidate, self.contract)
         return kept(self.all, self.contract)
 
 
@@ -67,8 +70,14 @@ def marked(
 
 
 def _persist(frame: "DataFrame", until: ExitStack) -> "DataFrame":
-    until.callback(frame.unpersist)
+    until.callback(_release, frame)
     return frame.persist()
+
+
+def _release(frame: "DataFrame") -> None:
+    """A server that is gone holds nothing; what was committed before it went stays committed."""
+    with suppress(PySparkException):
+        frame.unpersist()
 
 
 def _mark_apart(
@@ -85,9 +94,9 @@ def _mark_apart(
         if number:
             found.append((by, repeated))
     if not found:
-        return mark(candidate, contract, duplicates_of=duplicates_of, alone=True)
+        return mark(candidate, contract, duplicates_of=duplicates_of, none_repeats=True)
     repeats, others = _apart(candidate, found)
-    of_others = mark(others, contract, duplicates_of=duplicates_of, alone=True)
+    of_others = mark(others, contract, duplicates_of=duplicates_of, none_repeats=True)
     return of_others.unionByName(mark(repeats, contract, duplicates_of=duplicates_of))
 
 
@@ -103,12 +112,12 @@ def _apart(candidate: "DataFrame", found: "list[tuple[tuple[str, ...], DataFrame
     """The rows that repeat, and the others. NULL is equal to NULL."""
     from pyspark.sql import functions as F
 
-    joined, marks = candidate, []
+    joined, flags = candidate, []
     for number, (by, repeated) in enumerate(found):
-        mark_, names = f"_repeats_{number}", {name: f"_{number}_{name}" for name in by}
-        few = repeated.select(*[F.col(name).alias(other) for name, other in names.items()], F.lit(True).alias(mark_))
+        flag, names = f"_repeats_{number}", {name: f"_{number}_{name}" for name in by}
+        few = repeated.select(*[F.col(name).alias(other) for name, other in names.items()], F.lit(True).alias(flag))
         same = reduce(lambda a, b: a & b, [F.col(name).eqNullSafe(F.col(other)) for name, other in names.items()])
         joined = joined.join(F.broadcast(few), same, "left")
-        marks.append(F.col(mark_).isNotNull())
-    repeats = reduce(lambda a, b: a | b, marks)
+        flags.append(F.col(flag).isNotNull())
+    repeats = reduce(lambda a, b: a | b, flags)
     return joined.where(repeats).select(*candidate.columns), joined.where(~repeats).select(*candidate.columns)

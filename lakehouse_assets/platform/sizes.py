@@ -13,7 +13,7 @@ def is_held(lake: Lake, plan: Plan) -> bool:
     """Whether the judged rows are kept in memory between counting and writing.
 
     That saves computing them again; but of millions of wide rows the cache costs more than reading them twice does. Of
-    landed rows, which are taken as they are, it always does.
+    landed rows, which take little computing, it always does.
     """
     write = plan.table.write
     if isinstance(write, Ledger | Overwrite) or (isinstance(write, ReplaceDays) and write.live):

@@ -136,11 +136,12 @@ def differences(
 
 
 def next_differences(
-    contents: "DataFrame", live: "DataFrame", spec: State, columns: Sequence[str], day: date
+    contents: "DataFrame", live: "DataFrame", spec: State, columns: Sequence[str], day: date, *, in_memory: bool
 ) -> "DataFrame":
     """Changes of a day that comes after all others, from its contents and the keys that were there before.
 
-    What `differences` gives of the chain of both, by one join. Hashes are made of what differs alone.
+    What `differences` gives of the chain of both, by one join. Hashes are made of what differs alone. `in_memory`:
+    what a task compares fits, so that rows are hashed and not sorted.
     """
     carried = [name for name in columns if name not in spec.keys and name != RECORD_HASH]
     now = contents.select(*spec.keys, F.struct(*carried, UNKNOWN).alias("_now"))
@@ -149,8 +150,8 @@ def next_differences(
     gone = {"is_deleted": F.lit(True), DAY_COLUMN: F.lit(day), "effective_from": F.lit(day)}
     vanished = F.col("_now").isNull()
     differs = F.col("_was").isNull() | F.col(f"_now.{UNKNOWN}") | ~now_values.eqNullSafe(old_values)
-    # Keys are unique on both sides: hashed, not sorted.
-    told = now.join(before.hint("shuffle_hash"), list(spec.keys), "full_outer").where(vanished | differs)
+    before = before.hint("shuffle_hash") if in_memory else before
+    told = now.join(before, list(spec.keys), "full_outer").where(vanished | differs)
     changes = told.select(
         *spec.keys,
         *[

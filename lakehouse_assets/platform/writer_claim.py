@@ -41,10 +41,10 @@ def claim_tables(settings: Settings) -> None:
     if not isinstance(settings.lake, S3Path):
         return
     ours, place = _writer(settings), settings.lake / CLAIM
-    if not place.exists():
+    if not place.is_file():
         prove_conditional_puts(settings.lake)
-    if place.create(json.dumps(asdict(ours)).encode()):
-        return
+        if place.create(json.dumps(asdict(ours)).encode()):
+            return
     theirs = Writer(**json.loads(place.read_bytes()))
     if theirs.id != ours.id:
         raise ForeignWriter(
@@ -59,6 +59,7 @@ def take_over(settings: Settings) -> Writer:
     if not isinstance(settings.lake, S3Path):
         raise LakehouseError(f"{settings.lake} is a folder: it needs no taking over.")
     writer = _writer(settings)
+    prove_conditional_puts(settings.lake)
     (settings.lake / CLAIM).write_bytes(json.dumps(asdict(writer)).encode())
     return writer
 

@@ -92,8 +92,10 @@ def rewrite_parts(folder: Location, column: str, subject: str) -> list[Rewritten
     with locked(folder):
         for _ in range(_ATTEMPTS):
             manifest = Manifest(folder)
-            if manifest.version is None and _nothing_landed(folder):
-                return []
+            if manifest.version is None:
+                _refuse_lost(folder)
+                if isinstance(folder, Path):
+                    return []  # nothing was landed, and nothing is being landed: this holds the lock
             manifest.prove()
             entries = manifest.entries()
             for entry in entries:
@@ -112,14 +114,13 @@ def rewrite_parts(folder: Location, column: str, subject: str) -> list[Rewritten
     raise NotNow(f"{folder}: landings came first {_ATTEMPTS} times. Erase again later.")
 
 
-def _nothing_landed(folder: Location) -> bool:
-    """Whether there is nothing to erase, nor can there be. Raises LandingError for parts without a manifest."""
+def _refuse_lost(folder: Location) -> None:
+    """Raises LandingError for parts without a manifest: nobody can tell which of them hold."""
     if stored(folder):
         raise LandingError(
             f"{folder}: there are landed parts and no manifest. If it was lost, restore {folder / MANIFEST}; if a "
             "first landing was stopped, land that file again. Then erase again: nothing was removed here."
         )
-    return isinstance(folder, Path)  # into a bucket somebody may be landing, without a lock
 
 
 def _sweep(folder: Location, column: str, gone: frozenset[str]) -> None:

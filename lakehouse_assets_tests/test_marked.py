@@ -1,6 +1,5 @@
-"""Of many rows only those that repeat are sorted: what is marked is what sorting all of them marks."""
+"""Many rows of which none repeats are not sorted: what is marked is what sorting all of them marks."""
 
-from contextlib import ExitStack
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -8,11 +7,11 @@ import pyspark.sql.types as T
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyspark.sql import functions as F
 
-from lakehouse_assets.platform import marked as module
 from lakehouse_assets.platform.conform import ContractMismatch
 from lakehouse_assets.platform.contract import Action, Contract, column, facts
-from lakehouse_assets.platform.evaluate import DUPLICATE, mark
+from lakehouse_assets.platform.evaluate import DUPLICATE, kept, mark
 from lakehouse_assets.platform.marked import marked
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def frame(spark: "SparkSession", contract: type[Contract], days: list[list[Row]]
 
 
 def sides(frame: "DataFrame", contract: type[Contract]) -> tuple[list[str], list[str]]:
-    """The marked rows as text: all of them sorted, and only those that repeat."""
+    """The marked rows as text: all of them sorted, and after a look whether one repeats another."""
     compiled, by = contract.compiled(), ("feed_day", "record_hash")
     with marked(frame, compiled, by, hold=False, many=True) as rows:
         quick = rows.all.collect()
@@ -99,26 +98,28 @@ def test_repeating_rows_are_marked_the_same(
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
-def test_where_nothing_repeats_nothing_is_sorted(spark: "SparkSession", contract: type[Contract]) -> None:
+def test_where_no_key_repeats_nothing_is_sorted(spark: "SparkSession", contract: type[Contract]) -> None:
+    """Where the key is of the source's columns; else a hash may repeat all the same."""
     days: list[list[Row]] = [[(1, "x", "a"), (2, "y", "?"), (3, "z", "b")], [(1, "x", "a"), (None, "y", "b")]]
     there = frame(spark, contract, days)
     whole, quick = sides(there, contract)
     assert quick == whole
-    with ExitStack() as held:
-        alone = module._mark_apart(there, contract.compiled(), ("feed_day", "record_hash"), held)
-        assert alone is not None
-        assert "Window" not in alone._explain_string()
-        assert alone.where(DUPLICATE).count() == 0
+    with marked(there, contract.compiled(), ("feed_day", "record_hash"), hold=False, many=True) as rows:
+        assert ("Window" in rows.all._explain_string()) is (contract is not OfSource)
+        assert rows.all.where(DUPLICATE).count() == 0
 
 
-def test_where_most_rows_repeat_all_are_sorted(spark: "SparkSession", monkeypatch: pytest.MonkeyPatch) -> None:
-    days: list[list[Row]] = [[(1, "x", "a"), (1, "x", "a"), (2, "y", "b"), (2, "y", "a")]]
-    monkeypatch.setattr(module, "MOST_REPEATED", 1)
-    there = frame(spark, OfSource, days)
-    with ExitStack() as held:
-        assert module._mark_apart(there, OfSource.compiled(), ("feed_day", "record_hash"), held) is None
-    whole, quick = sides(there, OfSource)
-    assert quick == whole
+def test_a_filter_on_the_marks_does_not_compute_the_transformation_for_each_rule(spark: "SparkSession") -> None:
+    number = F.col("id").cast("string")
+    there = spark.range(3).select(
+        F.lit(FIRST).alias("feed_day"), F.lit(1).alias("version"), F.lit("a.csv").alias("source_file"),
+        F.col("id").alias("row_number"), number.alias("record_hash"), "id", F.concat(F.lit("a"), number).alias("value"),
+    )  # fmt: skip
+    every = mark(there, OfSource.compiled(), duplicates_of=("feed_day", "record_hash"), none_repeats=True)
+    optimized = (
+        kept(every, OfSource.compiled())._explain_string(extended=True).partition("== Optimized Logical Plan ==")
+    )
+    assert optimized[2].partition("== Physical Plan ==")[0].count("concat(") == 1
 
 
 def test_a_frame_that_does_not_fit_is_refused_before_anything_is_computed(spark: "SparkSession") -> None:

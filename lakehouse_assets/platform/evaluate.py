@@ -68,10 +68,16 @@ def mark(
         if rule.name != KEY_RULE and (MALFORMED in columns or not rule.name.endswith(":parses"))
     ]
     unique = candidate.select("*", duplicate.alias(DUPLICATE))
+    leaves = ~F.col(DUPLICATE) & _any(asked, Action.QUARANTINE)
+    if none_repeats:
+        # A filter on the marks must not sink into the transformation, of which it would compute a copy for each rule.
+        # A window holds it back; without one, a column that Spark takes for not deterministic does.
+        unique = unique.select("*", F.monotonically_increasing_id().alias("_place"))
+        leaves = leaves | (F.col("_place") < 0)
     # Steps of their own: Spark then asks each rule once a row, and `kept` does not look for names at all.
-    marked = unique.select("*", (~F.col(DUPLICATE) & _any(asked, Action.QUARANTINE)).alias(LEAVES))
+    marked = unique.select(*columns, DUPLICATE, leaves.alias(LEAVES))
     marked = marked.select("*", _names(asked).alias(BROKEN))
-    if none_repeats or not is_key_asked(contract, duplicates_of):
+    if none_repeats or not contract.key or (duplicates_of and set(duplicates_of) <= {DAY, *contract.key}):
         return marked
     same_key = Window.partitionBy(DAY, *contract.key).orderBy(DUPLICATE, LEAVES, *order)
     known = [F.col(name).isNotNull() for name in contract.key]
@@ -83,11 +89,6 @@ def mark(
         (F.col(LEAVES) | (F.col("_later") & F.lit(expels))).alias(LEAVES),
         F.when(F.col("_later"), F.array_append(BROKEN, KEY_RULE)).otherwise(F.col(BROKEN)).alias(BROKEN),
     )
-
-
-def is_key_asked(contract: CompiledContract, duplicates_of: Collection[str] | None) -> bool:
-    """Whether rows of one key in a feed day are looked for; not where they are duplicates anyway."""
-    return bool(contract.key) and not (duplicates_of and set(duplicates_of) <= {DAY, *contract.key})
 
 
 def _order(columns: Collection[str], contract: CompiledContract) -> list["Column"]:

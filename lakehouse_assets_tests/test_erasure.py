@@ -88,10 +88,11 @@ def test_who_is_erased_after_a_part_was_put_is_not_landed(
     root: Location, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a bucket has no lock: there the erasure's commit makes the landing lose, and what it had put is removed."""
+    land(root, TABLE, SOURCE, file, day=D2, today=TODAY)
     monkeypatch.setattr(landing, "stage", once(landing.stage, lambda: erase(root)))
     land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
     assert there(root) == ["bia"]
-    assert [part.rows for part in parts(root, TABLE)] == [1]
+    assert [part.rows for part in parts(root, TABLE)] == [1, 1]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pyspark.sql.types import DateType, LongType, StructField, StructType
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.definitions import definitions
+from lakehouse_assets.ops import maintenance_job
 from lakehouse_assets.ops.maintenance_job import MAINTAIN, Scope
 from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.catalog import discover
@@ -21,7 +22,17 @@ from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import append, check_results_path
 from lakehouse_assets.platform.landing import land, manifest_path, parts
 from lakehouse_assets.platform.levels import TableLevels
-from lakehouse_assets.platform.maintenance import FEWEST, Engine, Place, maintain, places, spark_once, survey
+from lakehouse_assets.platform.maintenance import (
+    FEWEST,
+    Engine,
+    Maintained,
+    Place,
+    State,
+    maintain,
+    places,
+    spark_once,
+    survey,
+)
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import settings
@@ -178,6 +189,30 @@ def test_every_night_a_run_does_it(tmp_path: Path) -> None:
     (nightly,) = [one for one in definitions.schedules or () if one.name == f"{MAINTAIN}_nightly"]
     assert isinstance(nightly, dg.ScheduleDefinition)
     assert nightly.default_status is dg.DefaultScheduleStatus.RUNNING
+
+
+def test_a_table_that_cannot_be_maintained_does_not_keep_the_others_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def maintained(state: State, session: object) -> Maintained:
+        if state.place.name == "gmv/landing/purchase_extra_info":
+            raise LakehouseError("it could not be compacted")
+        return maintain(state, session)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(maintenance_job, "maintain", maintained)
+    with dagster_lake(tmp_path), dg.DagsterInstance.ephemeral() as instance:
+        land_days(Lake(settings().lake, settings().landing), tmp_path)
+        journal = check_results_path(settings().lake)
+        for n in range(FEWEST):
+            append(journal, pa.table({"n": [n]}))
+        job = definitions.resolve_job_def(MAINTAIN)
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+        (failed,) = [e for e in result.all_events if e.is_step_failure]
+        said = failed.step_failure_data.user_failure_data
+        assert said is not None
+        assert said.description is not None
+        assert "gmv/landing/purchase_extra_info" in said.description
+        assert len((open_table(journal) or pytest.fail("no journal")).file_uris()) == 1, "the next one was maintained"
 
 
 def test_an_unknown_table_is_named_with_those_there_are(tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ from lakehouse_assets.settings import settings
 def forget(table: str, key: str, output: str) -> None:
     """Erase a person from every table of a domain, and from what was landed; TABLE as in loyalty/clientes.
 
-    Old versions of these tables go as well, so run it while nothing else reads or writes
-    them, not even the maintenance of the night. Files landed again later
-    are landed without the person.
+    Old versions of these tables go as well, so run it while nothing else reads or writes them, not even the
+    maintenance of the night. Files landed again later are landed without the person.
     """
     from lakehouse_assets import defs as domains
     from lakehouse_assets.ops.forget import forget as forget_person

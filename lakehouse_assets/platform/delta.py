@@ -235,7 +235,7 @@ def rows_of_days(path: Location, version: int, column: str, days: Collection[dat
     if table is not None and "deletionVectors" in (table.protocol().reader_features or ()):
         return None
     found: dict[date, int] = {}
-    of = files(path, version)
+    of = _files_of(table, path)
     unknown = [None] * len(of.get("path", ()))
     for rows, low, high in zip(
         *[of.get(name, unknown) for name in ("num_records", f"min.{column}", f"max.{column}")], strict=True
@@ -286,7 +286,10 @@ def files(path: Location, version: int | None) -> dict[str, list[Any]]:
 
     Raises StoreError.
     """
-    table = open_table(path, version)
+    return _files_of(open_table(path, version), path)
+
+
+def _files_of(table: DeltaTable | None, path: Location) -> dict[str, list[Any]]:
     if table is None:
         return {}
     with answering(path):

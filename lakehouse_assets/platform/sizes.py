@@ -25,7 +25,7 @@ def is_held(lake: Lake, plan: Plan) -> bool:
 
 
 def are_many(lake: Lake, plan: Plan) -> bool:
-    """Whether so many rows come that it is worth a look which of them repeat. Of figures nobody knows how many."""
+    """Whether so many rows come that it is worth a look whether one repeats. Of figures nobody knows how many."""
     name = plan.table.conserves
     return name is not None and _rows_read(lake, plan, name) > MANY_ROWS
 

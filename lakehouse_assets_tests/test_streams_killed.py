@@ -64,7 +64,7 @@ def test_a_stream_killed_at_every_place_it_passes(broker: Settings, spark: Spark
     assert content(driver) == content(quiet)
 
 
-KILLS = [3, pytest.param(30, marks=pytest.mark.random_histories)]
+KILLS = [3, pytest.param(30, marks=pytest.mark.random_kills)]
 
 
 @pytest.mark.timeout(1800)

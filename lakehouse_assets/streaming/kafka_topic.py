@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 SMALL_BATCH = 100_000
+TASK_RECORDS = 200_000  # at most, of one task: a topic of three partitions would leave every second core waiting
 NEXT_OFFSETS = 'SELECT door, topic, "partition", max("offset") + 1 AS next FROM t GROUP BY door, topic, "partition"'
 
 
@@ -136,6 +137,7 @@ class KafkaTopic:
             .option("endingOffsets", json.dumps({self.topic: {str(p): end for p, (_, end) in ranges.items()}}))
             .option("includeHeaders", "true")
             .option("failOnDataLoss", "true")
+            .option("maxRecordsPerPartition", str(TASK_RECORDS))
             .load()
         )
         header = F.transform("headers", lambda one: F.array(one["key"], _text(one["value"])))

@@ -94,8 +94,8 @@ def test_of_two_readers_at_one_position_the_second_is_refused(
     send(client_options(broker), numbered(30), source.topic)
     now = source.end(driver.lake.path(bronze(driver).key))
     assert now is not None
-    ranges = source._ranges(bronze(driver), None, now)
-    zombie = source._read(step(driver, "zombie"), ranges)
+    ranges = source._ranges(None, now)
+    zombie = source._read(driver.spark, ranges)
     driver.land("orders/order_events", csv_of(tmp_path / "day.csv", dict(ONLINE_RETAIL), [line()]))
     driver.make(BRONZE, [DAY])
     base = driver.lake.version(bronze(driver).key)

@@ -1,7 +1,7 @@
 """The layout that a table declares is that of its files: read back from the files themselves."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -12,8 +12,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse_assets import defs as domains
+from lakehouse_assets.defs.store.generate import generate
 from lakehouse_assets.platform import writer
-from lakehouse_assets.platform.catalog import discover
+from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.delta import Note, open_table
 from lakehouse_assets.platform.maintenance import Engine, Place, _optimize_with_spark
 from lakehouse_assets.platform.parquet import KIB, MIB, Parquet, ParquetError, laid_out
@@ -199,3 +200,16 @@ def test_a_declared_table_is_written_as_declared(spark: SparkSession, tmp_path: 
     driver.land("store/users", file, day=DAY)
     driver.make("store/bronze/users", [DAY])
     assert Files.of(driver.lake.path(TableKey("store", "bronze", "users"))).codecs == {"ZSTD"}
+
+
+def test_the_quarantine_beside_a_table_is_written_as_the_table_is(spark: SparkSession, tmp_path: Path) -> None:
+    bronze, silver = TableKey("store", "bronze", "payments"), TableKey("store", "silver", "payments")
+    lake, declared = LakeDriver.at(spark, tmp_path).lake, discover(domains)
+    tables = (declared.table(bronze), replace(declared.table(silver), parquet=Parquet("gzip")))
+    driver = LakeDriver(spark, lake, Catalog(tables))
+    generate(tmp_path / "drop", DAY, DAY, orders=150, seed=11, defects=0.02)
+    driver.land("store/payments", tmp_path / "drop" / str(DAY) / "payments.csv", day=DAY)
+    driver.make(str(bronze), [DAY])
+    driver.make(str(silver), [DAY])
+    for path in (lake.path(silver), lake.quarantine(silver)):
+        assert Files.of(path).codecs == {"GZIP"}

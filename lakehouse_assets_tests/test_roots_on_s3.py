@@ -1,5 +1,6 @@
 """Landed files and tables in buckets of a real S3 server: the same lake as in folders, also when that server dies."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from lakehouse_assets import defs as domains
+from lakehouse_assets.platform import maintenance
 from lakehouse_assets.platform.catalog import discover
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
@@ -108,6 +110,18 @@ def test_nothing_is_behind_and_a_landed_day_is(lake: DagsterLake) -> None:
     assert behind() == set()
     assert lake.cli(*as_of).output == closed
     assert lake.rows("gmv.gold.gmv_current") != newest
+
+
+def test_maintenance_merges_files_and_changes_no_row(lake: DagsterLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every engine: Spark's data, delta-rs' journals and manifests."""
+    monkeypatch.setattr(maintenance, "FEWEST", 2)
+    before = lake.tables()
+    done = {row["table"]: row for row in json.loads(lake.cli("maintain", "--format", "json").output)}
+    for merged in (SILVER, "gmv/audit", "gmv/landing/purchase"):
+        assert done[merged]["files_after"] < done[merged]["files_before"], done
+    assert [row["remark"] for row in done.values() if row["remark"]] == []
+    assert lake.tables() == before
+    assert "same" in lake.cli("replay", SILVER, "--day", str(D1)).output
 
 
 @contextmanager

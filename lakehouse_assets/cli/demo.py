@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -38,6 +39,15 @@ STEP = re.compile(r"- (STEP_SUCCESS|STEP_FAILURE) -")
 SHOWN_DAYS = 8
 
 console = Console()
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A file of a bronze table; `day`: its feed day, where its events do not say it."""
+
+    key: TableKey
+    file: Path
+    day: date | None = None
 
 
 @click.command()
@@ -78,31 +88,32 @@ def _start_server(progress: Progress) -> None:
     progress.advance(task)
 
 
-def _purchases(feeds: Path, purchases: int, seed: int, defects: float) -> list[Path]:
+def _purchases(feeds: Path, purchases: int, seed: int, defects: float) -> list[Feed]:
     from lakehouse_assets.defs.gmv.generate import generate
 
     generate(feeds / "gmv", DAYS.first, DAYS.last, purchases, seed, defects)
-    return sorted((feeds / "gmv").glob("*/*.csv"))
+    return [Feed(TableKey("gmv", "bronze", file.parent.name), file) for file in sorted((feeds / "gmv").glob("*/*.csv"))]
 
 
-def _drops(feeds: Path, orders: int, seed: int, defects: float) -> list[Path]:
+def _drops(feeds: Path, orders: int, seed: int, defects: float) -> list[Feed]:
     from lakehouse_assets.defs.store.generate import generate
 
     generate(feeds / "drop", STORE_DAYS.first, STORE_DAYS.last, orders, seed, defects)
-    return sorted((feeds / "drop").glob("*/*.csv"))
+    return [
+        Feed(TableKey("store", "bronze", file.stem), file, date.fromisoformat(file.parent.name))
+        for file in sorted((feeds / "drop").glob("*/*.csv"))
+    ]
 
 
-def _land(progress: Progress, domain: str, files: list[Path]) -> None:
-    """`<table>/<file>` of a marketplace, whose events say their day; `<day>/<table>.csv` of a store."""
+def _land(progress: Progress, domain: str, feeds: list[Feed]) -> None:
     from lakehouse_assets.platform.landing import land
 
-    task = progress.add_task(f"Land the files of {domain}", total=len(files))
-    catalog, by_day = _catalog(), domain == "store"
-    for file in files:
-        key = TableKey(domain, "bronze", file.stem if by_day else file.parent.name)
-        source, day = catalog.table(key).source, date.fromisoformat(file.parent.name) if by_day else None
-        assert source is not None, f"{key} is made of files"
-        land(settings().landing, f"{domain}/{key.name}", source, file, day=day, today=datetime.now(UTC).date())
+    task, catalog = progress.add_task(f"Land the files of {domain}", total=len(feeds)), _catalog()
+    for feed in feeds:
+        source = catalog.table(feed.key).source
+        assert source is not None, f"{feed.key} is made of files"
+        name, today = f"{domain}/{feed.key.name}", datetime.now(UTC).date()
+        land(settings().landing, name, source, feed.file, day=feed.day, today=today)
         progress.advance(task)
 
 

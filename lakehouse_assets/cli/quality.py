@@ -35,8 +35,8 @@ def quality(domain: str | None, asked: str | None, changes: bool, html: Path | N
 
     catalog = discover(domains)
     found = read_quality(settings(), catalog, domain, DayRange.parse(asked) if asked else None)
-    between = changes_between_snapshots(settings(), catalog, found)
     if changes:
+        between = changes_between_snapshots(settings(), catalog, found)
         show(Rows(between.columns, between.rows), output)
         return
     if html is not None:
@@ -45,6 +45,7 @@ def quality(domain: str | None, asked: str | None, changes: bool, html: Path | N
     if output == "table":
         if html is None:
             draw(found)
+            between = changes_between_snapshots(settings(), catalog, found)
             if between.rows:
                 show(Rows(between.columns, between.rows), output, "Changes between snapshots")
         return

@@ -54,7 +54,9 @@ class ChangeLog:
             of_key = [T.StructField(f.name, f.dataType, f.name not in self.spec.keys, f.metadata) for f in schema]
             unknown = T.StructField(snapshots.UNKNOWN, T.BooleanType(), False, {"comment": "there, but in quarantine"})
             schema = T.StructType([*of_key, unknown])
-        return writer.Target(self.lake.changes(self.table.key), f"{self.table.key}{SUFFIX}", schema)
+        return writer.Target(
+            self.lake.changes(self.table.key), f"{self.table.key}{SUFFIX}", schema, parquet=self.table.parquet
+        )
 
     @property
     def version(self) -> int | None:

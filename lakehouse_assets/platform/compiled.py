@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cache, partial
 from inspect import cleandoc
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pyspark.sql.types as T
 
@@ -17,9 +17,10 @@ from lakehouse_assets.platform.rules import Action, ContractError, Dimension, Ra
 
 if TYPE_CHECKING:
     import dagster as dg
+    import pandera.pyspark as pa
     from pyspark.sql import Column
 
-    from lakehouse_assets.platform.contract import Contract
+    Model: TypeAlias = type[pa.DataFrameModel[Any]]
 
 MALFORMED = "_malformed"
 KEY_RULE = "key:unique"
@@ -112,7 +113,7 @@ class CompiledContract:
 
 
 @cache
-def compile_contract(contract: "type[Contract]") -> CompiledContract:
+def compile_contract(contract: "Model") -> CompiledContract:
     """Compile a model. Raises ContractError for a check without SQL and for facts that name no column."""
     declared = contract.to_schema().columns
     types = _types(contract)
@@ -150,7 +151,7 @@ def compile_contract(contract: "type[Contract]") -> CompiledContract:
     )
 
 
-def _types(contract: "type[Contract]") -> dict[str, T.DataType]:
+def _types(contract: "Model") -> dict[str, T.DataType]:
     """Spark types from the annotations: pandera's own types cannot tell TIMESTAMP_NTZ from TIMESTAMP."""
     found = {}
     for name, hint in typing.get_type_hints(contract, include_extras=True).items():
@@ -161,7 +162,7 @@ def _types(contract: "type[Contract]") -> dict[str, T.DataType]:
     return found
 
 
-def _facts(contract: "type[Contract]", name: str, column: Any) -> ColumnFacts:
+def _facts(contract: "Model", name: str, column: Any) -> ColumnFacts:
     where = f"{contract.__name__}.{name}"
     facts = (column.metadata or {}).get(FACTS)
     if not isinstance(facts, ColumnFacts):
@@ -208,7 +209,7 @@ def _column_rules(name: str, column: Any, type_name: str, facts: ColumnFacts) ->
         )
 
 
-def _row_rules(contract: "type[Contract]") -> dict[str, RowRule]:
+def _row_rules(contract: "Model") -> dict[str, RowRule]:
     """Row rules of the class and its bases by name; a subclass may replace one."""
     found = {}
     for base in reversed(contract.__mro__):
@@ -219,7 +220,7 @@ def _row_rules(contract: "type[Contract]") -> dict[str, RowRule]:
     return found
 
 
-def _row_rule(contract: "type[Contract]", name: str, declared: RowRule) -> Rule:
+def _row_rule(contract: "Model", name: str, declared: RowRule) -> Rule:
     rule = Rule(
         name=name,
         column=None,
@@ -251,7 +252,7 @@ def _key_rule(table: TableFacts) -> Rule:
     )
 
 
-def _check_table(contract: "type[Contract]", table: TableFacts, schema: T.StructType) -> None:
+def _check_table(contract: "Model", table: TableFacts, schema: T.StructType) -> None:
     named = [*table.key, *([table.event_time] if table.event_time else [])]
     missing = sorted(set(named) - set(schema.names))
     if missing:

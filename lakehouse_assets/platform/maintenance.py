@@ -104,8 +104,8 @@ def places(lake: Lake, catalog: Catalog, only: str | None = None) -> list[Place]
 def _places(lake: Lake, catalog: Catalog) -> Iterator[Place]:
     for table in catalog.tables:
         yield Place(str(table.key), lake.path(table.key), Engine.SPARK, parquet=table.parquet)
-        yield Place(f"{table.key}__quarantine", lake.quarantine(table.key), Engine.SPARK)
-        yield Place(f"{table.key}__changes", lake.changes(table.key), Engine.SPARK)
+        for beside, path in (("quarantine", lake.quarantine(table.key)), ("changes", lake.changes(table.key))):
+            yield Place(f"{table.key}__{beside}", path, Engine.SPARK, parquet=table.parquet)
         if table.landing is not None:
             path = manifest_path(lake.landing, landed_name(table.landing))
             yield Place(str(table.landing), path, Engine.DELTA_RS, keeps_all=True)

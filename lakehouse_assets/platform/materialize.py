@@ -285,6 +285,6 @@ def _quarantine(step: Step, plan: Plan, rows: Marked, note: Note, good: list[Day
     path = step.lake.quarantine(plan.table.key)
     if not any(day.rows.quarantined for day in good) and not may_hold(path, DAY_COLUMN, note.days):
         return
-    target = writer.Target(path, f"{plan.table.key}__quarantine", QUARANTINE)
+    target = writer.Target(path, f"{plan.table.key}__quarantine", QUARANTINE, parquet=plan.table.parquet)
     left = evaluate.quarantined(rows.bad, plan.table.compiled).where(writer.on_days(DAY_COLUMN, note.days))
     writer.replace_days(left.coalesce(1), target, note, version_of(path), DAY_COLUMN, note.days)

@@ -1,4 +1,4 @@
-"""How a table's Parquet files are laid out: declared per table, applied to every write and compaction of it.
+"""How Parquet files are laid out: declared per table, for every write of it and of what lies beside it, and compaction.
 
     @table(contracts.Orders, parquet=Parquet("zstd", row_group_bytes=64 * MIB), landed=day(bronze.orders))
 

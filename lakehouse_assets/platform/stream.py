@@ -1,14 +1,14 @@
-"""What a stream is: something that brings a table's rows in batches, each exactly once for ever.
+"""Draining a source into its table: rows in batches, each exactly once for ever.
 
 How far a source was read is written in the commit that holds the rows (`Note.position`), so rows and position cannot
 disagree, whoever is killed when. The commit is a compare-and-swap on the door's own sequence (`writer.py`): of two
 that began at the same position the second is refused, and reads on from where the first has ended.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -18,7 +18,7 @@ from lakehouse_assets.platform.delta import DayRows, Kind, Note
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.journal import AUDIT, append_audit
 from lakehouse_assets.platform.materialize import Step
-from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.source import StreamSource
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.platform.touched import rows_per_day
 
@@ -43,45 +43,36 @@ class Batch:
         return sum(self.rows.values())
 
 
-class StreamSource(Protocol):
-    """Where a table's stream comes from. `door` names this way in, in the table's column `door`; `path` is the folder
-    of the table, whose commits say how far the source was read.
+def drain(step: Step, table: Table, source: StreamSource, upto: object | None = None) -> Batch | None:
+    """Commit the source's next batch; None when there is nothing to read, or nothing before the end `upto`.
+
+    A reader that another one overtook reads on from where that one ended. Raises LostRace when it was overtaken six
+    times, WriteError, ForeignTable, and what the source raises.
     """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _drain(step, table, source, upto)
+        except writer.LostRace:
+            continue
+    return _drain(step, table, source, upto)
 
-    @property
-    def door(self) -> str: ...
 
-    @property
-    def permanent(self) -> tuple[type[Exception], ...]:
-        """Errors that another try cannot mend."""
-
-    def drain(self, step: Step, table: Table, upto: object | None = None) -> Batch | None:
-        """Commit the next batch; None when there is nothing to read, or nothing before the end `upto`."""
-
-    def end(self, path: Location) -> object | None:
-        """How far the source goes now; None: it is not there. Raises where it was read and is gone."""
-
-    def lag(self, path: Location) -> int:
-        """Records of the source that the table does not have."""
+def _drain(step: Step, table: Table, source: StreamSource, upto: object | None) -> Batch | None:
+    base = step.lake.version(table.key)
+    fresh = source.next(step.spark, step.lake.path(table.key), base, upto)
+    if fresh is None:
+        return None
+    version, rows = commit_batch(step, table, fresh.rows, base, fresh.position, source.door)
+    return Batch(version, rows, fresh.position, fresh.lag)
 
 
 def drain_available(step: Step, table: Table, source: StreamSource) -> list[Batch]:
     """Read what the source holds now, and not what arrives meanwhile. Raises as `drain`."""
     end = source.end(step.lake.path(table.key))
     batches: list[Batch] = []
-    while end is not None and (batch := source.drain(step, table, end)) is not None:
+    while end is not None and (batch := drain(step, table, source, end)) is not None:
         batches.append(batch)
     return batches
-
-
-def after_lost_races(drain: Callable[[], Batch | None]) -> Batch | None:
-    """Drain, and where another reader was first, read on from where it ended. Raises LostRace after six attempts."""
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return drain()
-        except writer.LostRace:
-            continue
-    return drain()
 
 
 def commit_batch(

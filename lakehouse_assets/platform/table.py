@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Self
 from lakehouse_assets.platform.delivery import EventFiles
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.parquet import Parquet
+from lakehouse_assets.platform.source import StreamSource
 from lakehouse_assets.platform.state import State, faults
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lakehouse_assets.platform.contract import CompiledContract, Contract
-    from lakehouse_assets.platform.stream import StreamSource
 
 DAY_COLUMN = "feed_day"
 LANDING_LAYER = "landing"
@@ -166,7 +166,7 @@ class Table:
     conserves: str | None = None
     source: EventFiles | None = None
     companions: "tuple[Table, ...]" = field(default=())
-    stream: "StreamSource | None" = None
+    stream: StreamSource | None = None
     sla: timedelta | None = None
     parquet: Parquet | None = None
     publish: Publish | None = None
@@ -278,7 +278,7 @@ def landed_table(
     *,
     rows: "Callable[[DataFrame], DataFrame]" = _as_they_came,
     write: Write | None = None,
-    stream: "StreamSource | None" = None,
+    stream: StreamSource | None = None,
     sla: timedelta | None = None,
     parquet: Parquet | None = None,
 ) -> Table:

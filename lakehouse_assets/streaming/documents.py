@@ -19,14 +19,12 @@ import pyspark.sql.types as T
 from lakehouse_assets.platform.contract import Action, Contract, column
 from lakehouse_assets.platform.delta import ask, last_position, version_of
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.source import Fresh
 from lakehouse_assets.platform.store import Location
-from lakehouse_assets.platform.stream import Batch, after_lost_races, commit_batch
-from lakehouse_assets.platform.table import Table
 from lakehouse_assets.settings import settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 BATCH = 5_000
 
@@ -85,28 +83,24 @@ class Documents:
         """Objects that are not read yet, by number. Raises NoSuchPlace, S3Error."""
         return len(self._new(path, version_of(path), frozenset(self._objects()))) if self._place() else 0
 
-    def drain(self, step: Step, table: Table, upto: object | None = None) -> Batch | None:
-        """Commit the next documents, oldest first. Raises NoSuchPlace, S3Error, WriteError."""
-        return after_lost_races(lambda: self._drain(step, table, upto))
-
-    def _drain(self, step: Step, table: Table, upto: object | None) -> Batch | None:
-        path, base, place = step.lake.path(table.key), step.lake.version(table.key), self._place() or ""
+    def next(
+        self, spark: "SparkSession", path: Location, version: int | None, upto: object | None = None
+    ) -> Fresh | None:
+        """The next documents, oldest first. Raises NoSuchPlace, ChangedDocument, S3Error."""
         there = upto if isinstance(upto, frozenset) else self.end(path)
         if not there:
             return None
-        new = self._new(path, base, there)
+        new = self._new(path, version, there)
         if not new:
             return None
-        now = new[: self.batch]
-        places = _places(path, base)
+        now, place, places = new[: self.batch], self._place() or "", _places(path, version)
         if places and place not in places:
             logging.getLogger(__name__).warning(
                 "%s: was read from %s so far, now from %s. %d of the %d documents there were read already and are not "
-                "read again.", table.key, ", ".join(places), place, len(there) - len(new), len(there),
+                "read again.", path, ", ".join(places), place, len(there) - len(new), len(there),
             )  # fmt: skip
         reached = {"place": place, "places": sorted({*places, place})}
-        version, rows = commit_batch(step, table, self._read(step, table, now), base, reached, self.door)
-        return Batch(version, rows, reached, len(new) - len(now))
+        return Fresh(self._read(spark, now), reached, len(new) - len(now))
 
     def _new(self, path: Location, base: int | None, there: "frozenset[Object]") -> "list[Object]":
         """The objects that the table does not hold, oldest first."""
@@ -114,7 +108,7 @@ class Documents:
         known = {(_below(one, places), etag) for one, etag in _known(path, base)}
         return sorted(one for one in there if (_below(one.path, places), one.etag) not in known)
 
-    def _read(self, step: Step, table: Table, objects: list[Object]) -> "DataFrame":
+    def _read(self, spark: "SparkSession", objects: list[Object]) -> "DataFrame":
         """The documents of these objects as rows of bronze."""
         columns = {
             "document": [_text(self._bytes(one)) for one in objects],
@@ -124,8 +118,7 @@ class Documents:
             "door": [self.door] * len(objects),
             "feed_day": [one.arrival.date() for one in objects],
         }
-        frame = step.spark.createDataFrame(pa.table(columns), table.compiled.spark_schema)
-        return frame.coalesce(1)
+        return spark.createDataFrame(pa.table(columns), DocumentRow.compiled().spark_schema).coalesce(1)
 
     def _place(self) -> str | None:
         return self.place or settings().documents

@@ -11,15 +11,13 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.delta import ask, last_position
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.source import Fresh
 from lakehouse_assets.platform.store import Location
-from lakehouse_assets.platform.stream import Batch, after_lost_races, commit_batch
-from lakehouse_assets.platform.table import Table
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.kafka_client import NoSuchTopic, TopicState, bootstrap, spark_options, topic_state
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 SMALL_BATCH = 100_000
 TASK_RECORDS = 200_000  # at most, of one task: a topic of three partitions would leave every second core waiting
@@ -86,51 +84,47 @@ class KafkaTopic:
         )  # fmt: skip
         return {"topic": self.topic, "identity": None, "offsets": ends}
 
-    def drain(self, step: Step, table: Table, upto: object | None = None) -> Batch | None:
-        """Commit the next batch, up to `upto` or what the topic holds. Raises GoneRecords, KafkaError, WriteError."""
-        return after_lost_races(lambda: self._drain(step, table, upto))
-
-    def _drain(self, step: Step, table: Table, upto: object | None) -> Batch | None:
+    def next(
+        self, spark: "SparkSession", path: Location, version: int | None, upto: object | None = None
+    ) -> Fresh | None:
+        """The next records, up to `upto` or what the topic holds. Raises GoneRecords, KafkaError."""
         now = upto if isinstance(upto, TopicState) else topic_state(settings(), self.topic)
-        base = step.lake.version(table.key)
-        position = self.position(step.lake.path(table.key), base) if base is not None else None
-        ranges = self._ranges(table, position, now)
+        position = self.position(path, version) if version is not None else None
+        ranges = self._ranges(position, now)
         if not ranges:
             return None
         ends = {str(partition): end for partition, (_, end) in ranges.items()}
         # All partitions from the first commit on: one that was empty then must not count as read from 0.
         before = {str(p): low for p, (low, _) in now.bounds.items()} if position is None else _offsets(position)
         reached = {"topic": self.topic, "identity": now.identity, "offsets": before | ends}
-        version, rows = commit_batch(step, table, self._read(step, ranges), base, reached, self.door)
         lag = sum(high - start for start, (_, high) in _starts(reached, now))
-        return Batch(version, rows, reached, lag)
+        return Fresh(self._read(spark, ranges), reached, lag)
 
-    def _ranges(self, table: Table, position: Mapping[str, Any] | None, now: TopicState) -> dict[int, tuple[int, int]]:
+    def _ranges(self, position: Mapping[str, Any] | None, now: TopicState) -> dict[int, tuple[int, int]]:
         """Per partition the offsets to read next, first and end. Raises GoneRecords."""
-        where = f"{table.key}: topic {self.topic}"
         if position is not None and position["identity"] not in (None, now.identity):
             raise GoneRecords(
-                f"{where} was deleted and made anew since it was read: its offsets mean other records now. Nothing was "
-                "written. Give the new topic another name, and read it into the table by that."
+                f"Topic {self.topic} was deleted and made anew since it was read: its offsets mean other records now. "
+                "Nothing was written. Give the new topic another name, and read it into the table by that."
             )
         found: dict[int, tuple[int, int]] = {}
         for partition, (low, high) in sorted(now.bounds.items()):
             start = _offsets(position).get(str(partition), low if position is None else 0)
             if start < low or start > high:
                 raise GoneRecords(
-                    f"{where}, partition {partition}: read up to offset {start}, but it now holds {low} to {high}. "
-                    f"{'Records' if start < low else 'Already read records'} are gone. Nothing was written. Raise the "
-                    "topic's retention; land the lost records from files, if the source has them."
+                    f"Topic {self.topic}, partition {partition}: read up to offset {start}, but it now holds {low} to "
+                    f"{high}. {'Records' if start < low else 'Already read records'} are gone. Nothing was written. "
+                    "Raise the topic's retention; land the lost records from files, if the source has them."
                 )
             if start < high:
                 found[partition] = (start, high)
         share = max(1, self.batch // max(1, len(found)))
         return {partition: (start, min(end, start + share)) for partition, (start, end) in found.items()}
 
-    def _read(self, step: Step, ranges: Mapping[int, tuple[int, int]]) -> "DataFrame":
+    def _read(self, spark: "SparkSession", ranges: Mapping[int, tuple[int, int]]) -> "DataFrame":
         """The records of these offsets as rows of bronze."""
         records = (
-            step.spark.read.format("kafka")
+            spark.read.format("kafka")
             .options(**spark_options(settings()))
             .option("assign", json.dumps({self.topic: sorted(ranges)}))
             .option("startingOffsets", json.dumps({self.topic: {str(p): start for p, (start, _) in ranges.items()}}))

@@ -13,7 +13,8 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.stream import Batch, StreamSource
+from lakehouse_assets.platform.source import StreamSource
+from lakehouse_assets.platform.stream import Batch, drain
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.platform.writer import ForeignTable
 from lakehouse_assets.settings import Settings
@@ -169,7 +170,7 @@ class Stream(Supervised):
 
     def round(self, step: Step) -> bool:
         """Commit a batch."""
-        batch = self.source.drain(step, self.table)
+        batch = drain(step, self.table, self.source)
         if batch is not None:
             self._took(batch)
             self.keep(step)
@@ -178,7 +179,7 @@ class Stream(Supervised):
     def available(self, step: Step) -> None:
         """Commit what the source holds now."""
         end, took = self.source.end(step.lake.path(self.table.key)), False
-        while end is not None and not self.stop.is_set() and (batch := self.source.drain(step, self.table, end)):
+        while end is not None and not self.stop.is_set() and (batch := drain(step, self.table, self.source, end)):
             self._took(batch)
             took = True
         if took:

@@ -132,6 +132,28 @@ def test_records_that_are_gone_are_an_error_and_not_an_empty_day(
     assert len(coordinates(driver)) == 10
 
 
+def test_a_topic_made_anew_while_another_one_was_read_is_told_from_the_first(
+    broker: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    """Its records stand at offsets that were read already: read on from there, they would be lost in silence."""
+    from confluent_kafka.admin import AdminClient
+
+    driver, first, other = LakeDriver.at(spark, tmp_path), topic_of(broker, "a", 1), topic_of(broker, "b", 1)
+    for source, count in ((first, 5), (other, 3), (first, 2)):
+        send(client_options(broker), numbered(count), source.topic)
+        drain_available(step(driver), bronze(driver), source)
+    assert len(coordinates(driver)) == 10
+    send(client_options(broker), numbered(1), other.topic)
+    drain_available(step(driver), bronze(driver), other)
+    admin = AdminClient(client_options(broker))
+    admin.delete_topics([first.topic])[first.topic].result()
+    topic_of(broker, "a", 1)
+    send(client_options(broker), numbered(20), first.topic)
+    with pytest.raises(GoneRecords, match="deleted and made anew"):
+        drain_available(step(driver), bronze(driver), first)
+    assert len(coordinates(driver)) == 11
+
+
 def test_what_is_no_text_and_no_time_is_kept(broker: Settings, spark: SparkSession, tmp_path: Path) -> None:
     from confluent_kafka import Producer
 

@@ -194,18 +194,23 @@ def stream_days(path: Location, version: int) -> frozenset[date]:
 
 
 def last_position(path: Location, version: int | None = None) -> Mapping[str, Any] | None:
-    """How far a table's stream has read its source, as of a version; None: no commit says.
+    """How far a table's stream has read its source, as of a version; None: no commit says."""
+    return next(positions(path, version), None)
 
-    Of a table that somebody brought back to an older version, the position of that version: rows and position stay
-    together.
+
+def positions(path: Location, version: int | None = None) -> Iterator[Mapping[str, Any]]:
+    """How far a table's stream had read its source after each of its commits, as of a version, the newest first.
+
+    Of a table that somebody brought back to an older version, those of that version: rows and position stay together.
     """
     for commit in commits(path, until=version):
         if commit.note and commit.note.position is not None:
-            return commit.note.position
+            yield commit.note.position
         if commit.operation == "RESTORE":
             restored = (info_of(path, commit.version) or {}).get("operationParameters", {}).get("version")
-            return None if restored in (None, "") else last_position(path, int(restored))
-    return None
+            if restored not in (None, ""):
+                yield from positions(path, int(restored))
+            return
 
 
 def last_note(path: Location, version: int | None = None) -> Note | None:

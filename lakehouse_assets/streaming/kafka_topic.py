@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.delta import ask, last_position
+from lakehouse_assets.platform.delta import ask, positions
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.source import Fresh
 from lakehouse_assets.platform.store import Location
@@ -70,9 +70,9 @@ class KafkaTopic:
         Rows without such a commit are those of a table that was copied, or whose log was cut: reading on from what it
         holds doubles nothing.
         """
-        found = last_position(path, version)
-        if found is not None and found["topic"] == self.topic:
-            return found
+        said = next((one for one in positions(path, version) if one["topic"] == self.topic), None)
+        if said is not None:  # also where another topic was read since
+            return said
         held = ask(path, NEXT_OFFSETS, version)
         ours = [row for row in held if row["door"] == self.door and row["topic"] == self.topic]
         if not ours:

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructField
 
-from lakehouse_assets.platform import publication, writer
+from lakehouse_assets.platform import entities, publication, writer
 from lakehouse_assets.platform.delta import Note, open_table, version_of
 from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.plan import make_plan
@@ -148,6 +148,20 @@ class Shop:
     def publish(self, *days: date) -> None:
         self.driver.make(str(GOLD), days)
 
+    def knows_its_entities(self, found: publication.Since, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Those of the touched days, whether delta-rs looks them up or Spark does."""
+        plan = make_plan(self.driver.lake, self.driver.catalog.table(GOLD), [DAYS[9]])
+        records, entity = publication._touched(self.driver.lake, self.driver.catalog, plan, found)
+        expected = {
+            int(row["purchase_id"]) for day in (DAYS[3], DAYS[9]) for row in marketplace_day(day, 2)[TABLES[0], day]
+        }
+        for few in (entities.FEW_ROWS, -1):
+            with monkeypatch.context() as limit:
+                limit.setattr(entities, "FEW_ROWS", few)
+                rows = entities.entities(self.driver.spark, records, entity).collect()
+            assert len(rows) == len(expected)
+            assert {row.purchase_id for row in rows} == expected
+
     def is_right(self, day: date) -> bool:
         return as_of(self.driver.rows(str(GOLD), *LEDGER), None) == figures(self.feeds.events(), day)
 
@@ -167,6 +181,7 @@ def test_when_what_new_days_touch_is_enough(
     assert found is not None
     assert found.touched("purchase", DAYS[9]) == {DAYS[9]}
     assert found.touched("product_item", DAYS[9]) == {DAYS[3], DAYS[9]}
+    shop.knows_its_entities(found, monkeypatch)
     shop.publish(DAYS[9])
     assert shop.is_right(DAYS[9])
     assert since(shop.driver, *DAYS) is None, "who asks for every day gets every day recomputed"

@@ -9,7 +9,6 @@ that of recomputing everything, which is done instead where the last publication
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -19,6 +18,7 @@ from lakehouse_assets.platform.changes import changed_days, first_day, is_readab
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.delta import Commit, Note, last_commit, open_table
+from lakehouse_assets.platform.entities import Records, entities
 from lakehouse_assets.platform.ledger import News, Steps, everything, only_after, replaced
 from lakehouse_assets.platform.plan import Lake, Plan
 from lakehouse_assets.platform.reader import read_input, read_table
@@ -27,6 +27,7 @@ from lakehouse_assets.platform.writer import on_days
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 MOST_TOUCHED = 0.25  # share of all days beyond which looking at everything is cheaper
 
@@ -68,12 +69,10 @@ def news(
         name: read_table(spark, lake, catalog.table(plan.table.reads[name].table), version)
         for name, version in since.versions.items()
     }
-    entities = _entities(now, before, since, steps.top, write.entity)
+    concerned = F.broadcast(entities(spark, *_touched(lake, catalog, plan, since)))
 
     def contributions(inputs: "Mapping[str, DataFrame]") -> "DataFrame":
-        return plan.table(
-            **{n: rows.join(F.broadcast(entities), [*write.entity], "left_semi") for n, rows in inputs.items()}
-        )
+        return plan.table(**{n: rows.join(concerned, [*write.entity], "left_semi") for n, rows in inputs.items()})
 
     if not any(since.stale.values()):
         return only_after(since.published, contributions(now), write)
@@ -143,15 +142,18 @@ def _few(lake: Lake, plan: Plan, since: Since) -> bool:
     return len(concerned) <= MOST_TOUCHED * ((top - first).days + 1)
 
 
-def _entities(
-    now: "Mapping[str, DataFrame]", before: "Mapping[str, DataFrame]", since: Since, top: date, entity: tuple[str, ...]
-) -> "DataFrame":
-    """Entities with a record in a touched day, then or now."""
-    found = [rows.where(on_days(DAY_COLUMN, since.touched(name, top))).select(*entity) for name, rows in now.items()]
-    found += [
-        before[name].where(on_days(DAY_COLUMN, days)).select(*entity) for name, days in since.stale.items() if days
-    ]
-    return reduce(lambda one, other: one.union(other), found).distinct()
+def _touched(lake: Lake, catalog: Catalog, plan: Plan, since: Since) -> "tuple[list[Records], StructType]":
+    """The records of touched days, then and now, and the columns of an entity."""
+    from pyspark.sql.types import StructType
+
+    assert isinstance(plan.table.write, Ledger)
+    found: list[Records] = []
+    for name, read in plan.table.reads.items():
+        path, days = lake.path(read.table), since.touched(name, steps_of(plan).top)
+        sides = ((plan.pins[name].version, days), (since.versions[name], since.stale[name]))
+        found += [Records(path, version, of) for version, of in sides if of and version is not None]
+    columns = catalog.table(next(iter(plan.table.reads.values())).table).compiled.spark_schema
+    return found, StructType([columns[name] for name in plan.table.write.entity])
 
 
 def _as_published(now: "DataFrame", before: "DataFrame", stale: frozenset[date], published: date) -> "DataFrame":

@@ -1,9 +1,11 @@
 """The documentation is true: its commands exist, its links lead somewhere, its code, queries and notebook run."""
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
 from datetime import date, timedelta
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 PROJECT = Path(__file__).parents[1]
+PACKAGE = PROJECT / "lakehouse_assets"
 README = PROJECT / "README.md"
 GMV = PROJECT / "lakehouse_assets" / "defs" / "gmv" / "README.md"
 NOTEBOOK = PROJECT / "docs" / "notebooks" / "gmv_history.ipynb"
@@ -101,12 +104,27 @@ def test_the_settings_table_has_every_setting_and_its_default() -> None:
 
 
 def test_the_module_map_names_modules_that_exist() -> None:
-    package = PROJECT / "lakehouse_assets"
     for row in re.findall(r"^\| (`.*?`) \|", (PROJECT / "docs" / "architecture.md").read_text(), re.MULTILINE):
         first, *others = re.findall(r"`(.*?)`", row)
-        assert (package / first).exists(), first
+        assert (PACKAGE / first).exists(), first
         for other in others:
-            assert ((package / first).parent / Path(other).name).exists(), other
+            assert ((PACKAGE / first).parent / Path(other).name).exists(), other
+
+
+def imports_of(file: Path) -> set[str]:
+    """Modules of ours that a module imports anywhere, also for its types alone."""
+    nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    froms = [(str(node.module), node.names) for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {module for module, _ in froms} | {f"{module}.{name.name}" for module, names in froms for name in names}
+
+
+def test_no_module_stands_in_a_circle_and_the_platform_knows_nothing_above_it() -> None:
+    modules = {str(f.relative_to(PROJECT).with_suffix("")).replace("/", "."): f for f in sorted(PACKAGE.rglob("*.py"))}
+    graph = {name: imports_of(file) & modules.keys() for name, file in modules.items()}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(modules) > 100
+    below = ("lakehouse_assets.platform.", "lakehouse_assets.settings")
+    of_platform = {one for name, of in graph.items() if name.startswith(below) for one in of}
+    assert [one for one in sorted(of_platform) if not one.startswith(below)] == []
 
 
 # --- the domain page ---

@@ -1,6 +1,8 @@
 """Orders through a real Kafka broker: each record exactly once, whoever is killed when, and what the file door says."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,13 @@ from lakehouse_assets.defs.orders.producer import Event, events_of, send
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.plan import make_plan
-from lakehouse_assets.platform.stream import commit_batch, drain_available
+from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.stream import commit_batch, drain, drain_available
+from lakehouse_assets.platform.stream_source import Fresh
 from lakehouse_assets.platform.table import Table, TableKey
 from lakehouse_assets.platform.writer import LostRace
 from lakehouse_assets.settings import Settings
+from lakehouse_assets.streaming import kafka_topic
 from lakehouse_assets.streaming.kafka_client import client_options, ensure_topic
 from lakehouse_assets.streaming.kafka_topic import GoneRecords, KafkaTopic
 from lakehouse_assets.streaming.latency import measure
@@ -69,7 +74,11 @@ def coordinates(driver: LakeDriver) -> list[tuple[Any, ...]]:
     return driver.rows(BRONZE, "partition", "offset", "key")
 
 
-def test_every_record_comes_once_in_however_many_batches(broker: Settings, spark: SparkSession, tmp_path: Path) -> None:
+def test_every_record_comes_once_in_however_many_batches_and_tasks(
+    broker: Settings, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_topic, "SMALL_BATCH", 100)
+    monkeypatch.setattr(kafka_topic, "TASK_RECORDS", 70)
     driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "batches", batch=600)
     send(client_options(broker), numbered(1000), source.topic)
     batches = drain_available(step(driver), bronze(driver), source)
@@ -84,6 +93,34 @@ def test_every_record_comes_once_in_however_many_batches(broker: Settings, spark
     assert stamped.timestamp == NOON + timedelta(seconds=7)
     assert stamped.feed_day == DAY
     assert [name for name, _ in json.loads(stamped.headers)] == ["sent_at", "schema_version"]
+
+
+@dataclass(frozen=True)
+class Overtaken(KafkaTopic):
+    """Between its readings and its commits, others commit."""
+
+    others: list[Callable[[], object]] = field(default_factory=list)
+
+    def next(
+        self, spark: SparkSession, path: Location, version: int | None, upto: object | None = None
+    ) -> Fresh | None:
+        fresh = super().next(spark, path, version, upto)
+        if self.others:
+            self.others.pop()()
+        return fresh
+
+
+def test_who_is_overtaken_reads_on_from_where_the_other_ended(
+    broker: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "overtaken", partitions=1, batch=10)
+    send(client_options(broker), numbered(50), source.topic)
+    twice = [lambda: drain(step(driver, "other"), bronze(driver), source)] * 2
+    slow = Overtaken(source.topic, source.first_day, others=list(twice))
+    batch = drain(step(driver, "slow"), bronze(driver), slow)
+    assert batch is not None
+    assert (batch.records, batch.version, batch.lag) == (30, 2, 0)
+    assert [row[1] for row in coordinates(driver)] == list(range(50))
 
 
 def test_of_two_readers_at_one_position_the_second_is_refused(

@@ -16,7 +16,7 @@ from lakehouse_assets.defs.store.generate import generate
 from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.delta import Note, open_table
-from lakehouse_assets.platform.maintenance import Engine, Place, _optimize_with_spark
+from lakehouse_assets.platform.maintenance import Engine, Place, _optimize_with_spark, _places
 from lakehouse_assets.platform.parquet import KIB, MIB, Parquet, ParquetError, laid_out
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets_tests.lake_driver import LakeDriver
@@ -213,3 +213,5 @@ def test_the_quarantine_beside_a_table_is_written_as_the_table_is(spark: SparkSe
     driver.make(str(silver), [DAY])
     for path in (lake.path(silver), lake.quarantine(silver)):
         assert Files.of(path).codecs == {"GZIP"}
+    compacted = {place.name: place.parquet for place in _places(lake, driver.catalog)}
+    assert [compacted[f"{silver}{beside}"] for beside in ("", "__quarantine", "__changes")] == [Parquet("gzip")] * 3

@@ -61,8 +61,8 @@ def demo(purchases: int, orders: int, seed: int, defects: float) -> None:
     with _progress() as progress:
         _start_server(progress)
         with tempfile.TemporaryDirectory(prefix="lakehouse-feeds-") as feeds:
-            _land(progress, "gmv", _purchases(Path(feeds), purchases, seed, defects))
-            _land(progress, "store", _drops(Path(feeds), orders, seed, defects))
+            _land(progress, _purchases(Path(feeds), purchases, seed, defects))
+            _land(progress, _drops(Path(feeds), orders, seed, defects))
         _materialize(progress, "gmv", DAYS)
         _materialize(progress, "store", STORE_DAYS)
     _tell()
@@ -105,10 +105,12 @@ def _drops(feeds: Path, orders: int, seed: int, defects: float) -> list[Feed]:
     ]
 
 
-def _land(progress: Progress, domain: str, feeds: list[Feed]) -> None:
+def _land(progress: Progress, feeds: list[Feed]) -> None:
+    """Land the files of one domain."""
     from lakehouse_assets.platform.landing import land
 
-    task, catalog = progress.add_task(f"Land the files of {domain}", total=len(feeds)), _catalog()
+    catalog, domain = _catalog(), feeds[0].key.domain
+    task = progress.add_task(f"Land the files of {domain}", total=len(feeds))
     for feed in feeds:
         source = catalog.table(feed.key).source
         assert source is not None, f"{feed.key} is made of files"

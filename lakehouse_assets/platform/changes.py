@@ -4,8 +4,9 @@ from datetime import date
 
 from deltalake.exceptions import DeltaError
 
-from lakehouse_assets.platform.delta import files, open_table
+from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.delta_log import read_entry
+from lakehouse_assets.platform.file_stats import files
 from lakehouse_assets.platform.store import Location, files_of, missing
 from lakehouse_assets.platform.table import DAY_COLUMN
 

@@ -1,7 +1,7 @@
 """Delta tables read without a JVM: versions, commits and their notes, schemas. Spark alone writes data tables."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from enum import Enum
@@ -194,84 +194,24 @@ def stream_days(path: Location, version: int) -> frozenset[date]:
 
 
 def last_position(path: Location, version: int | None = None) -> Mapping[str, Any] | None:
-    """How far a table's stream has read its source, as of a version; None: no commit says."""
-    return next(positions(path, version), None)
+    """How far a table's stream has read its source, as of a version; None: no commit says.
 
-
-def positions(path: Location, version: int | None = None) -> Iterator[Mapping[str, Any]]:
-    """How far a table's stream had read its source after each of its commits, as of a version, the newest first.
-
-    Of a table that somebody brought back to an older version, those of that version: rows and position stay together.
+    Of a table that somebody brought back to an older version, the position of that version: rows and position stay
+    together.
     """
     for commit in commits(path, until=version):
         if commit.note and commit.note.position is not None:
-            yield commit.note.position
+            return commit.note.position
         if commit.operation == "RESTORE":
             restored = (info_of(path, commit.version) or {}).get("operationParameters", {}).get("version")
-            if restored not in (None, ""):
-                yield from positions(path, int(restored))
-            return
+            return None if restored in (None, "") else last_position(path, int(restored))
+    return None
 
 
 def last_note(path: Location, version: int | None = None) -> Note | None:
     """The note of the newest step at or before `version`."""
     last = last_commit(path, version)
     return last.note if last else None
-
-
-def may_hold(path: Location, column: str, days: Collection[date], version: int | None = None) -> bool:
-    """Whether, by the statistics of its files, the table (default: its newest version) may have rows of these days."""
-    if not days:
-        return False
-    return any(rows is None or rows for rows in _rows_of_files(path, version, column, min(days), max(days)))
-
-
-def rows_within(path: Location, version: int | None, column: str, first: date | None, last: date) -> int:
-    """At most so many rows of days `first`..`last` a version has, by the statistics of its files; None: no table."""
-    return sum(rows or 0 for rows in _rows_of_files(path, version, column, first, last)) if version is not None else 0
-
-
-def rows_of_days(path: Location, version: int, column: str, days: Collection[date]) -> dict[date, int] | None:
-    """Rows of each of these days, by the statistics of files that hold one day each.
-
-    None where one holds several, or where rows of a file may be deleted without writing it anew (deletion vectors).
-    """
-    table = open_table(path, version)
-    if table is not None and "deletionVectors" in (table.protocol().reader_features or ()):
-        return None
-    found: dict[date, int] = {}
-    of = _files_of(table, path)
-    unknown = [None] * len(of.get("path", ()))
-    for rows, low, high in zip(
-        *[of.get(name, unknown) for name in ("num_records", f"min.{column}", f"max.{column}")], strict=True
-    ):
-        if rows is None or low is None or high is None:
-            return None
-        if low == high and low in days:
-            found[low] = found.get(low, 0) + rows
-        elif low != high and any(low <= day <= high for day in days):
-            return None
-    return found
-
-
-def bytes_of(path: Location, version: int | None, column: str, values: Collection[object]) -> int:
-    """Size of the files of these values of a partition column, as of a version."""
-    found = files(path, version)
-    of = zip(found.get(f"partition.{column}", ()), found.get("size_bytes", ()), strict=True)
-    return sum(size for value, size in of if value in values)
-
-
-def _rows_of_files(
-    path: Location, version: int | None, column: str, first: date | None, last: date
-) -> Iterator[int | None]:
-    """Rows of each file that may hold a day of `first`..`last`; None where its statistics do not tell."""
-    found = files(path, version)
-    unknown = [None] * len(found.get("path", ()))
-    counts = found.get("num_records", unknown)
-    lows, highs = (found.get(f"{bound}.{column}", unknown) for bound in ("min", "max"))
-    for count, low, high in zip(counts, lows, highs, strict=True):
-        if low is None or high is None or (low <= last and (first is None or high >= first)):
-            yield count
 
 
 def ask(path: Location, query: str, version: int | None = None) -> list[dict[str, Any]]:
@@ -284,18 +224,3 @@ def ask(path: Location, query: str, version: int | None = None) -> list[dict[str
         return []
     with answering(path):
         return pa.table(QueryBuilder().register("t", table).execute(query).read_all()).to_pylist()
-
-
-def files(path: Location, version: int | None) -> dict[str, list[Any]]:
-    """The files of a version, column by column, with their statistics; nothing where there is no table.
-
-    Raises StoreError.
-    """
-    return _files_of(open_table(path, version), path)
-
-
-def _files_of(table: DeltaTable | None, path: Location) -> dict[str, list[Any]]:
-    if table is None:
-        return {}
-    with answering(path):
-        return pa.table(table.get_add_actions(flatten=True)).to_pydict()

@@ -10,7 +10,8 @@ from datetime import date
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from lakehouse_assets.platform.delta import ask, rows_within
+from lakehouse_assets.platform.delta import ask
+from lakehouse_assets.platform.file_stats import most_rows
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN
 from lakehouse_assets.platform.writer import days_predicate, on_days
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-FEW_ROWS = 100_000  # records that are looked through in this process
+FEW_ROWS = 20_000  # records that are looked through in this process; their entities travel with the plan
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,18 @@ class Records:
     days: frozenset[date]
 
 
-def entities(spark: "SparkSession", records: Collection[Records], entity: "StructType") -> "DataFrame":
+def look_up(spark: "SparkSession", records: Collection[Records], entity: "StructType") -> "DataFrame":
     """Each entity of these records once: columns as in `entity`. Raises StoreError."""
-    most = sum(rows_within(of.path, of.version, DAY_COLUMN, min(of.days), max(of.days)) for of in records)
-    if most > FEW_ROWS:
+    most = [most_rows(of.path, of.version, DAY_COLUMN, of.days) for of in records]
+    if None in most or sum(rows or 0 for rows in most) > FEW_ROWS:
         return reduce(lambda one, other: one.union(other), [_read(spark, of, entity) for of in records]).distinct()
+    found = [tuple(row.values()) for of in records for row in ask(of.path, _query(of, entity), of.version)]
+    return spark.createDataFrame(list(dict.fromkeys(found)), entity)
+
+
+def _query(of: Records, entity: "StructType") -> str:
     columns = ", ".join(f'"{name}"' for name in entity.names)
-    found = {
-        tuple(row.values())
-        for of in records
-        for row in ask(
-            of.path, f"SELECT DISTINCT {columns} FROM t WHERE {days_predicate(DAY_COLUMN, of.days)}", of.version  # noqa: S608
-        )
-    }  # fmt: skip
-    return spark.createDataFrame(sorted(found), entity)
+    return f"SELECT DISTINCT {columns} FROM t WHERE {days_predicate(DAY_COLUMN, of.days)}"  # noqa: S608  (typed values)
 
 
 def _read(spark: "SparkSession", of: Records, entity: "StructType") -> "DataFrame":

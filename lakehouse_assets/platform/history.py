@@ -17,10 +17,11 @@ from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.change_log import SUFFIX, ChangeLog, News
 from lakehouse_assets.platform.change_log import news as news_since
 from lakehouse_assets.platform.days import write_days
-from lakehouse_assets.platform.delta import Note, Pin, bytes_of, last_note, may_hold
+from lakehouse_assets.platform.delta import Note, Pin, last_note
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.emptied import really_empty
 from lakehouse_assets.platform.evaluate import RUN_COLUMNS
+from lakehouse_assets.platform.file_stats import bytes_of, may_hold
 from lakehouse_assets.platform.fold import BUCKET, bucket, fold, newest, order, versions
 from lakehouse_assets.platform.plan import Lake, LostInput, Plan
 from lakehouse_assets.platform.state import State

@@ -17,9 +17,10 @@ from pyspark.sql import types as T
 from lakehouse_assets.platform import evaluate, publication, writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.delta import DayRows, Note, may_hold, rows_of_days, version_of
+from lakehouse_assets.platform.delta import DayRows, Note, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint, reach
+from lakehouse_assets.platform.file_stats import may_hold, rows_of_days
 from lakehouse_assets.platform.history import StateTable, change_columns
 from lakehouse_assets.platform.ledger import rows_to_append
 from lakehouse_assets.platform.marked import Marked, marked

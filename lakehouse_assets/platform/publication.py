@@ -12,13 +12,14 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructField, StructType
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.changes import changed_days, first_day, is_readable
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.delta import Commit, Note, last_commit, open_table
-from lakehouse_assets.platform.entities import Records, entities
+from lakehouse_assets.platform.entities import Records, look_up
 from lakehouse_assets.platform.ledger import News, Steps, everything, only_after, replaced
 from lakehouse_assets.platform.plan import Lake, Plan
 from lakehouse_assets.platform.reader import read_input, read_table
@@ -27,7 +28,6 @@ from lakehouse_assets.platform.writer import on_days
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import StructType
 
 MOST_TOUCHED = 0.25  # share of all days beyond which looking at everything is cheaper
 
@@ -69,7 +69,9 @@ def news(
         name: read_table(spark, lake, catalog.table(plan.table.reads[name].table), version)
         for name, version in since.versions.items()
     }
-    concerned = F.broadcast(entities(spark, *_touched(lake, catalog, plan, since)))
+    entity = _entity_of(catalog, plan.table)
+    assert entity is not None, "nothing is cut where it is not known"
+    concerned = F.broadcast(look_up(spark, touched_records(lake, plan, since), entity))
 
     def contributions(inputs: "Mapping[str, DataFrame]") -> "DataFrame":
         return plan.table(**{n: rows.join(concerned, [*write.entity], "left_semi") for n, rows in inputs.items()})
@@ -105,17 +107,24 @@ def since_last(lake: Lake, catalog: Catalog, plan: Plan) -> Since | None:
 
 def _can_be_cut(catalog: Catalog, table: Table) -> bool:
     """Whether every input has the entity in every row, and commits that name the days whose rows they replace."""
-    assert isinstance(table.write, Ledger)
+    if any(r.table.layer == LANDING_LAYER or r.span is not Span.THROUGH for r in table.reads.values()):
+        return False
+    sources = [catalog.table(read.table) for read in table.reads.values()]
+    by_day = all(isinstance(s.write, ReplaceDays) and DAY_COLUMN in s.compiled.spark_schema.names for s in sources)
+    return by_day and _entity_of(catalog, table) is not None
+
+
+def _entity_of(catalog: Catalog, table: Table) -> StructType | None:
+    """The columns of an entity; None where an input lacks one, has it in another type, or may have NULL in it."""
+    assert isinstance(table.write, Ledger), table.key
+    found: set[tuple[StructField | None, ...]] = set()
     for read in table.reads.values():
-        if read.table.layer == LANDING_LAYER or read.span is not Span.THROUGH:
-            return False
-        source = catalog.table(read.table)
-        columns = {field.name: field for field in source.compiled.spark_schema}
-        if not isinstance(source.write, ReplaceDays) or not {DAY_COLUMN, *table.write.entity} <= columns.keys():
-            return False
-        if any(columns[name].nullable for name in table.write.entity):
-            return False
-    return True
+        columns = {field.name: field for field in catalog.table(read.table).compiled.spark_schema}
+        known = [columns.get(name) for name in table.write.entity]
+        found.add(tuple(StructField(field.name, field.dataType, field.nullable) if field else None for field in known))
+    (entity, *others) = found
+    fields = [field for field in entity if field is not None and not field.nullable]
+    return StructType(fields) if not others and len(fields) == len(entity) else None
 
 
 def _changed(lake: Lake, plan: Plan, name: str, last: Commit, note: Note) -> tuple[int, frozenset[date]] | None:
@@ -142,18 +151,14 @@ def _few(lake: Lake, plan: Plan, since: Since) -> bool:
     return len(concerned) <= MOST_TOUCHED * ((top - first).days + 1)
 
 
-def _touched(lake: Lake, catalog: Catalog, plan: Plan, since: Since) -> "tuple[list[Records], StructType]":
-    """The records of touched days, then and now, and the columns of an entity."""
-    from pyspark.sql.types import StructType
-
-    assert isinstance(plan.table.write, Ledger)
+def touched_records(lake: Lake, plan: Plan, since: Since) -> list[Records]:
+    """The records of touched days, as they are now and as they were when the days that changed were published."""
     found: list[Records] = []
     for name, read in plan.table.reads.items():
         path, days = lake.path(read.table), since.touched(name, steps_of(plan).top)
         sides = ((plan.pins[name].version, days), (since.versions[name], since.stale[name]))
-        found += [Records(path, version, of) for version, of in sides if of and version is not None]
-    columns = catalog.table(next(iter(plan.table.reads.values())).table).compiled.spark_schema
-    return found, StructType([columns[name] for name in plan.table.write.entity])
+        found += [Records(path, version, of_days) for version, of_days in sides if of_days and version is not None]
+    return found
 
 
 def _as_published(now: "DataFrame", before: "DataFrame", stale: frozenset[date], published: date) -> "DataFrame":

@@ -1,6 +1,6 @@
 """How many rows a step reads, by the statistics of what it reads; and what follows for how it is computed."""
 
-from lakehouse_assets.platform.delta import rows_within
+from lakehouse_assets.platform.file_stats import rows_within
 from lakehouse_assets.platform.plan import Lake, Plan
 from lakehouse_assets.platform.reader import landed_parts
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays

@@ -18,7 +18,7 @@ from lakehouse_assets.platform.delta import DayRows, Kind, Note
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.journal import AUDIT, append_audit
 from lakehouse_assets.platform.materialize import Step
-from lakehouse_assets.platform.source import StreamSource
+from lakehouse_assets.platform.stream_source import StreamSource
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.platform.touched import rows_per_day
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Self
 from lakehouse_assets.platform.delivery import EventFiles
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.parquet import Parquet
-from lakehouse_assets.platform.source import StreamSource
 from lakehouse_assets.platform.state import State, faults
+from lakehouse_assets.platform.stream_source import StreamSource
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -19,8 +19,8 @@ import pyspark.sql.types as T
 from lakehouse_assets.platform.contract import Action, Contract, column
 from lakehouse_assets.platform.delta import ask, last_position, version_of
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.source import Fresh
 from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.stream_source import Fresh
 from lakehouse_assets.settings import settings
 
 if TYPE_CHECKING:

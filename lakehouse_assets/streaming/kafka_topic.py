@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.delta import ask, positions
+from lakehouse_assets.platform.delta import ask, last_position
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.source import Fresh
 from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.stream_source import Fresh
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.kafka_client import NoSuchTopic, TopicState, bootstrap, spark_options, topic_state
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 SMALL_BATCH = 100_000
-TASK_RECORDS = 200_000  # at most, of one task: a topic of three partitions would leave every second core waiting
+TASK_RECORDS = 200_000  # at most, of one task and file: three partitions of a topic would keep two cores busy unevenly
 NEXT_OFFSETS = 'SELECT door, topic, "partition", max("offset") + 1 AS next FROM t GROUP BY door, topic, "partition"'
 
 
@@ -70,9 +70,9 @@ class KafkaTopic:
         Rows without such a commit are those of a table that was copied, or whose log was cut: reading on from what it
         holds doubles nothing.
         """
-        said = next((one for one in positions(path, version) if one["topic"] == self.topic), None)
-        if said is not None:  # also where another topic was read since
-            return said
+        said = _said(path, version)
+        if self.topic in said:
+            return said[self.topic]
         held = ask(path, NEXT_OFFSETS, version)
         ours = [row for row in held if row["door"] == self.door and row["topic"] == self.topic]
         if not ours:
@@ -97,6 +97,9 @@ class KafkaTopic:
         # All partitions from the first commit on: one that was empty then must not count as read from 0.
         before = {str(p): low for p, (low, _) in now.bounds.items()} if position is None else _offsets(position)
         reached = {"topic": self.topic, "identity": now.identity, "offsets": before | ends}
+        others = {topic: at for topic, at in _said(path, version).items() if topic != self.topic}
+        if others:  # carried along: one of them may be read on some day, and be another topic by then
+            reached["others"] = others
         lag = sum(high - start for start, (_, high) in _starts(reached, now))
         return Fresh(self._read(spark, ranges), reached, lag)
 
@@ -148,6 +151,14 @@ class KafkaTopic:
         )
         few = sum(end - start for start, end in ranges.values()) <= SMALL_BATCH
         return rows.coalesce(1) if few else rows
+
+
+def _said(path: Location, version: int | None) -> dict[str, Mapping[str, Any]]:
+    """How far each topic was read, as the newest commit of the stream says."""
+    said = last_position(path, version)
+    if said is None or "topic" not in said:
+        return {}
+    return {**said.get("others", {}), said["topic"]: {name: at for name, at in said.items() if name != "others"}}
 
 
 def _offsets(position: Mapping[str, Any] | None) -> dict[str, int]:

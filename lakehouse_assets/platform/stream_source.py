@@ -1,6 +1,6 @@
 """Where a table's stream comes from: a source says what the table does not have yet, the platform commits it.
 
-A source reads and never writes (`stream.py` does), and knows nothing of runs, contracts or other tables.
+A source reads and never writes (`stream.py` does), and knows nothing of runs or other tables.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,10 @@ class StreamSource(Protocol):
     def next(
         self, spark: "SparkSession", path: Location, version: int | None, upto: object | None = None
     ) -> Fresh | None:
-        """The batch after what this version of the table holds; None: there is nothing, or nothing before `upto`."""
+        """The batch after what this version of the table holds (None: there is no table yet).
+
+        `upto`: what `end` has said; without it the source goes as far as it goes now. None: nothing is left before it.
+        """
 
     def end(self, path: Location) -> object | None:
         """How far the source goes now; None: it is not there. Raises where it was read and is gone."""

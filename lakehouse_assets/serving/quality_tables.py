@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyspark.sql.types as T
 
 from lakehouse_assets.platform.contract import Action, Contract, column, facts
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.table import Overwrite, Table, TableKey
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Quarantined(Contract):
 
 
 def _not_made(**_: "DataFrame") -> "DataFrame":
-    raise NotImplementedError("the platform writes what these tables hold")
+    raise LakehouseError("Nothing computes this table: the platform publishes what its journals hold.")
 
 
 def _table(name: str, contract: type[Contract]) -> Table:

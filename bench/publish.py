@@ -1,8 +1,8 @@
 """k: a million rows of gold into PostgreSQL: one day, published as the product does, and appended by Spark's JDBC.
 
-Both write over TCP to one PostgreSQL on this machine, into tables of the same columns. The product's day is staged,
-counted and summed up on both sides, and replaces what is there of it; the appends do nothing of that. Spark is warm,
-and its start is not counted.
+Both write over TCP to one PostgreSQL on this machine, into tables of the same columns. The product's day is counted
+and summed up on both sides, and replaces what is there of it; the appends do nothing of that. Spark is warm, and its
+start is not counted.
 """
 
 import socket

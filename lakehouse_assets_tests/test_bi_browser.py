@@ -30,7 +30,7 @@ from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import connect
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.browser import SWITCHES, require_chromium
-from lakehouse_assets_tests.test_warehouse import commit
+from lakehouse_assets_tests.warehouse_lake import commit
 
 # The first test installs Superset where nobody did before.
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.bi, pytest.mark.timeout(1500)]

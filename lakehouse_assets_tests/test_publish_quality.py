@@ -26,7 +26,7 @@ from lakehouse_assets.serving.quality_tables import CheckResult
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.serving.warehouse_quality import quality_assets, quality_sensor
 from lakehouse_assets.settings import Settings, settings
-from lakehouse_assets_tests.test_warehouse import SALES, commit, sale
+from lakehouse_assets_tests.warehouse_lake import SALES, commit, sale
 
 CATALOG = discover(domains)
 DAYS = [date(2023, 1, day) for day in range(1, 5)]

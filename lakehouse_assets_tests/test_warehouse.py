@@ -5,39 +5,40 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import psutil
 import psycopg2
-import pyarrow as pa
 import pytest
-from deltalake import CommitProperties, write_deltalake
 from pydantic import SecretStr
 
-from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.delta import Note, Pin
-from lakehouse_assets.platform.table import DeclarationError, Publish, Table, TableKey
+from lakehouse_assets.platform.table import DeclarationError, Publish, TableKey
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import WarehouseError, connect
-from lakehouse_assets.serving.publish import Published, noted, publish
+from lakehouse_assets.serving.publish import Published, publish
+from lakehouse_assets.serving.published import held_days
 from lakehouse_assets.serving.warehouse import served, warehouse_key
 from lakehouse_assets.serving.warehouse_schema import fields_of, place, postgres_type
 from lakehouse_assets.settings import Settings
+from lakehouse_assets_tests.warehouse_lake import (
+    CATALOG,
+    CURRENT,
+    DAYS,
+    SALES,
+    commit,
+    embedded,
+    lake_beside,
+    published,
+    rows_of,
+    sale,
+)
 
-CATALOG = discover(domains)
-SALES = CATALOG.table(TableKey("store", "gold", "daily_sales"))
-CURRENT = CATALOG.table(TableKey("gmv", "gold", "gmv_current"))
-LEDGER = CATALOG.table(TableKey("gmv", "gold", "gmv"))
 USERS = replace(CATALOG.table(TableKey("store", "silver", "users")), publish=Publish(("name",)))
-DAYS = [date(2025, 1, 1) + timedelta(days=n) for n in range(4)]
-ARROW = {"string": pa.string(), "bigint": pa.int64(), "int": pa.int32(), "date": pa.date32(), "boolean": pa.bool_()}
 WRITES = (
     "INSERT INTO store.daily_sales SELECT * FROM store.daily_sales",
     "DELETE FROM store.daily_sales",
@@ -45,66 +46,18 @@ WRITES = (
     "CREATE TABLE store.mine (a int)",
     "UPDATE lakehouse.published SET rows = 0",
 )
-Row = dict[str, Any]
-
-
-def arrow(table: Table, rows: Sequence[Row]) -> pa.Table:
-    fields = []
-    for field in table.compiled.spark_schema:
-        kind = field.dataType.simpleString()
-        if kind.startswith("decimal"):
-            fields.append((field.name, pa.decimal128(*map(int, kind[8:-1].split(",")))))
-        else:
-            fields.append((field.name, ARROW.get(kind, pa.timestamp("us", None if kind.endswith("ntz") else "UTC"))))
-    return pa.Table.from_pylist(list(rows), schema=pa.schema(fields))
-
-
-def commit(settings: Settings, table: Table, rows: Sequence[Row], days: Sequence[date] = ()) -> None:
-    """Replace these days of a table of the lake (or the whole of it) by one commit with the platform's note."""
-    note = Note(str(table.key), "run", "a", frozenset(days), "code", {"x": Pin(0, "")})
-    path = settings.lake.joinpath(*table.key.parts)
-    there = (path / "_delta_log").exists()
-    bounds = f"feed_day >= '{min(days)}' AND feed_day <= '{max(days)}'" if days and there else None
-    write_deltalake(
-        str(path),
-        arrow(table, rows),
-        mode="overwrite" if there else "append",
-        predicate=bounds,
-        commit_properties=CommitProperties(custom_metadata={"userMetadata": note.dump()}),
-    )
-
-
-def sale(day: date, net: str = "10.50", category: str = "casa", **other: Any) -> Row:
-    row = {"feed_day": day, "day": day, "category": category, "state": "SP", "orders": 2, "units": 3}
-    return row | {"gross": Decimal(net) + 1, "cancelled": Decimal("1.00"), "net": Decimal(net)} | other
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A home with an embedded PostgreSQL."""
-    here = Settings(home=tmp_path_factory.mktemp("warehouse"), warehouse_url=None)
-    yield here
-    postgres.stop(here)
+    with embedded(tmp_path_factory.mktemp("warehouse")) as here:
+        yield here
 
 
 @pytest.fixture
 def lake(server: Settings, tmp_path: Path) -> Iterator[Settings]:
-    """A lake of the test's own, published to the embedded PostgreSQL, which is emptied behind it."""
-    yield Settings(home=server.home, root=tmp_path, warehouse_url=None)
-    with connect(server) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("RESET ROLE")
-        for schema in ("store", "gmv", "store_silver", "lakehouse"):
-            cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
-
-
-def rows_of(settings: Settings, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with connect(settings) as connection, connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return cursor.fetchall()
-
-
-def published(days: list[Published]) -> list[tuple[date | None, int, bool]]:
-    return [(day.day, day.rows, day.changed) for day in days]
+    with lake_beside(server, tmp_path) as here:
+        yield here
 
 
 # --- days ---
@@ -158,38 +111,6 @@ def test_an_older_publisher_that_comes_late_leaves_what_is_newer(lake: Settings)
     with connect(lake) as connection, connection, connection.cursor() as cursor:
         cursor.execute("UPDATE lakehouse.published SET delta_version = 5")  # as a newer one would have left it
     assert published(publish(lake, SALES, DAYS, "zombie")) == [(DAYS[0], 1, False)]
-
-
-def test_every_text_arrives_as_it_was(lake: Settings) -> None:
-    texts = ["a\tb", "a\nb\r", "\\N", "\\", "'\";--", "é ☃ \U0001f600", "", " ", "a,b", '"', "NULL"]
-    common = {"feed_day": DAYS[0], "version": 1, "record_hash": "h", "processed_date": DAYS[0], "state": "SP"}
-    users = [common | {"user_id": str(n), "name": text, "city": None} for n, text in enumerate(texts)]
-    commit(lake, USERS, users, [DAYS[0]])
-    assert published(publish(lake, USERS, [DAYS[0]], "run")) == [(DAYS[0], len(texts), True)]
-    found = rows_of(lake, "SELECT name FROM store_silver.users WHERE city IS NULL ORDER BY user_id::int")
-    assert [name for (name,) in found] == texts
-
-
-@pytest.mark.parametrize("zone", [None, "UTC"], ids=["as Spark writes it", "with its zone"])
-def test_a_point_in_time_arrives_however_the_file_holds_it(lake: Settings, zone: str | None) -> None:
-    """Spark writes INT96, which is read as a time without a zone."""
-    at = datetime(2025, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
-    row = {"gmv_date": DAYS[0], "subsidiary": "nacional", "product_id": 7, "gmv": Decimal("5.00"), "purchases": 1}
-    row |= {"effective_date": DAYS[0], "version": 1, "reason": "new", "feed_day": DAYS[0], "run_id": "r"}
-    rows = arrow(LEDGER, [row | {"processed_at": at}])
-    place = rows.schema.get_field_index("processed_at")
-    rows = rows.set_column(place, "processed_at", rows["processed_at"].cast(pa.timestamp("us", zone)))
-    write_deltalake(str(lake.lake.joinpath(*LEDGER.key.parts)), rows)
-    assert published(publish(lake, LEDGER, DAYS[:1], "run")) == [(DAYS[0], 1, True)]
-    assert rows_of(lake, "SELECT processed_at FROM gmv.gmv") == [(at,)]
-
-
-def test_what_postgresql_cannot_hold_is_refused_and_says_so(lake: Settings) -> None:
-    commit(lake, SALES, [sale(DAYS[0])], [DAYS[0]])
-    commit(lake, SALES, [sale(DAYS[1], category="nul \0 byte")], [DAYS[1]])
-    with pytest.raises(WarehouseError, match="PostgreSQL refused what Delta holds"):
-        publish(lake, SALES, DAYS, "run")
-    assert rows_of(lake, "SELECT count(*) FROM store.daily_sales") == [(1,)], "the day before is there"
 
 
 # --- schema ---
@@ -417,4 +338,4 @@ def test_a_server_that_goes_in_the_middle_loses_no_day_and_doubles_none(lake: Se
     assert rows_of(lake, "SELECT count(*), count(DISTINCT (feed_day, category)) FROM store.daily_sales") == [
         (8000, 8000)
     ]
-    assert {day: rows for day, (_, _, rows, _) in noted(lake, SALES).items()} == dict.fromkeys(many, 200)
+    assert {day: held.rows for day, held in held_days(lake, str(SALES.key)).items()} == dict.fromkeys(many, 200)

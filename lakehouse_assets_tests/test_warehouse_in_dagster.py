@@ -13,7 +13,7 @@ from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import connect
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
-from lakehouse_assets_tests.test_warehouse import CURRENT, DAYS, SALES, commit, sale
+from lakehouse_assets_tests.warehouse_lake import CURRENT, DAYS, SALES, commit, sale
 
 pytestmark = pytest.mark.slow
 

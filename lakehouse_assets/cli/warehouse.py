@@ -18,19 +18,18 @@ def status(output: str) -> None:
     from lakehouse_assets import defs as domains
     from lakehouse_assets.platform.catalog import discover
     from lakehouse_assets.serving.postgres import where
-    from lakehouse_assets.serving.publish import noted
+    from lakehouse_assets.serving.published import held_days
     from lakehouse_assets.serving.warehouse import served
     from lakehouse_assets.serving.warehouse_schema import place
 
     rows = []
     for table in served(discover(domains)):
-        there = noted(settings(), table)
+        there = held_days(settings(), str(table.key))
         days = [day for day in there if day]
-        held = there.values()
         rows.append(
             (
-                ".".join(place(table)), len(days) or None, sum(rows for _, _, rows, _ in held),
-                max(days, default=None), max((version for _, version, _, _ in held), default=None),
+                ".".join(place(table)), len(days) or None, sum(held.rows for held in there.values()),
+                max(days, default=None), max((held.version for held in there.values()), default=None),
             )
         )  # fmt: skip
     show(Rows(("table", "days", "rows", "newest_day", "delta_version"), rows), output, title=where(settings()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import make_dsn
 
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.settings import Settings
@@ -36,28 +37,55 @@ class WarehouseError(LakehouseError):
 @contextmanager
 def connect(settings: Settings) -> Iterator[Connection]:
     """A connection, in UTC; starts the embedded server if need be. Raises WarehouseError within seconds."""
-    dsn = _dsn(settings)
+    to = dsn(settings)
     try:
-        connection = psycopg2.connect(
-            dsn, connect_timeout=CONNECT_SECONDS, application_name="lakehouse", options="-c timezone=UTC"
-        )
+        connection = psycopg2.connect(to)
     except psycopg2.OperationalError as error:
-        raise WarehouseError(_why(where(settings), str(error))) from None  # libpq's text may quote the URL
+        raise unreachable(settings, error) from None  # libpq's text may quote the URL
+    try:
+        yield connection
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise lost(settings, error) from error
+    except (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.ProgrammingError) as error:
+        raise WarehouseError(f"{where(settings)} refused what it was told: {first_line(error)}") from error
+    finally:
+        connection.close()
+
+
+def dsn(settings: Settings, options: str = "") -> str:
+    """What libpq is told to connect: in UTC, or give up within seconds. Starts the embedded server if need be."""
+    own = settings.warehouse_url
+    try:
+        return make_dsn(
+            own.get_secret_value() if own else _server(_folder(settings)).get_uri(database=DATABASE),
+            connect_timeout=CONNECT_SECONDS,
+            application_name="lakehouse",
+            options=f"-c timezone=UTC {options}",
+        )
     except psycopg2.ProgrammingError:
         raise WarehouseError(
             "LAKEHOUSE_WAREHOUSE_URL is no URL of PostgreSQL: write postgresql://user:password@host:5432/database"
         ) from None
-    try:
-        yield connection
-    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        raise WarehouseError(
-            f"{where(settings)}: the connection was lost ({_first_line(error)}). The day being published is not there; "
-            "those before it are. Run it again."
-        ) from error
-    except (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.ProgrammingError) as error:
-        raise WarehouseError(f"{where(settings)} refused what it was told: {_first_line(error)}") from error
-    finally:
-        connection.close()
+
+
+def unreachable(settings: Settings, error: Exception) -> WarehouseError:
+    """The error of a connection that was not made."""
+    hint = next((hint for text, hint in _HINTS if text in str(error)), None)
+    return WarehouseError(f"{where(settings)}: {hint or 'it cannot be reached.'}")
+
+
+def lost(settings: Settings, error: Exception) -> WarehouseError:
+    """The error of a connection that went away."""
+    return WarehouseError(
+        f"{where(settings)}: the connection was lost ({first_line(error)}). The day being published is not there; "
+        "those before it are. Run it again."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What PostgreSQL said, without what drivers put around it."""
+    line = (str(error).strip().splitlines() or ["closed"])[0]
+    return line.rpartition("ERROR:  ")[2]
 
 
 def where(settings: Settings) -> str:
@@ -88,14 +116,9 @@ def stop(settings: Settings) -> bool:
         return False
     server = _server(folder)
     server.stop()
+    server.cleanup_mode = None  # else it is stopped once more when this process ends
     _servers.pop(folder, None)
     return True
-
-
-def _dsn(settings: Settings) -> str:
-    if settings.warehouse_url is not None:
-        return settings.warehouse_url.get_secret_value()
-    return str(_server(_folder(settings)).get_uri(database=DATABASE))
 
 
 def _folder(settings: Settings) -> Path:
@@ -146,12 +169,3 @@ def _clear_up_after_a_dead(folder: Path) -> None:
     for file in (lock, *Path(socket_folder).glob(f".s.PGSQL.{port}*")):
         file.unlink(missing_ok=True)
     _servers.pop(folder, None)
-
-
-def _why(place: str, said: str) -> str:
-    hint = next((hint for text, hint in _HINTS if text in said), None)
-    return f"{place}: {hint or 'it cannot be reached.'}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or ["closed"])[0]

@@ -179,18 +179,19 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
 def behind_in_warehouse(settings: "Settings", table: Table, levels: Levels) -> dict[date, int]:
     """Days of a table whose newest change the warehouse has not, and the version of that change."""
     from lakehouse_assets.platform.delta import open_table
-    from lakehouse_assets.serving.publish import by_day, noted, source_of
+    from lakehouse_assets.serving.publish import by_day, source_of
+    from lakehouse_assets.serving.published import held_days
 
     delta = open_table(settings.lake.joinpath(*table.key.parts))
     if delta is None:
         return {}
-    source, there = source_of(delta, table), noted(settings, table)
+    source, there = source_of(delta, table), held_days(settings, str(table.key))
     changed = {day: change.version for day, change in levels.of(table.key).changed.items()}
     if not by_day(table):
         newest = max(changed, key=lambda day: (changed[day], day))
         changed = {newest: changed[newest]}
         there = {newest: there[None]} if None in there else {}
-    held = {day: version for day, (of, version, _, _) in there.items() if of == source}
+    held = {day: what.version for day, what in there.items() if what.source == source}
     return {day: version for day, version in changed.items() if held.get(day, -1) < version}
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import sql
 
+from lakehouse_assets.serving import published
 from lakehouse_assets.serving.postgres import WarehouseError
 
 if TYPE_CHECKING:
@@ -28,13 +29,6 @@ TYPES = {
     "timestamp_ntz": "timestamp without time zone",
     "binary": "bytea",
 }
-PUBLISHED = sql.SQL(
-    """CREATE TABLE IF NOT EXISTS lakehouse.published (
-         table_name text NOT NULL, feed_day date, source text NOT NULL, delta_version bigint NOT NULL,
-         rows bigint NOT NULL, checksum numeric NOT NULL, run_id text NOT NULL,
-         published_at timestamp with time zone NOT NULL DEFAULT now(),
-         UNIQUE NULLS NOT DISTINCT (table_name, feed_day))"""
-)
 
 
 def place(table: "Table") -> tuple[str, str]:
@@ -69,7 +63,7 @@ def prepare(cursor: "Cursor", table: "Table") -> None:
     for schema in (OWN_SCHEMA, place(table)[0]):
         _schema(cursor, schema)
     cursor.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(LOADER)))
-    cursor.execute(PUBLISHED)
+    cursor.execute(published.TABLE)
     _columns(cursor, table)
     _comments(cursor, table)
 
@@ -84,7 +78,7 @@ def _roles(cursor: "Cursor") -> None:
         raise WarehouseError(
             f"The warehouse lacks the role {missing[0]} and the user of LAKEHOUSE_WAREHOUSE_URL may not create it. "
             f"Have an administrator run: CREATE ROLE {LOADER} NOLOGIN; CREATE ROLE {ANALYST} NOLOGIN; "
-            f"GRANT {LOADER} TO <that user>; GRANT CREATE, TEMPORARY ON DATABASE <the database> TO {LOADER};"
+            f"GRANT {LOADER} TO <that user>; GRANT CREATE ON DATABASE <the database> TO {LOADER};"
         )
     for role in missing:
         cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))

@@ -52,7 +52,7 @@ def measure(size: Size, folder: Path) -> Result:
             raw("warm")
             stream("warm")
             produced = seconds(lambda: _produce("bench", size.records))
-            took = alternate(size.repeats, raw=raw, stream=stream)
+            took = alternate(2 * size.repeats, raw=raw, stream=stream)  # short ones: of more samples
     finally:
         SERVER.stop(settings())
     return Result(

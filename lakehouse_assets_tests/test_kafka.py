@@ -92,7 +92,7 @@ def test_every_record_comes_once_in_however_many_batches_and_tasks(
     stamped = driver.read(BRONZE).where("key = '7'").collect()[0]
     assert stamped.timestamp == NOON + timedelta(seconds=7)
     assert stamped.feed_day == DAY
-    assert [name for name, _ in json.loads(stamped.headers)] == ["sent_at", "schema_version"]
+    assert [header["key"] for header in json.loads(stamped.headers)] == ["sent_at", "schema_version"]
 
 
 @dataclass(frozen=True)
@@ -198,12 +198,18 @@ def test_what_is_no_text_and_no_time_is_kept(broker: Settings, spark: SparkSessi
     producer = Producer(client_options(broker))
     producer.produce(source.topic, value=b"\xff\xfe", key=None, timestamp=1)
     producer.produce(source.topic, value=None, key=b"k", headers=[("h", b"\xff"), ("h", None)])
+    producer.produce(source.topic, value=b"{}", headers=[("halves", b"\xc3"), ("of", b"\xa9"), ("one", "é".encode())])
+    producer.produce(source.topic, value=b"{}", headers=[("text", "é".encode()), ("none", None), ("empty", b"")])
     producer.flush()
     drain_available(step(driver), bronze(driver), source)
     rows = driver.read(BRONZE).orderBy("offset").collect()
-    assert [row.value for row in rows] == ["base64://4=", None]
+    assert [row.value for row in rows] == ["base64://4=", None, "{}", "{}"]
     assert rows[0].feed_day == date(2009, 1, 1), "the first day of the source: no record is of no day"
-    assert json.loads(rows[1].headers) == [["h", "base64:/w=="], ["h", None]]
+    headers = [[(header["key"], header["value"]) for header in json.loads(row.headers)] for row in rows[1:]]
+    assert rows[0].headers is None
+    assert headers[0] == [("h", "base64:/w=="), ("h", None)]
+    assert headers[1] == [("halves", "base64:ww=="), ("of", "base64:qQ=="), ("one", "é")]
+    assert headers[2] == [("text", "é"), ("none", None), ("empty", "")]
 
 
 def test_a_stream_keeps_its_live_table_as_a_computation_from_scratch_would(

@@ -1,16 +1,22 @@
 """Servers that are not there: one clear error each, within half a minute, and no secret in it."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import boto3
 import pytest
 from pydantic import SecretStr
 
+from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.s3 import S3Path, StoreError, arrow_filesystem
+from lakehouse_assets.platform.store import answering
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.kafka_client import KafkaError, topic_state
 from lakehouse_assets.streaming.s3_client import S3Error, list_objects
@@ -58,6 +64,58 @@ def test_an_s3_endpoint_that_never_answers(tmp_path: Path) -> None:
     with port(listens=True) as silent:
         here = Settings(home=tmp_path, s3_endpoint=f"http://127.0.0.1:{silent}")
         assert "does not answer" in said(S3Error, lambda: list_objects(here, "bucket"))
+
+
+class FallsSilent(BaseHTTPRequestHandler):
+    """An S3 server that answers until it is told not to."""
+
+    answers: ClassVar[threading.Event] = threading.Event()
+    over: ClassVar[threading.Event] = threading.Event()
+
+    def do_GET(self) -> None:
+        if self.answers.is_set():
+            body = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        else:
+            self.over.wait()
+
+    do_HEAD = do_PUT = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.mark.slow
+@pytest.mark.nightly  # it waits for answers
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda place: (place / "x").read_text(), id="a file"),
+        pytest.param(open_table, id="a table, by delta-rs"),
+        pytest.param(lambda place: _scanned(place), id="a scan, by pyarrow"),
+    ],
+)
+def test_an_s3_endpoint_that_falls_silent_in_the_middle(ask: Callable[[S3Path], object]) -> None:
+    FallsSilent.over.clear()
+    FallsSilent.answers.set()
+    with ThreadingHTTPServer(("127.0.0.1", 0), FallsSilent) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = S3Path("shop", "raw", f"http://127.0.0.1:{server.server_port}")
+        try:
+            assert list(place.below()) == []
+            FallsSilent.answers.clear()
+            assert "does not answer" in said(StoreError, lambda: ask(place))
+        finally:
+            FallsSilent.over.set()
+            server.shutdown()
+
+
+def _scanned(place: S3Path) -> object:
+    with answering(place):
+        return arrow_filesystem(place).get_file_info(f"{place.bucket}/x").type
 
 
 def test_s3_without_credentials_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

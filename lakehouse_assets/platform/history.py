@@ -39,6 +39,8 @@ SMALL = 1_000_000
 """Changes up to this number are sent whole to where the table's rows are, instead of both being shuffled."""
 LARGE = 64 * 2**20
 """Bytes of the touched parts from which on they are written as they were read, each task its own part."""
+MANY = 100
+"""Keys a part from which on every part surely has some. (A part that has none, once in e^100, is written in vain.)"""
 NO_BUCKET = -1
 ENDS = "__ends"  # as no column of a contract is called, nor `_` and one of them
 
@@ -133,10 +135,10 @@ class StateTable:
 
     def _merge(self, plan: Plan, note: Note, swap: "_Swap") -> int:
         """Write those parts of the table in which a row changes, and nothing where none does."""
-        new = swap.new.persist()
+        new = swap.new if swap.everywhere else swap.new.persist()
         keys = new if swap.keys is None else swap.keys
         try:
-            parts = {row[0] for row in keys.select(bucket(self.spec)).distinct().collect()} or {NO_BUCKET}
+            parts = set(range(self.spec.buckets)) if swap.everywhere else self._parts(keys)
             old = self._read(plan.base).where(F.col(BUCKET).isin(*parts))
             stays = self._stays(old, keys, swap)
             if not self._is_large(plan.base, parts):
@@ -147,6 +149,10 @@ class StateTable:
             for held in (new, swap.keys, swap.folded):
                 if held is not None:
                     held.unpersist()
+
+    def _parts(self, keys: "DataFrame") -> set[int]:
+        """The parts of the table that these keys belong to."""
+        return {row[0] for row in keys.select(bucket(self.spec)).distinct().collect()} or {NO_BUCKET}
 
     def _stays(self, old: "DataFrame", keys: "DataFrame", swap: "_Swap") -> "DataFrame":
         """The rows of the touched parts without those that give way, or with an end put to these."""
@@ -181,7 +187,7 @@ class StateTable:
             if len(news.days) == 1 and spec.track is None:
                 # One change a key, and each says something else than the version before, or it would be none.
                 ends = {"effective_to": F.lit(min(news.days)), "is_current": F.lit(False)}
-                return _Swap(after, "is_current", hint, ends=ends)
+                return _Swap(after, "is_current", hint, ends=ends, everywhere=news.rows >= MANY * spec.buckets)
             current = state.where("is_current").join(hint(after.select(*keys).distinct()), keys, "left_semi")
             return _Swap(versions(after.unionByName(current), spec, columns), "is_current", hint)
         before = self.log.read(since).where(writer.on_days(DAY_COLUMN, news.days)).select(*keys)
@@ -202,6 +208,7 @@ class _Swap:
     `replaces`: SQL for the rows of the same keys that give way. `hint`: how to join with keys. `keys`: those of which
     rows give way; None: those of the new rows. `folded`: what both were taken from. These two are held in memory.
     `ends`: the rows that give way stay, with these values; the new ones then have a row a key.
+    `everywhere`: there are so many that it is not asked which parts of the table they belong to: to all of them.
     """
 
     new: "DataFrame"
@@ -210,6 +217,7 @@ class _Swap:
     keys: "DataFrame | None" = None
     folded: "DataFrame | None" = None
     ends: "Mapping[str, Column] | None" = None
+    everywhere: bool = False
 
 
 def _changed(folded: "DataFrame", state: "DataFrame", spec: State, columns: "Sequence[str]") -> "DataFrame":

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-# An endpoint that is not there is said in seconds, and asked no more than three times.
-CONNECT, ANSWER, PROBE = "5 seconds", "60 seconds", "10 seconds"
+# An endpoint that is not there, or falls silent, is said within half a minute: a request that took longer than RETRYING
+# is not made again. ANSWER is for the whole of a request, of which the largest is a part of a file of some MB.
+CONNECT, ANSWER, PROBE = "5 seconds", "25 seconds", "10 seconds"
 RETRIES, RETRYING = 2, timedelta(seconds=10)
 NO_KEY = ("Missing AccessKeyId", "Missing SecretAccessKey", "169.254.169.254")  # the last: a machine without a role
 UNKNOWN_KEY = (
@@ -157,7 +158,7 @@ def delta_options(place: S3Path) -> dict[str, str]:
 
 def arrow_filesystem(place: S3Path) -> "FileSystem":
     """The bucket as pyarrow's scans read it. Raises StoreError."""
-    from pyarrow.fs import S3FileSystem
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
     options = connection(place)
     scheme, _, host = (place.endpoint or "").rpartition("://")
@@ -169,7 +170,8 @@ def arrow_filesystem(place: S3Path) -> "FileSystem":
         endpoint_override=host or None,
         scheme=scheme or "https",
         connect_timeout=5,
-        request_timeout=60,
+        request_timeout=12,  # of silence
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=RETRIES),
     )
 
 

@@ -137,7 +137,6 @@ class KafkaTopic:
             .option("maxRecordsPerPartition", str(TASK_RECORDS))
             .load()
         )
-        header = F.transform("headers", lambda one: F.array(one["key"], _text(one["value"])))
         rows = records.select(
             _text(F.col("key")).alias("key"),
             _text(F.col("value")).alias("value"),
@@ -145,7 +144,7 @@ class KafkaTopic:
             "partition",
             "offset",
             F.col("timestamp").cast("timestamp_ntz").alias("timestamp"),
-            F.to_json(header).alias("headers"),
+            _headers().alias("headers"),
             F.lit(self.door).alias("door"),
             F.greatest(F.to_date("timestamp"), F.lit(self.first_day)).alias("feed_day"),
         )
@@ -177,3 +176,12 @@ def _text(value: "Column") -> "Column":
     """Bytes as text; those that are no UTF-8 as base64, so that nothing is lost."""
     text = value.cast("string")
     return F.when(F.is_valid_utf8(text), text).otherwise(F.concat(F.lit("base64:"), F.base64(value)))
+
+
+def _headers() -> "Column":
+    """The headers as JSON. Where all their values are UTF-8 they are cast at once, in half the time of one by one."""
+    at_once = F.col("headers").cast("array<struct<key:string,value:string>>")
+    one_by_one = F.transform("headers", lambda one: F.struct(one["key"], _text(one["value"]).alias("value")))
+    # A comma stands between characters: all values are UTF-8 if, and only if, so joined they are.
+    all_text = F.is_valid_utf8(F.array_join(F.col("headers.value").cast("array<string>"), ","))
+    return F.to_json(F.when(all_text, at_once).otherwise(one_by_one), {"ignoreNullFields": "false"})

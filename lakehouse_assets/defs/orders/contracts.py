@@ -22,7 +22,7 @@ class OrderEvent(Contract):
     )
     offset: T.LongType = column("offset in the partition; of a landed row its number in the file", action=Action.FAIL)
     timestamp: T.TimestampNTZType = column("timestamp of the record, UTC: the event's own time", nullable=True)
-    headers: T.StringType = column("headers of the record as JSON: a list of names and values", nullable=True)
+    headers: T.StringType = column("headers of the record as JSON: a list of objects of key and value", nullable=True)
     door: T.StringType = column("the way it came", isin=["file", "kafka"], action=Action.FAIL)
     feed_day: T.DateType = column("day of the record's timestamp", action=Action.FAIL)
 

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
@@ -65,6 +65,9 @@ class Kinds(Contract):
     tiny: T.ByteType = column("8 bits", nullable=True)
     whole: T.IntegerType = column("32 bits", nullable=True)
     money: Annotated[T.DecimalType, 28, 2] = column("decimal", nullable=True)
+    wide: Annotated[T.DecimalType, 38, 4] = column("as many digits as there are", nullable=True)
+    long: Annotated[T.DecimalType, 18, 0] = column("no decimals", nullable=True)
+    tiniest: Annotated[T.DecimalType, 38, 38] = column("decimals only", nullable=True)
     double: T.DoubleType = column("64 bits, binary", nullable=True)
     single: T.FloatType = column("32 bits, binary", nullable=True)
     yes: T.BooleanType = column("yes or no", nullable=True)
@@ -83,6 +86,7 @@ def _not_made(**_: "DataFrame") -> "DataFrame":
 
 
 KINDS = Table(TableKey("store", "gold", "kinds"), Kinds, _not_made, MappingProxyType({}), ReplaceDays())
+WIDE = Context(prec=40)
 FLOATS = {"double": "d", "single": "f"}
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 MICROSECONDS = st.datetimes(datetime(1600, 1, 1), datetime(2900, 1, 1))
@@ -92,6 +96,9 @@ VALUES = {
     "tiny": st.integers(-(2**7), 2**7 - 1),
     "whole": st.integers(-(2**31), 2**31 - 1),
     "money": st.decimals(-(10**25), 10**25, allow_nan=False, places=2),
+    "wide": st.integers(-(10**38) + 1, 10**38 - 1).map(lambda n: Decimal(n).scaleb(-4, WIDE)),
+    "long": st.integers(-(10**18) + 1, 10**18 - 1).map(Decimal),
+    "tiniest": st.integers(-(10**38) + 1, 10**38 - 1).map(lambda n: Decimal(n).scaleb(-38, WIDE)),
     "double": st.floats(),
     "single": st.floats(width=32),
     "yes": st.booleans(),
@@ -145,6 +152,41 @@ def test_what_is_altered_on_the_way_is_refused_and_the_column_named(lake: Settin
     with pytest.raises(WarehouseError, match=f"do not amount to the same .*{said}.* was not published"):
         publish(lake, SALES, DAYS, "run")
     assert rows_of(lake, "SELECT feed_day, net FROM store.daily_sales") == [(DAYS[0], Decimal("10.50"))]
+
+
+def test_a_session_that_ends_in_the_middle_of_the_copy_leaves_the_day_as_it_was(lake: Settings) -> None:
+    commit(lake, SALES, [sale(DAYS[0])], [DAYS[0]])
+    publish(lake, SALES, DAYS, "first")
+    with connect(lake) as connection, connection, connection.cursor() as cursor:
+        ends = "BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END"
+        cursor.execute(f"CREATE FUNCTION store.ends() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS '{ends}'")
+        when = "BEFORE INSERT ON store.daily_sales FOR EACH ROW WHEN (NEW.category = 'c700')"
+        cursor.execute(f"CREATE TRIGGER ends {when} EXECUTE FUNCTION store.ends()")
+    commit(lake, SALES, [sale(DAYS[0], category=f"c{n}") for n in range(1000)], [DAYS[0]])
+    with pytest.raises(WarehouseError, match=r"the connection was lost \(terminating connection.*Run it again"):
+        publish(lake, SALES, DAYS, "second")
+    assert rows_of(lake, "SELECT category FROM store.daily_sales") == [("casa",)]
+    with connect(lake) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER ends ON store.daily_sales")
+    assert published(publish(lake, SALES, DAYS, "third")) == [(DAYS[0], 1000, True)]
+
+
+def test_a_view_that_stands_in_the_way_of_a_column_is_told(lake: Settings) -> None:
+    commit(lake, SALES, [sale(DAYS[0])], [DAYS[0]])
+    publish(lake, SALES, DAYS, "run")
+    with connect(lake) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE store.daily_sales ALTER COLUMN orders TYPE integer")
+        cursor.execute("CREATE VIEW store.orders AS SELECT orders FROM store.daily_sales")
+    with pytest.raises(WarehouseError, match="refused what it was told: cannot alter type of a column used by a view"):
+        publish(lake, SALES, DAYS, "run")
+
+
+def test_rows_that_cannot_be_read_are_not_blamed_on_postgresql(lake: Settings) -> None:
+    commit(lake, SALES, [sale(DAYS[0])], [DAYS[0]])
+    for file in lake.lake.joinpath(*SALES.key.parts).glob("*.parquet"):
+        file.write_bytes(file.read_bytes()[:-40] + bytes(40))
+    with pytest.raises(WarehouseError, match="store/gold/daily_sales could not be read, and was not published"):
+        publish(lake, SALES, DAYS, "run")
 
 
 def test_every_text_arrives_as_it_was(lake: Settings) -> None:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-# An endpoint that is not there, or falls silent, is said within half a minute: a request that took longer than RETRYING
-# is not made again. ANSWER is for the whole of a request, of which the largest is a part of a file of some MB.
-CONNECT, ANSWER, PROBE = "5 seconds", "25 seconds", "10 seconds"
+# An endpoint that is not there, or falls silent, is said within half a minute: ANSWER and RETRYING together, as what
+# took longer than RETRYING is not asked again. ANSWER is for a whole request: mostly a part of a file, of some MB.
+CONNECT, ANSWER, PROBE = "5 seconds", "20 seconds", "10 seconds"
 RETRIES, RETRYING = 2, timedelta(seconds=10)
 NO_KEY = ("Missing AccessKeyId", "Missing SecretAccessKey", "169.254.169.254")  # the last: a machine without a role
 UNKNOWN_KEY = (
@@ -170,8 +170,8 @@ def arrow_filesystem(place: S3Path) -> "FileSystem":
         endpoint_override=host or None,
         scheme=scheme or "https",
         connect_timeout=5,
-        request_timeout=12,  # of silence
-        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=RETRIES),
+        request_timeout=8,  # of silence
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=1 + RETRIES),
     )
 
 

@@ -2,7 +2,8 @@
 
 Every column gives a sum that does not depend on the order of rows: of its numbers, of days or microseconds since 1970,
 of 60 bits of each value's MD5. One that may be NULL also gives how many values it has. So what was lost, doubled or
-altered on the way shows, and in which column. Floats and JSON, which two programs write differently, are only counted.
+altered on the way shows, and in which column; not two changes of a column that make up for each other. Floats and JSON,
+which two programs write differently, are only counted.
 """
 
 import hashlib
@@ -29,6 +30,8 @@ DUCKDB = Dialect(text="CAST('0x' || left(md5({}), 15) AS BIGINT)", time="epoch_u
 POSTGRESQL = Dialect(
     text="('x' || left(md5({}), 15))::bit(60)::bigint", time="(extract(epoch FROM {}) * 1000000)::bigint"
 )
+WIDE = 28
+"""Digits up to which ten thousand million values of a DECIMAL add up to one of 38 digits, which is what DuckDB has."""
 _HASHED = ("text", "bytea")
 _TIMES = ("timestamp with time zone", "timestamp without time zone")
 _COUNTED = ("double precision", "real", "jsonb")
@@ -83,6 +86,10 @@ def _asked(table: "Table", dialect: Dialect) -> Iterator[tuple[str, str]]:
 def _sum(column: str, kind: str, dialect: Dialect) -> str:
     if kind in _HASHED:
         return f"sum({dialect.text.format(column)})"
+    if kind.startswith("numeric") and int(kind[8:].split(",")[0]) > WIDE:
+        # Of numbers without digits before the point, DuckDB writes .5 and PostgreSQL 0.5.
+        text = f"regexp_replace(CAST({column} AS VARCHAR), '^(-?)0?\\.', '\\1.')"
+        return f"sum({dialect.text.format(text)})"
     if kind in _TIMES:
         return f"sum({dialect.time.format(column)})"
     if kind == "date":

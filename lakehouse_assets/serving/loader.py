@@ -9,34 +9,36 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import adbc_driver_postgresql.dbapi as adbc
+import duckdb
+import pyarrow as pa
 
-from lakehouse_assets.serving.postgres import dsn, lost, unreachable
+from lakehouse_assets.serving.postgres import WarehouseError, dsn, failed, first_line, unreachable
 from lakehouse_assets.serving.warehouse_schema import LOADER, fields_of, place, postgres_type
 from lakehouse_assets.settings import Settings
 
 if TYPE_CHECKING:
-    import duckdb
     import pyspark.sql.types as T
     from adbc_driver_manager.dbapi import Connection, Cursor
 
     from lakehouse_assets.platform.table import Table
 
 PAGE = 20_000  # rows
-REFUSED = (adbc.DataError, adbc.IntegrityError, adbc.ProgrammingError, adbc.InternalError)
+REFUSED_VALUE = (adbc.DataError, adbc.IntegrityError)
 
 
 @contextmanager
 def loading(settings: Settings) -> "Iterator[Connection]":
-    """A session that writes as the loader; a transaction ends by `commit`. Raises WarehouseError if it is lost."""
+    """A session that writes as the loader; a transaction ends by `commit`. Raises WarehouseError."""
     try:
-        connection = adbc.connect(dsn(settings, f"-c role={LOADER} -c enable_seqscan=off"))
+        # Days are looked for by their index, and what costs much only because it has none is not worth compiling.
+        connection = adbc.connect(dsn(settings, f"-c role={LOADER} -c enable_seqscan=off -c jit=off"))
     except adbc.OperationalError as error:
         raise unreachable(settings, error) from None  # libpq's text may quote the URL
     try:
         with connection:
             yield connection
-    except adbc.OperationalError as error:
-        raise lost(settings, error) from error
+    except adbc.Error as error:
+        raise failed(settings, error, error.sqlstate, not isinstance(error, adbc.OperationalError)) from error
 
 
 @contextmanager
@@ -65,9 +67,29 @@ def summarize(cursor: "Cursor", table: "Table") -> None:
 
 
 def ingest(cursor: "Cursor", table: "Table", rows: "duckdb.DuckDBPyRelation") -> int:
-    """Append rows of the columns that `columns` selects; how many."""
+    """Append rows of the columns that `columns` selects; how many. Raises WarehouseError if they cannot be read."""
     schema, name = place(table)
-    return cursor.adbc_ingest(name, rows.to_arrow_reader(PAGE), mode="append", db_schema_name=schema)
+    read, broke = rows.to_arrow_reader(PAGE), list[Exception]()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from read
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            broke.append(error)  # the driver would say that the connection failed
+            raise
+
+    try:
+        arrow = pa.RecordBatchReader.from_batches(read.schema, batches())
+        return cursor.adbc_ingest(name, arrow, mode="append", db_schema_name=schema)
+    except adbc.Error:
+        if broke:
+            raise unreadable(table, broke[0]) from broke[0]
+        raise
+
+
+def unreadable(table: "Table", error: Exception) -> WarehouseError:
+    """The error of rows of the lake that cannot be read."""
+    return WarehouseError(f"{table.key} could not be read, and was not published: {first_line(error)}")
 
 
 def columns(table: "Table") -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 STOP_SECONDS = 20
 DATABASE = "postgres"
+LOST = ("08", "57P")  # SQLSTATE of connection exceptions, and of a server or an operator that ends sessions
 _HINTS = (
     ("password authentication failed", "Wrong user or password in LAKEHOUSE_WAREHOUSE_URL."),
     ("no password supplied", "LAKEHOUSE_WAREHOUSE_URL needs a password."),
@@ -44,10 +45,9 @@ def connect(settings: Settings) -> Iterator[Connection]:
         raise unreachable(settings, error) from None  # libpq's text may quote the URL
     try:
         yield connection
-    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        raise lost(settings, error) from error
-    except (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.ProgrammingError) as error:
-        raise WarehouseError(f"{where(settings)} refused what it was told: {first_line(error)}") from error
+    except psycopg2.Error as error:
+        connected = not isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+        raise failed(settings, error, error.pgcode, connected) from error
     finally:
         connection.close()
 
@@ -74,8 +74,10 @@ def unreachable(settings: Settings, error: Exception) -> WarehouseError:
     return WarehouseError(f"{where(settings)}: {hint or 'it cannot be reached.'}")
 
 
-def lost(settings: Settings, error: Exception) -> WarehouseError:
-    """The error of a connection that went away."""
+def failed(settings: Settings, error: Exception, sqlstate: str | None, connected: bool) -> WarehouseError:
+    """The error of a session: lost, or refused. `connected`: whether the driver takes it to stand, if no state says."""
+    if connected if sqlstate is None else not sqlstate.startswith(LOST):
+        return WarehouseError(f"{where(settings)} refused what it was told: {first_line(error)}")
     return WarehouseError(
         f"{where(settings)}: the connection was lost ({first_line(error)}). The day being published is not there; "
         "those before it are. Run it again."
@@ -84,8 +86,9 @@ def lost(settings: Settings, error: Exception) -> WarehouseError:
 
 def first_line(error: Exception) -> str:
     """What PostgreSQL said, without what drivers put around it."""
-    line = (str(error).strip().splitlines() or ["closed"])[0]
-    return line.rpartition("ERROR:  ")[2]
+    text = str(error).strip() or "closed"
+    said = re.search(r"(?:ERROR|FATAL|PANIC):  (.+)", text)
+    return said[1] if said else text.splitlines()[0]
 
 
 def where(settings: Settings) -> str:

@@ -12,10 +12,21 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+import duckdb
+
 from lakehouse_assets.platform.delta import commits, open_table
 from lakehouse_assets.platform.table import DAY_COLUMN, Ledger, ReplaceDays, Table
 from lakehouse_assets.serving.figures import DUCKDB, POSTGRESQL, Figures, expressions, figures
-from lakehouse_assets.serving.loader import REFUSED, columns, ingest, loading, quoted, summarize, transaction
+from lakehouse_assets.serving.loader import (
+    REFUSED_VALUE,
+    columns,
+    ingest,
+    loading,
+    quoted,
+    summarize,
+    transaction,
+    unreadable,
+)
 from lakehouse_assets.serving.postgres import WarehouseError, connect, first_line
 from lakehouse_assets.serving.published import Held, held, lock, note
 from lakehouse_assets.serving.query import open_tables
@@ -23,7 +34,6 @@ from lakehouse_assets.serving.warehouse_schema import place, prepare, withheld
 from lakehouse_assets.settings import Settings
 
 if TYPE_CHECKING:
-    import duckdb
     from adbc_driver_manager.dbapi import Connection, Cursor
     from deltalake import DeltaTable
 
@@ -76,20 +86,22 @@ def publish(
         prepare(cursor, table)
     done = []
     versions = {".".join(table.key.parts): content.version}
-    with (
-        loading(settings) as warehouse,
-        open_tables(settings, versions) as lake,
-        open_tables(settings, versions) as again,
-    ):
-        from_ = _Source(table, content.source, lake, again)
-        for day, version in content.changed.items():
-            try:
-                published = _publish_day(warehouse, from_, day, version, run_id)
-            except REFUSED as error:
-                said = f"PostgreSQL refused what Delta holds of {day or 'it'}: {first_line(error)}"
-                raise WarehouseError(f"{'.'.join(place(table))}: {said}") from error
-            done.append(published)
-            on_day(published)
+    try:
+        with (
+            open_tables(settings, versions) as lake,
+            open_tables(settings, versions) as again,
+            loading(settings) as warehouse,
+        ):
+            from_ = _Source(table, content.source, lake, again)
+            for day, version in content.changed.items():
+                try:
+                    done.append(_publish_day(warehouse, from_, day, version, run_id))
+                except REFUSED_VALUE as error:  # whose text quotes the row, which may be personal
+                    said = f"PostgreSQL refused what Delta holds of {day or 'it'}: {first_line(error)}"
+                    raise WarehouseError(f"{'.'.join(place(table))}: {said}") from None
+                on_day(done[-1])
+    except duckdb.Error as error:
+        raise unreadable(table, error) from error
     return done
 
 

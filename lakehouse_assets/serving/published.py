@@ -62,6 +62,6 @@ def note(cursor: "Cursor", name: str, day: date | None, what: Held, run_id: str)
         """INSERT INTO lakehouse.published (table_name, feed_day, source, delta_version, rows, checksum, run_id)
            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (table_name, feed_day) DO UPDATE
            SET source = excluded.source, delta_version = excluded.delta_version, rows = excluded.rows,
-               checksum = excluded.checksum, run_id = excluded.run_id, published_at = now()""",
+               checksum = excluded.checksum, run_id = excluded.run_id, published_at = clock_timestamp()""",
         (name, day, what.source, what.version, what.rows, what.checksum, run_id),
     )

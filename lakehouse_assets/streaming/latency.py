@@ -126,9 +126,9 @@ def _sent(path: Location, version: int) -> Iterator[datetime]:
         if "add" in action:
             file = parquet(path / action["add"]["path"])
             for text in pq.read_table(file, columns=["headers"])["headers"].to_pylist():
-                for header in json.loads(text or "[]"):
-                    if header["key"] == SENT_AT:
-                        yield datetime.fromisoformat(header["value"]).astimezone(UTC)
+                sent = {header["key"]: header["value"] for header in json.loads(text or "[]")}.get(SENT_AT)
+                if sent:
+                    yield datetime.fromisoformat(sent).astimezone(UTC)
 
 
 def _both(events: Sequence[_Event]) -> tuple[Quantiles, Quantiles]:

@@ -30,6 +30,7 @@ from lakehouse_assets_tests.warehouse_lake import (
     CURRENT,
     DAYS,
     SALES,
+    USERS,
     commit,
     embedded,
     lake_beside,
@@ -38,7 +39,6 @@ from lakehouse_assets_tests.warehouse_lake import (
     sale,
 )
 
-USERS = replace(CATALOG.table(TableKey("store", "silver", "users")), publish=Publish(("name",)))
 WRITES = (
     "INSERT INTO store.daily_sales SELECT * FROM store.daily_sales",
     "DELETE FROM store.daily_sales",

@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
 from pathlib import Path
@@ -18,15 +17,15 @@ from hypothesis import strategies as st
 
 from lakehouse_assets.platform.contract import Contract, column, facts
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.table import Publish, ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.publish import publish
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.warehouse_lake import (
-    CATALOG,
     DAYS,
     LEDGER,
     SALES,
+    USERS,
     Row,
     arrow,
     commit,
@@ -39,8 +38,6 @@ from lakehouse_assets_tests.warehouse_lake import (
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-USERS = replace(CATALOG.table(TableKey("store", "silver", "users")), publish=Publish(("name",)))
 
 
 @pytest.fixture(scope="module")

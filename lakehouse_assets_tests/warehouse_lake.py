@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ from deltalake import CommitProperties, write_deltalake
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.catalog import discover
 from lakehouse_assets.platform.delta import Note, Pin
-from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.table import Publish, Table, TableKey
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import connect
 from lakehouse_assets.serving.publish import Published
@@ -23,6 +24,7 @@ CATALOG = discover(domains)
 SALES = CATALOG.table(TableKey("store", "gold", "daily_sales"))
 CURRENT = CATALOG.table(TableKey("gmv", "gold", "gmv_current"))
 LEDGER = CATALOG.table(TableKey("gmv", "gold", "gmv"))
+USERS = replace(CATALOG.table(TableKey("store", "silver", "users")), publish=Publish(("name",)))
 DAYS = [date(2025, 1, 1) + timedelta(days=n) for n in range(4)]
 ARROW = {
     "string": pa.string(),

@@ -11,7 +11,8 @@ from lakehouse_assets.ops.maintenance_job import maintenance_job, maintenance_sc
 from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.commits import adopt_job, commits_sensor
-from lakehouse_assets.platform.drop import drop_sensor, landing_job
+from lakehouse_assets.platform.drop import landing_job
+from lakehouse_assets.platform.drop_sensor import drop_sensor
 from lakehouse_assets.platform.io import delta_io_manager
 from lakehouse_assets.platform.spark import SparkConnectResource
 from lakehouse_assets.platform.triggers import level_sensor, yesterday_schedule

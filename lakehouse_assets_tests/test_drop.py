@@ -1,6 +1,11 @@
 """The drop folder: what is taken when, landed once, again when it changes, and what is said meanwhile."""
 
+import hashlib
+import json
+import os
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -9,25 +14,30 @@ import pytest
 
 from lakehouse_assets.definitions import catalog, definitions, landing_jobs
 from lakehouse_assets.defs.store.generate import HEADERS, generate
-from lakehouse_assets.platform.drop import PATIENCE, Dropped, dropped_tables, files_in, ready
+from lakehouse_assets.platform.drop import Dropped, SetAside, dropped_sources, files_in
+from lakehouse_assets.platform.drop_sensor import PATIENCE, DropFolder, Waiting, cursor_of, ready
 from lakehouse_assets.platform.landing import parts
+from lakehouse_assets.platform.landing_seen import LandedFiles, SeenFiles
+from lakehouse_assets.platform.landing_store import locked
 from lakehouse_assets.settings import settings
 
 DAY = date(2025, 1, 1)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUIET = timedelta(seconds=2)
 TABLES = list(HEADERS)
+SOURCES = dropped_sources(catalog, "store")
+SECOND = timedelta(seconds=1)
 
 
 # --- when a file is taken ---
 
 
-def files(*tables: str, day: date = DAY, state: str = "1") -> list[Dropped]:
-    return [Dropped(day, table, Path(f"/drop/{day}/{table}.csv"), state) for table in tables]
+def files(*tables: str, day: date = DAY) -> list[Dropped]:
+    return [Dropped(day, table, Path(f"/drop/{day}/{table}.csv"), (1, 1, 1, 1)) for table in tables]
 
 
-def since(dropped: list[Dropped], seconds: float) -> dict[str, tuple[str, datetime]]:
-    return {str(file.path): (file.state, NOW - timedelta(seconds=seconds)) for file in dropped}
+def since(dropped: list[Dropped], seconds: float) -> dict[Path, Waiting]:
+    return {file.path: Waiting(file.state, NOW - timedelta(seconds=seconds)) for file in dropped}
 
 
 def test_a_day_is_taken_when_all_its_files_are_there_and_quiet() -> None:
@@ -36,6 +46,7 @@ def test_a_day_is_taken_when_all_its_files_are_there_and_quiet() -> None:
     assert ready(whole, since(whole, 2), TABLES, NOW, QUIET) == {DAY: whole}
     growing = since(whole, 100) | since(whole[:1], 0.5)
     assert ready(whole[:1] + whole[1:], growing, TABLES, NOW, timedelta(seconds=200)) == {}
+    assert ready(whole, since(whole[:1], 2), TABLES, NOW, QUIET) == {DAY: whole[:1]}, "the others are landed"
 
 
 def test_a_table_alone_is_taken_after_some_patience() -> None:
@@ -83,6 +94,22 @@ def run(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.ExecuteInPro
     )
 
 
+def older(cursor: str, by: timedelta) -> str:
+    """A cursor as if its files had been asked for so much earlier."""
+    found = json.loads(cursor)
+    for one in found.values():
+        one[3] = (datetime.fromisoformat(one[3]) - by).isoformat() if one[3] else None
+    return json.dumps(found)
+
+
+def set_aside(folder: Path) -> list[SetAside]:
+    return [one for one in files_in(folder, SOURCES, NOW) if isinstance(one, SetAside)]
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def landed(table: str) -> list[tuple[date, int]]:
     return [(part.feed_day, part.rows) for part in parts(settings().landing, f"store/{table}")]
 
@@ -102,7 +129,6 @@ def test_a_dropped_day_is_landed_once_and_again_when_a_file_changes(drop: Path) 
         file.write_text("".join(lines[:6]), encoding="utf-8")
         (again,), _, cursor = tick(instance, cursor)
         assert (again.tags["lakehouse/dropped_files"], again.partition_key) == ("orders", str(DAY))
-        assert again.run_key != request.run_key
         assert run(instance, again).success
         assert landed("orders") == [(DAY, 5)], "superseded, not added"
         assert tick(instance, cursor)[0] == []
@@ -143,15 +169,141 @@ def test_a_file_cut_within_a_row_is_refused_and_landed_when_it_is_whole(drop: Pa
         assert landed("orders") == [(DAY, 10)]
 
 
-def test_a_lost_cursor_asks_for_the_same_run_again_which_dagster_refuses(drop: Path) -> None:
+def test_a_lost_cursor_asks_for_nothing_that_is_landed(drop: Path) -> None:
     generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
     with dg.DagsterInstance.ephemeral() as instance:
         (request,), _, _ = tick(instance)
         (again,), _, _ = tick(instance, None)
-        assert again.run_key == request.run_key
+        assert again == request
         assert run(instance, request).success
+        assert tick(instance, None)[0] == []
         assert run(instance, again).success, "and if it ran, it would change nothing"
         assert landed("users") == [(DAY, 2)]
+
+
+def test_a_file_whose_content_goes_there_and_back_is_landed_each_time(drop: Path) -> None:
+    """Nothing of a state that was asked for once keeps it from being asked for again; the time may be set back too."""
+    file = drop / str(DAY) / "users.csv"
+    generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
+    contents = {"A": file.read_bytes(), "B": b"".join(file.read_bytes().splitlines(keepends=True)[:2])}
+    stat, cursor = file.stat(), None
+    with dg.DagsterInstance.ephemeral() as instance:
+        for number, which in enumerate("ABABA", start=1):
+            file.write_bytes(contents[which])
+            os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+            (request,), _, cursor = tick(instance, cursor)
+            assert run(instance, request).success
+            (part,) = parts(settings().landing, "store/users")
+            assert (part.landing, part.rows) == (number, {"A": 2, "B": 1}[which])
+            assert tick(instance, cursor)[0] == []
+
+
+def test_a_drop_that_could_not_be_landed_is_asked_for_again_until_it_can(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lakehouse_assets.platform.landing_store._LOCK_SECONDS", 0)
+    generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
+    pauses = []
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursor = None
+        with locked(settings().landing / "store" / "orders"):
+            for _ in range(3):
+                (request,), _, cursor = tick(instance, cursor)
+                assert not run(instance, request).success
+                assert tick(instance, cursor)[0] == [], "not at once"
+                asked, last = json.loads(cursor)[str(drop / str(DAY) / "orders.csv")][2:]
+                now = datetime.fromisoformat(last)
+                pauses.append(
+                    next(s for s in range(1000) if Waiting((1, 1, 1, 1), now, asked, now).is_due(now + s * SECOND))
+                )
+                cursor = older(cursor, pauses[-1] * SECOND)
+        assert pauses == [10, 20, 40]
+        assert landed("orders") == []
+        (request,), _, cursor = tick(instance, cursor)
+        assert request.tags["lakehouse/dropped_files"] == "orders", "the others were landed"
+        assert run(instance, request).success
+        assert landed("orders") == [(DAY, 10)]
+        assert tick(instance, cursor)[0] == []
+
+
+def test_a_run_under_way_is_not_asked_for_again(drop: Path) -> None:
+    generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
+    with dg.DagsterInstance.ephemeral() as instance:
+        (request,), _, _ = tick(instance)
+        under_way = instance.create_run_for_job(
+            landing_jobs["store"],
+            tags={**request.tags, "dagster/partition": str(DAY)},
+            status=dg.DagsterRunStatus.STARTED,
+        )
+        assert tick(instance, None)[0] == []
+        instance.report_run_failed(under_way)
+        assert len(tick(instance, None)[0]) == 1
+
+
+def test_what_lies_where_no_day_is_stops_nothing_else_and_is_told_once(
+    drop: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of the far future or before the first day, a plain file named like a day, a folder without access."""
+    generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
+    for day in ("2062-01-01", "1999-12-31", "9999-12-31"):
+        shutil.copytree(drop / str(DAY), drop / day)
+    (drop / "2025-01-03").write_text("a file")
+    (drop / "2025-01-04" / "users.csv").mkdir(parents=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        (request,), _, cursor = tick(instance)
+        assert "2062-01-01/users.csv: of a day in the future" in capfd.readouterr().err
+        assert run(instance, request).success
+        asked, said, _ = tick(instance, cursor)
+        assert asked == []
+        assert "before the first day of this source" in said
+        assert "and 9 more" in said
+        assert "Set aside" not in capfd.readouterr().err
+    assert landed("orders") == [(DAY, 10)]
+    aside = {one.path.relative_to(drop).as_posix(): one.why for one in set_aside(drop)}
+    assert len(aside) == 13
+    assert aside["2025-01-03"].startswith("called as a day, but no folder")
+
+
+def test_a_day_that_comes_is_taken_when_it_has_come(drop: Path) -> None:
+    """In the time zone of the source: where it is ahead of UTC, its day begins earlier."""
+    generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
+    ahead = {name: replace(source, zone="Pacific/Apia") for name, source in SOURCES.items()}  # UTC+13
+    noon = datetime(2024, 12, 31, 11, 30, tzinfo=UTC)
+    assert [one for one in files_in(drop, ahead, noon) if isinstance(one, Dropped)] == list(files_in(drop, ahead, NOW))
+    assert len(list(files_in(drop, ahead, NOW))) == 4
+    assert not [one for one in files_in(drop, SOURCES, noon) if isinstance(one, Dropped)]
+
+
+def test_a_year_of_drops_costs_a_tick_what_is_new(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a year of days the cursor is empty, no content is read and no manifest; one new file costs one of each."""
+    content = (",".join(HEADERS["users"]) + "\n").encode()
+    for number in range(365):
+        file = drop / str(DAY + timedelta(days=number)) / "users.csv"
+        file.parent.mkdir()
+        file.write_bytes(content + f"{number}\n".encode())
+    known = DropFolder("store", SOURCES)
+    manifest = LandedFiles(
+        0,
+        {f"{DAY + timedelta(days=n)}/users.csv": frozenset({sha(content + f"{n}\n".encode())}) for n in range(365)},
+        {},
+        {},
+    )
+    monkeypatch.setattr("lakehouse_assets.platform.landing_seen.read_landed", lambda *_: manifest)
+    read = []
+    of_a_file = SeenFiles.sha256
+    monkeypatch.setattr(
+        SeenFiles, "sha256", lambda seen, path, state: read.append(path) or of_a_file(seen, path, state)
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        there = [one for one in files_in(drop, SOURCES, NOW) if isinstance(one, Dropped)]
+        assert known.unlanded(instance, drop, there, ()) == ([], [])
+        assert len(read) == 365
+        new = drop / str(DAY) / "orders.csv"
+        new.write_bytes(content)
+        there = [one for one in files_in(drop, SOURCES, NOW) if isinstance(one, Dropped)]
+        left, _ = known.unlanded(instance, drop, there, {new})
+        assert ([file.path for file in left], read[365:]) == ([new], [new])
+        assert len(cursor_of({file.path: Waiting(file.state, NOW) for file in left})) < 300
 
 
 def test_a_broken_file_fails_its_run_and_does_not_hold_the_others(drop: Path) -> None:
@@ -169,6 +321,9 @@ def test_a_broken_file_fails_its_run_and_does_not_hold_the_others(drop: Path) ->
         assert landed("orders") == [(DAY, 10)]
         assert landed("payments") == []
         assert tick(instance, cursor)[0] == [], "the same broken file is not tried again"
+        assert tick(instance, None)[0] == [], "nor after the cursor is lost"
+        file.touch()
+        assert tick(instance, cursor)[0] == [], "nor when only its time is another"
 
 
 def test_an_operator_lands_a_day_again_and_is_told_where_there_is_nothing(drop: Path) -> None:
@@ -193,6 +348,6 @@ def test_what_is_not_a_table_or_a_day_is_left_alone(drop: Path) -> None:
     for name in ("2025-01-01/notes.txt", "2025-01-01/users.csv.tmp", "2025-99-99/users.csv", "later/users.csv"):
         (drop / name).parent.mkdir(exist_ok=True)
         (drop / name).write_text("x")
-    assert list(files_in(drop, dropped_tables(catalog, "store"))) == []
-    assert set(dropped_tables(catalog, "store")) == set(TABLES)
-    assert dropped_tables(catalog, "gmv") == {}, "whose files say their day"
+    assert list(files_in(drop, SOURCES, NOW)) == []
+    assert set(SOURCES) == set(TABLES)
+    assert dropped_sources(catalog, "gmv") == {}, "whose files say their day"

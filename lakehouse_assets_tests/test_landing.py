@@ -1,17 +1,29 @@
 """Landing: files become immutable parts by feed day, one commit per file; nothing is lost, nothing lands twice."""
 
 import multiprocessing
+import shutil
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 
 from lakehouse_assets.platform.landing import EventFiles, Landed, LandingError, land, manifest_version, parts, verify
 from lakehouse_assets.platform.landing_manifest import Entry, Manifest, ManifestMoved
+from lakehouse_assets.platform.landing_names import (
+    FileSet,
+    SourceFile,
+    canonical,
+    check_content,
+    files_below,
+    listed,
+    name_of,
+)
+from lakehouse_assets.platform.store import sha256
 
 TABLE = "gmv/purchase"
 SOURCE = EventFiles(("at", "day", "key", "value"), day_column="day")
@@ -177,17 +189,20 @@ def test_the_same_bytes_for_another_day_or_as_a_replacement_of_more_are_another_
     content = HEADER + f"x,{D1},k1,\n"
     land_text("a.csv", content)
     assert not land_text("a.csv", content, day=D2).already_landed
+    assert (keys(root, D1), keys(root, D2)) == ([], ["k1"]), "it moved"
     land_text("b.csv", HEADER + f"x,{D1},k2,\n")
     assert not land_text("a.csv", content, replace=True).already_landed
-    assert (keys(root, D1), keys(root, D2)) == (["k1"], ["k1"])
+    assert (keys(root, D1), keys(root, D2)) == (["k1"], [])
 
 
-def test_a_new_name_adds_and_a_known_name_supersedes_its_part_of_its_days_only(root: Path, land_text: Land) -> None:
+def test_a_new_name_adds_and_a_known_name_supersedes_all_that_it_brought(root: Path, land_text: Land) -> None:
     land_text("a.csv", HEADER + f"x,{D1},k1,\nx,{D2},k2,\n")
     land_text("b.csv", HEADER + f"x,{D2},k3,\n")
-    land_text("a.csv", HEADER + f"x,{D2},k4,\n")
-    assert keys(root, D1) == ["k1"]
+    again = land_text("a.csv", HEADER + f"x,{D2},k4,\n")
+    assert keys(root, D1) == []
     assert [(p.name, p.landing) for p in parts(root, TABLE, [D2])] == [("b.csv", 2), ("a.csv", 3)]
+    assert again.notes[0] == f"1 rows that it brought before, of {D1}, are superseded."
+    assert "1 rows of b.csv stay beside it on 2023-01-02" in again.notes[1]
     assert keys(root, D2) == ["k3", "k4"]
 
 
@@ -196,6 +211,190 @@ def test_the_older_bytes_sent_again_are_a_landing_of_their_own(root: Path, land_
         assert not land_text("a.csv", HEADER + f"x,{D1},{key},\n").already_landed
     assert keys(root) == ["k1"]
     assert parts(root, TABLE)[0].landing == 3
+
+
+# --- what identifies a delivery ---
+
+
+def write(folder: Path, name: str, content: str) -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
+    return file
+
+
+def test_files_of_one_name_in_folders_of_days_are_two_files(root: Path, tmp_path: Path) -> None:
+    source = EventFiles(SOURCE.columns, day_in_name=True)
+    for day in (D1, D2):
+        file = write(tmp_path, f"inbox/{day}/transacao.csv", HEADER + f"x,,k{day.day},\n")
+        land(root, TABLE, source, file, today=TODAY)
+    assert [(p.feed_day, p.name) for p in parts(root, TABLE)] == [
+        (D1, "2023-01-01/transacao.csv"),
+        (D2, "2023-01-02/transacao.csv"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("relat\u00f3rio.csv", "relato\u0301rio.csv"), ("a.csv", "a.CSV"), ("A\u030a.Csv", "\u00c5.csv")],
+)
+def test_names_compare_in_one_unicode_form_and_whatever_the_case_of_the_extension(
+    root: Path, tmp_path: Path, first: str, second: str
+) -> None:
+    for number, name in enumerate((first, second)):
+        land(root, TABLE, SOURCE, write(tmp_path / str(number), name, HEADER + f"x,{D1},k{number},\n"), today=TODAY)
+    assert keys(root) == ["k1"], "superseded"
+    assert canonical("a.b/C") == "a.b/C"
+    assert canonical("A.csv") != canonical("a.csv")
+
+
+def test_a_row_that_moves_to_another_day_counts_once(root: Path, land_text: Land) -> None:
+    land_text("a.csv", HEADER + f"x,{D1},k1,\nx,{D1},k2,\n")
+    landed = land_text("a.csv", HEADER + f"x,{D1},k1,\nx,{D3},k2,\n")
+    assert (keys(root, D1), keys(root, D3)) == (["k1"], ["k2"])
+    assert landed.notes == ()
+    assert land_text("a.csv", HEADER + f"x,{D1},k1,\nx,{D3},k2,\n").already_landed
+    land_text("a.csv", HEADER + f"x,{D2},k1,\n")
+    assert keys(root) == ["k1"]
+    assert (keys(root, version=0), keys(root, version=1)) == (["k1", "k2"], ["k1", "k2"]), "what held then still does"
+
+
+def test_a_document_landed_again_from_another_folder_is_one_row_and_its_day_is_said(root: Path, tmp_path: Path) -> None:
+    source = EventFiles(("document",), whole=True)
+    one, two = (write(tmp_path, f"{folder}/x.json", '{"order": 1}') for folder in "ab")
+    with pytest.raises(LandingError, match="--day"):
+        land(root, TABLE, source, one, today=TODAY)
+    land(root, TABLE, source, one, day=D1, today=TODAY)
+    assert land(root, TABLE, source, two, day=D1, today=TODAY).already_landed
+    assert land(root, TABLE, source, two, day=D2, today=TODAY).notes == (
+        f"1 rows that it brought before, of {D1}, are superseded.",
+    )
+    assert [(part.feed_day, part.name) for part in parts(root, TABLE)] == [(D2, "x.json")]
+
+
+def test_a_file_that_says_no_day_is_another_one_on_another_day(root: Path, tmp_path: Path) -> None:
+    source = EventFiles(SOURCE.columns)
+    for day in (D1, D2, D2):
+        land(root, TABLE, source, write(tmp_path, "users.csv", HEADER + f"x,,k{day.day},\n"), day=day, today=TODAY)
+    assert (keys(root, D1), keys(root, D2)) == (["k1"], ["k2"])
+
+
+def set_of(name: str, folder: Path, **contents: str) -> FileSet:
+    files = [write(folder, f"{file}.csv", HEADER + content) for file, content in contents.items()]
+    return FileSet(name, tuple(SourceFile(file.name, file) for file in files))
+
+
+def test_a_set_is_one_delivery_whose_files_may_have_new_names(root: Path, tmp_path: Path) -> None:
+    first = set_of("january", tmp_path / "1", p0=f"x,{D1},k1,\n", p1=f"x,{D2},k2,\n")
+    landed = land(root, TABLE, SOURCE, first, today=TODAY)
+    assert (landed.name, landed.days, landed.version) == ("january", {D1: 1, D2: 1}, 0)
+    assert land(root, TABLE, SOURCE, first, today=TODAY).already_landed
+    again = set_of("january", tmp_path / "2", q7=f"x,{D1},k1,\n", q8=f"x,{D2},k2,\n", q9=f"x,{D3},k3,\n")
+    assert land(root, TABLE, SOURCE, again, today=TODAY).version == 1
+    assert keys(root) == ["k1", "k2", "k3"]
+    fewer = set_of("january", tmp_path / "3", q9=f"x,{D3},k3,\n")
+    assert land(root, TABLE, SOURCE, fewer, today=TODAY).notes == (
+        f"2 rows that it brought before, of {D1}..{D2}, are superseded.",
+    )
+    assert keys(root) == ["k3"]
+    assert parts(root, TABLE)[0].landing == 1, "what is as it was is not written again"
+
+
+def test_a_set_is_landed_whole_or_not_at_all(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(LandingError, match=r"bad\.csv"):
+        land(root, TABLE, SOURCE, set_of("s", tmp_path, good=f"x,{D1},k1,\n", bad="x,9999-12-31,k2,\n"), today=TODAY)
+    assert parts(root, TABLE) == []
+    same = set_of("s", tmp_path, good=f"x,{D1},k1,\n", bad=f"x,{D1},k1,\n")
+    assert land(root, TABLE, SOURCE, same, today=TODAY).days == {D1: 2}, "two files may say the same"
+    assert land(root, TABLE, SOURCE, same, today=TODAY).already_landed
+
+
+def test_a_set_takes_over_files_that_were_landed_by_themselves_and_says_what_stays(root: Path, tmp_path: Path) -> None:
+    files = set_of("s", tmp_path, p0=f"x,{D1},k1,\n", p1=f"x,{D1},k2,\n", p2=f"x,{D1},k3,\n")
+    for file in files.files:
+        land(root, TABLE, SOURCE, file.path, today=TODAY)
+    write(tmp_path, "p2.csv", HEADER + f"x,{D1},k4,\n")
+    landed = land(root, TABLE, SOURCE, files, today=TODAY)
+    assert sorted(map(str, keys(root))) == ["k1", "k2", "k3", "k4"]
+    assert landed.notes[0].startswith("1 rows of p2.csv stay beside it on 2023-01-01.")
+    whole = land(root, TABLE, SOURCE, files, today=TODAY, replace=True)
+    assert (whole.notes, keys(root)) == ((), ["k1", "k2", "k4"])
+
+
+def test_two_files_of_one_name_are_refused_before_anything_is_landed(tmp_path: Path) -> None:
+    files = [write(tmp_path, name, HEADER) for name in ("a/x.csv", "b/x.CSV")]
+    with pytest.raises(LandingError, match="--below"):
+        FileSet("s", tuple(SourceFile(name_of(file), file) for file in files))
+    assert [name_of(file, tmp_path) for file in files] == ["a/x.csv", "b/x.CSV"]
+
+
+def test_a_folder_and_a_manifest_say_what_is_delivered(tmp_path: Path) -> None:
+    files = [write(tmp_path, f"d/{name}", f"{name}\n") for name in ("b.csv", "a/c.csv", ".hidden.csv", "_tmp/d.csv")]
+    assert [file.name for file in files_below(tmp_path / "d")] == ["a/c.csv", "b.csv"]
+    sums = "".join(f"{sha256(file)}  {file.relative_to(tmp_path / 'd')}\n" for file in files[:2])
+    manifest = write(tmp_path, "d/SHA256SUMS", sums)
+    assert [file.name for file in listed(manifest)] == ["b.csv", "a/c.csv"]
+    assert check_content(listed(manifest)[0], b"b.csv\n") == sha256(files[0])
+    with pytest.raises(LandingError, match="not what the manifest says"):
+        check_content(listed(manifest)[0], b"other")
+    manifest.write_text("b.csv\nmissing.csv\n")
+    with pytest.raises(LandingError, match=r"missing\.csv: not there"):
+        listed(manifest)
+
+
+def test_a_landing_of_the_version_before_is_read_and_superseded(root: Path, land_text: Land) -> None:
+    """Its manifest has no column `delivery`, and names without folders: of several days, one file each."""
+    land_text("a.csv", HEADER + f"x,{D1},k1,\nx,{D2},k2,\n")
+    entries = Manifest(root / TABLE).entries()
+    shutil.rmtree(root / TABLE / "_manifest")
+    old = pa.Table.from_pylist([{k: v for k, v in vars(entry).items() if k != "delivery"} for entry in entries])
+    kinds = {"landing": pa.int32(), "feed_day": pa.date32()}
+    old = old.cast(pa.schema([(field.name, kinds.get(field.name, field.type)) for field in old.schema]))
+    write_deltalake(str(root / TABLE / "_manifest"), old, configuration={"delta.appendOnly": "true"})
+    assert keys(root) == ["k1", "k2"]
+    assert land_text("a.csv", HEADER + f"x,{D1},k1,\nx,{D2},k2,\n").already_landed
+    land_text("a.csv", HEADER + f"x,{D2},k3,\n")
+    assert keys(root) == ["k1", "k3"], "a file of the same name may have been another one on another day"
+    land_text("a.csv", HEADER + f"x,{D3},k3,\n")
+    assert keys(root) == ["k1", "k3"], "what this version landed is superseded on whatever days"
+    assert keys(root, version=0) == ["k1", "k2"]
+
+
+# --- the days that a source can have ---
+
+
+@pytest.mark.parametrize("day", ["1900-01-01", "9999-12-31", "2023-06-02", "1999-12-31"])
+def test_a_day_that_the_source_cannot_have_is_refused(root: Path, land_text: Land, day: str) -> None:
+    with pytest.raises(LandingError, match=f"row 2 is of {day}"):
+        land_text("a.csv", HEADER + f"x,{TODAY},k1,\nx,{day},k2,\n")
+    assert not parts(root, TABLE)
+
+
+def test_a_source_that_ended_has_a_last_day(root: Path, tmp_path: Path) -> None:
+    source = EventFiles(SOURCE.columns, "day", last_day=D2)
+    with pytest.raises(LandingError, match="after the last day of this source, 2023-01-02"):
+        land(root, TABLE, source, write(tmp_path, "a.csv", HEADER + f"x,{D3},k,\n"), today=TODAY)
+    with pytest.raises(ValueError, match="before the first"):
+        EventFiles(SOURCE.columns, last_day=date(1999, 1, 1))
+
+
+def test_today_is_that_of_the_source() -> None:
+    before_noon = datetime(2023, 1, 1, 11, 30, tzinfo=UTC)
+    zones = {"UTC": D1, "Pacific/Apia": D2, "Etc/GMT+12": date(2022, 12, 31)}
+    assert {zone: EventFiles(SOURCE.columns, zone=zone).today(before_noon) for zone in zones} == zones
+    with pytest.raises(ValueError, match="no time zone"):
+        EventFiles(SOURCE.columns, zone="Mars/Olympus")
+
+
+def test_a_day_given_against_those_that_a_file_says_is_told(root: Path, land_text: Land, tmp_path: Path) -> None:
+    landed = land_text("a.csv", HEADER + f"x,{D1},k1,\nx,{D3},k2,\nx,,k3,\n", day=D3)
+    assert landed.notes == (f"{tmp_path}/a.csv: landed on {D3}, but 1 of 3 rows say {D1} in day.",)
+    named = EventFiles(SOURCE.columns, day_in_name=True)
+    file = write(tmp_path, f"{D1}.csv", HEADER)
+    assert land(root, "gmv/other", named, file, day=D2, today=TODAY).notes == (
+        f"{file}: landed on {D2}, but its path says {D1}.",
+    )
+    assert land(root, "gmv/other", named, file, day=D1, today=TODAY).notes == ()
 
 
 def test_replace_replaces_the_days_of_the_file_whole_and_later_files_add_again(root: Path, land_text: Land) -> None:

@@ -6,44 +6,101 @@ from pathlib import Path
 import click
 
 from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.platform.delivery import EventFiles
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.landed_files import LandingError
+from lakehouse_assets.platform.landing_names import FileSet, SourceFile, canonical, files_below, listed, name_of, one
 from lakehouse_assets.settings import settings
 
 
 @click.command()
 @click.argument("table")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--day", help="Feed day of every row; default: the day that the source's own column says.")
-@click.option("--replace", is_flag=True, help="Replace the whole day by this file, instead of adding to it.")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--day", help="Feed day of every row; default: the day that the source's own column or its path says.")
+@click.option("--replace", is_flag=True, help="Replace the whole day by this delivery, instead of adding to it.")
+@click.option("--set", "set_name", help="FILES are one delivery of this name, landed and replaced as one.")
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    help="One delivery of the files that this file lists, by name or as sha256sum writes them.",
+)
+@click.option("--below", type=click.Path(path_type=Path), help="The source's folder: a file is its path below it.")
 @click.option(
     "--yes-really", "really", is_flag=True, help="Land a snapshot with far fewer rows than the last, or with none."
 )
 @format_option
-def land(table: str, files: tuple[Path, ...], day: str | None, replace: bool, really: bool, output: str) -> None:
+def land(
+    table: str,
+    files: tuple[Path, ...],
+    day: str | None,
+    replace: bool,
+    set_name: str | None,
+    manifest: Path | None,
+    below: Path | None,
+    really: bool,
+    output: str,
+) -> None:
     """Land FILES (CSV, JSON lines or Parquet) of TABLE, for example gmv/purchase.
 
-    A file is laid out by feed day and is in the lake whole or not at all. The same name again (folders do not
-    count) supersedes that file's part of its days; the same bytes again change nothing. Then materialize the days.
+    A file is laid out by feed day and is in the lake whole or not at all. A folder is one delivery of all its files.
+    The same name again supersedes all that it brought; the same bytes again change nothing. A name is the path below
+    the source (--below), else the file's name, with its folder where that says a day. A file that is refused holds up
+    no other. Then materialize the days.
     """
     from lakehouse_assets.platform.days import parse_day, write_days
-    from lakehouse_assets.platform.landing import land as land_file
+    from lakehouse_assets.platform.landing import land as land_delivery
 
-    if replace and len(files) > 1:
-        raise click.UsageError("--replace takes one file: land the first with it and the others without.")
     source = _source(table)
+    deliveries = _deliveries(files, set_name, manifest, below)
+    if replace and len(deliveries) > 1:
+        raise click.UsageError("--replace takes one delivery: name the files as one with --set.")
     landed_day = parse_day(day) if day else None
-    today = datetime.now(UTC).date()
-    rows = []
-    for file in files:
-        landed = land_file(
-            settings().landing, table, source, file, day=landed_day, replace=replace, today=today, really=really
-        )
+    today = source.today(datetime.now(UTC))
+    rows, refused = [], []
+    for delivery in deliveries:
+        try:
+            landed = land_delivery(
+                settings().landing, table, source, delivery, day=landed_day, replace=replace, today=today, really=really
+            )
+        except LandingError as error:
+            refused.append(str(error))
+            continue
+        for note in landed.notes:
+            click.echo(f"{landed.name}: {note}", err=True)
         state = "already landed" if landed.already_landed else "landed"
         rows.append((landed.name, state, write_days(landed.days), sum(landed.days.values()), landed.version))
-    show(Rows(("file", "state", "feed_days", "rows", "landing_version"), rows), output)
+    if rows:
+        show(Rows(("file", "state", "feed_days", "rows", "landing_version"), rows), output)
+    if refused:
+        raise LakehouseError("\n".join(refused))
 
 
-def _source(name: str):  # type: ignore[no-untyped-def]
+def _deliveries(
+    files: tuple[Path, ...], set_name: str | None, manifest: Path | None, below: Path | None
+) -> list[FileSet]:
+    """What is named, by delivery. Raises LandingError where two would take each other's place, UsageError."""
+    if manifest is not None:
+        if files:
+            raise click.UsageError("--manifest lists the files itself: name no others.")
+        return [FileSet(canonical(set_name or manifest.absolute().parent.name), listed(manifest))]
+    if not files:
+        raise click.UsageError("Name files or a folder, or --manifest.")
+    if set_name is not None:
+        named = [of_set for file in files for of_set in _files(file, below)]
+        return [FileSet(canonical(set_name), tuple(named))]
+    found = [
+        FileSet(canonical(name_of(file, below)), files_below(file)) if file.is_dir() else one(file, below)
+        for file in files
+    ]
+    FileSet("these files", tuple(SourceFile(one.name, file) for one, file in zip(found, files, strict=True)))
+    return found
+
+
+def _files(file: Path, below: Path | None) -> tuple[SourceFile, ...]:
+    return files_below(file) if file.is_dir() else (SourceFile(name_of(file, below), file),)
+
+
+def _source(name: str) -> EventFiles:
     from lakehouse_assets import defs as domains
     from lakehouse_assets.platform.catalog import discover
     from lakehouse_assets.platform.plan import landed_name

@@ -22,9 +22,9 @@ def asset_key(key: TableKey) -> dg.AssetKey:
     return dg.AssetKey(key.parts)
 
 
-def partitions(first_day: date) -> dg.DailyPartitionsDefinition:
-    """Feed days from a domain's first day through the open day, in UTC."""
-    return dg.DailyPartitionsDefinition(start_date=first_day.isoformat(), timezone="UTC", end_offset=1)
+def partitions(first_day: date, zone: str = "UTC") -> dg.DailyPartitionsDefinition:
+    """Feed days from a domain's first day through the open day, in the time zone of its sources."""
+    return dg.DailyPartitionsDefinition(start_date=first_day.isoformat(), timezone=zone, end_offset=1)
 
 
 def partition_mapping(read: Read) -> dg.PartitionMapping:
@@ -123,7 +123,9 @@ def build_assets(catalog: Catalog, first_days: dict[str, date]) -> list[dg.Asset
         # Partitioned checks and mappings before the first day are young in Dagster; tests guard what is used of them.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return _build_assets(catalog, {domain: partitions(first) for domain, first in first_days.items()})
+        return _build_assets(
+            catalog, {domain: partitions(first, catalog.zone(domain)) for domain, first in first_days.items()}
+        )
 
 
 def _build_assets(

@@ -1,9 +1,11 @@
 """The declared tables of all domains."""
 
 import pkgutil
+from datetime import date, datetime
 from importlib import import_module
 from types import ModuleType
 
+from lakehouse_assets.platform.days import today_in
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.table import LAYERS, Table, TableKey
 
@@ -27,6 +29,20 @@ class Catalog:
     def tables(self) -> tuple[Table, ...]:
         """All tables, sorted by key."""
         return tuple(self._tables[key] for key in sorted(self._tables))
+
+    def zone(self, domain: str) -> str:
+        """The time zone of a domain's days: that of its sources. Raises LakehouseError where they differ."""
+        zones = {t.source.zone for t in self._tables.values() if t.source and t.key.domain == domain} or {"UTC"}
+        if len(zones) > 1:
+            raise LakehouseError(
+                f"The sources of {domain} have days of several time zones: {', '.join(sorted(zones))}. A day of its "
+                "tables would be two days: declare one zone, or a domain for each."
+            )
+        return zones.pop()
+
+    def today(self, domain: str, now: datetime) -> date:
+        """The open day of a domain: the newest that its sources can have."""
+        return today_in(self.zone(domain), now)
 
 
 def discover(package: ModuleType) -> Catalog:

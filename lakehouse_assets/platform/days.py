@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Self
+from zoneinfo import ZoneInfo
 
 from lakehouse_assets.platform.errors import LakehouseError
 
@@ -53,6 +54,11 @@ def parse_day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise DayError(f"{text!r} is not a day: write it as 2023-01-31") from error
+
+
+def today_in(zone: str, now: datetime) -> date:
+    """The day that it is in a time zone, which is the open day of a source there. `now` has a zone of its own."""
+    return now.astimezone(ZoneInfo(zone)).date()
 
 
 def ranges(days: Iterable[date]) -> tuple[DayRange, ...]:

@@ -1,31 +1,35 @@
-"""Delivery: one file of a source, read whole as of one moment, and split by feed day."""
+"""Delivery: files of a source, each read whole as of one moment, and split by feed day."""
 
-import hashlib
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lakehouse_assets.platform.days import today_in
 from lakehouse_assets.platform.drift import Drift, day_in_name, read_drifting
 from lakehouse_assets.platform.landed_files import TEXT, LandingError, NotNow, format_of, read_rows, whole_text
-from lakehouse_assets.platform.landing_days import split_by_day
+from lakehouse_assets.platform.landing_days import Bounds, other_days, split_by_day
+from lakehouse_assets.platform.landing_names import FileSet, SourceFile, check_content, name_of
 
 PART_COLUMNS = ("source_file", "row_number", "feed_day", "landing")
 
 
 @dataclass(frozen=True)
 class EventFiles:
-    """What a source delivers: its columns in order, the column a file is split by, the earliest day accepted.
+    """What a source delivers: its columns in order, the column a file is split by, the days that it can have.
+
+    Its days are those from `first_day` to `last_day` (none: today), a day being one of the time zone `zone`.
 
     `day_in_name`: a file's name, else its folder's, says the day. `drift`: how files may differ. `most_missing`: the
     files are full snapshots, of which one that has fewer rows than the one before, by more than this share, is refused.
     `subject`: the column that says whose a row is, by which it can be erased on request. `streamed`: its files also
     come as a stream (`streaming/inbox.py`).
     `day_formats`: how the day column writes its days, besides ISO, in strptime's letters.
-    `whole`: a file is one record, its text the only column; its day is that of its last change.
+    `whole`: a file is one record, its text the only column; its path says its day as with `day_in_name`.
     """
 
     columns: tuple[str, ...]
@@ -38,6 +42,8 @@ class EventFiles:
     streamed: bool = False
     day_formats: tuple[str, ...] = ()
     whole: bool = False
+    last_day: date | None = None
+    zone: str = "UTC"
 
     def __post_init__(self) -> None:
         """Raises ValueError for a declaration that cannot be landed."""
@@ -48,16 +54,58 @@ class EventFiles:
             raise ValueError(f"the day column {self.day_column!r} is none of {self.columns}")
         if self.whole and len(self.columns) != 1:
             raise ValueError(f"a file that is one record has one column, not {self.columns}")
+        if self.last_day is not None and self.last_day < self.first_day:
+            raise ValueError(f"the last day {self.last_day} is before the first, {self.first_day}")
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{self.zone!r} is no time zone. Name one as in Pacific/Auckland.") from error
+
+    @property
+    def dated_by_delivery(self) -> bool:
+        """Whether nothing in a file says its day: then a file of one name is another one on another day."""
+        return self.day_column is None and not self.whole
+
+    def today(self, now: datetime) -> date:
+        """The day that it is at the source."""
+        return today_in(self.zone, now)
+
+    def bounds(self, today: date) -> Bounds:
+        """The days that it can have when it is `today` there."""
+        return Bounds(self.first_day, self.last_day, today)
 
 
 @dataclass(frozen=True)
-class Delivery:
+class Delivered:
     """A source file, read and split: `days` holds the source columns and `row_number`, per feed day."""
 
     name: str
     format: str
     sha256: str
     days: dict[date, pa.Table]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One file, or several that were delivered together. `notes`: what whoever delivered them should know."""
+
+    name: str
+    files: tuple[Delivered, ...]
+
+    @property
+    def days(self) -> dict[date, int]:
+        """Rows per feed day, days ascending."""
+        found: dict[date, int] = {}
+        for file in self.files:
+            for day, rows in file.days.items():
+                found[day] = found.get(day, 0) + rows.num_rows
+        return dict(sorted(found.items()))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of its files."""
+        return tuple(note for file in self.files for note in file.notes)
 
 
 def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa.Table]:
@@ -65,52 +113,77 @@ def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa
 
     Raises LandingError.
     """
-    return read(source, file, None, today, frozenset(), really=False).days
+    return _read(source, SourceFile(name_of(file), file), None, today, frozenset()).days
 
 
 def read(
     source: EventFiles,
-    file: Path,
+    files: FileSet,
     day: date | None,
     today: date,
     gone: frozenset[str],
     really: bool,
 ) -> Delivery:
-    """Read a file of a source. `gone`: pseudonyms of erased subjects, whose rows are left out; `day`: of all rows.
+    """Read what a source delivered. `gone`: pseudonyms of erased subjects, whose rows are left out; `day`: of all rows.
 
     `really`: also a snapshot without a row. Raises LandingError: not readable, not the source's, changed meanwhile.
     """
+    delivery = Delivery(files.name, tuple(_read(source, file, day, today, gone) for file in files.files))
+    if source.most_missing is not None and not really and not any(delivery.days.values()):
+        raise LandingError(
+            f"{files.files[0].path}: a snapshot without a row: a broken extract. A day without a file says nothing. If "
+            "all that there was is really deleted: --yes-really"
+        )
+    return delivery
+
+
+def _read(source: EventFiles, named: SourceFile, day: date | None, today: date, gone: frozenset[str]) -> Delivered:
+    file = named.path
     if file.is_dir():
         raise LandingError(f"{file}: a folder. Name the files in it, for example {file}/*.csv")
     if not file.exists():
         raise LandingError(f"{file}: no such file.")
     if not file.is_file():
         raise LandingError(f"{file}: not a regular file. Write it to disk first.")
-    if not file.name.isprintable():
-        raise LandingError(f"{file!r}: a file name that cannot be shown. Rename the file.")
+    if not named.name.isprintable():
+        raise LandingError(f"{str(file)!r}: a file name that cannot be shown. Rename the file.")
     kind = format_of(file)
     data = _bytes(file)
+    sha256 = check_content(named, data)
     if not data and source.most_missing is not None:
         rows = pa.table({name: pa.array([], TEXT) for name in source.columns})
     elif source.whole:
         rows = pa.table({source.columns[0]: pa.array([whole_text(str(file), data)], TEXT)})
-        day = day or datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
     elif source.drift:
         rows = read_drifting(str(file), kind, data, source.columns, source.drift)
     else:
         rows = read_rows(str(file), kind, data, source.columns)
-    if source.most_missing is not None and rows.num_rows == 0 and not really:
-        raise LandingError(
-            f"{file}: a snapshot without a row: a broken extract. A day without a file says nothing. If all that there "
-            "was is really deleted: --yes-really"
-        )
-    if day is None and source.day_in_name:
-        day = day_in_name((file.name, file.absolute().parent.name))
+    by_name = _day_by_name(source, named) if day is None else None
+    notes = _disagreements(source, named, rows, day) if day is not None else ()
     rows = rows.append_column("row_number", pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)))
     if gone and source.subject:
         rows = without_erased(gone, source.subject, rows)
-    days = split_by_day(str(file), rows, source.day_column, source.first_day, day, today, source.day_formats)
-    return Delivery(file.name, kind, hashlib.sha256(data).hexdigest(), days)
+    days = split_by_day(str(file), rows, source.day_column, source.bounds(today), day or by_name, source.day_formats)
+    return Delivered(named.name, kind, sha256, days, notes)
+
+
+def _day_by_name(source: EventFiles, file: SourceFile) -> date | None:
+    """The day that the file's path says, where the source's paths do. Raises LandingError."""
+    names = (*reversed(file.name.split("/")), file.path.absolute().parent.name)
+    return day_in_name(names) if source.day_in_name or source.whole else None
+
+
+def _disagreements(source: EventFiles, file: SourceFile, rows: pa.Table, day: date) -> tuple[str, ...]:
+    """Where a file says itself that it is of other days than the one that it is landed on."""
+    notes = []
+    try:
+        if (by_name := _day_by_name(source, file)) not in (None, day):
+            notes.append(f"{file.path}: landed on {day}, but its path says {by_name}.")
+    except LandingError:
+        pass  # its path says no day at all
+    if source.day_column and (other := other_days(rows, source.day_column, day, source.day_formats)):
+        notes.append(f"{file.path}: landed on {day}, but {other}.")
+    return tuple(notes)
 
 
 def _bytes(file: Path) -> bytes:

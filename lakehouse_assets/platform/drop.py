@@ -1,46 +1,68 @@
-"""The drop folder: `<drop>/<domain>/<day>/<table>.csv`, watched by a sensor that holds no run while it waits.
+"""The drop folder: `<drop>/<domain>/<day>/<table>.csv`, and the job that lands what lies in it.
 
-A file is taken when its size and time have not changed for a while. A day whose files are all there is landed as one
-run; a file that stays alone is landed alone after some patience. What a landing changes, the level sensor makes.
-A file that is written on, or replaced, has another size or time: it is landed again and supersedes what it was.
+A file is its path below the domain's folder and its content. A file that cannot be landed, or lies where no day of its
+source is, is set aside with its reason; it holds up no other.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
+from inspect import getsource
 from pathlib import Path
 
 import dagster as dg
 
+from lakehouse_assets.platform import delivery, drift, landed_files, landed_json, landing_days
 from lakehouse_assets.platform.assets import partitions
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.days import parse_day
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landing import land
+from lakehouse_assets.platform.days import DayError, parse_day
+from lakehouse_assets.platform.delivery import EventFiles
+from lakehouse_assets.platform.landed_files import LandingError, NotNow
+from lakehouse_assets.platform.landing import Landed, land
+from lakehouse_assets.platform.landing_names import FileSet, SourceFile, canonical
+from lakehouse_assets.platform.landing_seen import FileState, state_of
 from lakehouse_assets.platform.plan import landed_name
-from lakehouse_assets.platform.table import Table
+from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.table import LANDING_LAYER, Table, TableKey
 
-TICK_SECONDS = 5
-PATIENCE = timedelta(seconds=60)
 SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet")
 FILES_TAG = "lakehouse/dropped_files"
+REFUSED_TAG = "lakehouse/refused_"
+"""Tag of a run that refused a file, with the table's name; its value says which content, by which code."""
+Sources = Mapping[str, EventFiles]
+_READING = (delivery, drift, landed_files, landed_json, landing_days)
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A file in the drop folder, as it is now. `state` changes with its content: size and time of writing."""
+    """A file in the drop folder, as it is now. `state` changes with its content."""
 
     day: date
     table: str
     path: Path
-    state: str
+    state: FileState
 
-    @classmethod
-    def at(cls, path: Path, day: date) -> "Dropped":
-        stat = path.stat()
-        return cls(day, path.stem, path, f"{stat.st_size}:{stat.st_mtime_ns}")
+    @property
+    def name(self) -> str:
+        """Its path below the domain's folder."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """What lies in the drop folder and cannot be landed, and why."""
+
+    path: Path
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+
+def job_name(domain: str) -> str:
+    """The job that lands what is dropped for a domain."""
+    return f"{domain}_land_drop"
 
 
 def dropped_tables(catalog: Catalog, domain: str) -> dict[str, Table]:
@@ -49,73 +71,77 @@ def dropped_tables(catalog: Catalog, domain: str) -> dict[str, Table]:
     return {table.key.name: table for table in of_domain if table.source and table.source.day_column is None}
 
 
-def files_in(folder: Path, tables: Iterable[str]) -> Iterator[Dropped]:
-    """The files of these tables under `folder`, by day. What is called otherwise is not looked at."""
-    known = set(tables)
+def dropped_sources(catalog: Catalog, domain: str) -> dict[str, EventFiles]:
+    """The sources of those tables, by the tables' names."""
+    return {name: table.source for name, table in dropped_tables(catalog, domain).items() if table.source}
+
+
+def files_in(folder: Path, sources: Sources, now: datetime) -> Iterator[Dropped | SetAside]:
+    """The files of these tables under `folder`, by day. What is called otherwise is not looked at.
+
+    Set aside: what is called as a day and is no folder that can be read, and files of a day that their source cannot
+    have at the time `now`.
+    """
     for day_folder in sorted(folder.glob("????-??-??")):
         try:
             day = parse_day(day_folder.name)
-        except LakehouseError:
+            inside = sorted(day_folder.iterdir())
+        except DayError:
             continue
-        for path in sorted(day_folder.iterdir()):
-            if path.suffix in SUFFIXES and path.stem in known and path.is_file():
-                yield Dropped.at(path, day)
+        except OSError as error:
+            yield SetAside(day_folder, f"called as a day, but no folder that can be read: {error.strerror}.")
+            continue
+        for path in inside:
+            if path.suffix.lower() not in SUFFIXES or (source := sources.get(path.stem)) is None:
+                continue
+            if fault := source.bounds(source.today(now)).fault(day):
+                yield SetAside(path, f"of a day {fault}.")
+            elif (state := state_of(path)) is not None and path.is_file():
+                yield Dropped(day, path.stem, path, state)
 
 
-def ready(
-    files: Iterable[Dropped],
-    since: dict[str, tuple[str, datetime]],
-    tables: Iterable[str],
-    now: datetime,
-    quiet: timedelta,
-) -> dict[date, list[Dropped]]:
-    """What to land now, by day. `since`: for each path its state when last looked at, and since when it is so."""
-    complete = set(tables)
-    by_day: dict[date, list[Dropped]] = {}
-    for file in files:
-        by_day.setdefault(file.day, []).append(file)
-    found = {}
-    for day, dropped in by_day.items():
-        age = {file: now - since[str(file.path)][1] for file in dropped}
-        whole = {file.table for file in dropped} == complete and all(one >= quiet for one in age.values())
-        taken = [file for file in dropped if whole or age[file] >= max(quiet, PATIENCE)]
-        if taken:
-            found[day] = taken
-    return found
+def refusal(source: EventFiles, name: str, sha256: str) -> str:
+    """What a refusal is about: the same content is refused again, unless the code that reads it is another."""
+    code = "".join(getsource(module) for module in _READING)
+    said = repr((name, sha256, source, hashlib.sha256(code.encode()).hexdigest()))
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 def landing_job(domain: str, catalog: Catalog, first_day: date) -> dg.JobDefinition:
     """Lands the files of a day's folder. By days, so that an operator can choose one; a second time changes nothing."""
+    sources = dropped_sources(catalog, domain)
 
     @dg.op(name=f"{domain}_land_dropped_files")
     def land_files(context: dg.OpExecutionContext) -> None:
         from lakehouse_assets.settings import settings
 
-        here, tables = settings(), dropped_tables(catalog, domain)
-        day = parse_day(context.partition_key)
+        folder, day, now = settings().drop_folder / domain, parse_day(context.partition_key), datetime.now(UTC)
         only = context.run.tags.get(FILES_TAG)
-        files = [file for file in files_in(here.drop_folder / domain, tables) if file.day == day]
-        wanted = [file for file in files if only is None or file.table in only.split(",")]
+        there = [one for one in files_in(folder, sources, now) if isinstance(one, Dropped) and one.day == day]
+        wanted = [file for file in there if only is None or file.table in only.split(",")]
         if not wanted:
-            raise dg.Failure(description=f"No files of {domain} in {here.drop_folder / domain / str(day)}.")
+            raise dg.Failure(description=f"No files of {domain} in {folder / str(day)}.", allow_retries=False)
         failed = []
         for file in wanted:
-            source = tables[file.table].source
-            assert source is not None
             try:
-                name = landed_name(tables[file.table].key)
-                landed = land(here.landing, name, source, file.path, day=day, today=datetime.now(UTC).date())
-                state = "already landed" if landed.already_landed else f"{sum(landed.days.values())} rows landed"
-                context.log.info(f"{file.path}: {state}")
-            except LakehouseError as error:  # one bad file does not hold the others
+                landed = _land(settings().landing, domain, sources[file.table], file, now)
+            except NotNow as error:  # the file may be good: the sensor asks again
                 failed.append(str(error))
+            except LandingError as error:
+                failed.append(str(error))
+                _remember(context, sources[file.table], file)
+            except Exception as error:  # noqa: BLE001  whatever befalls one file does not hold the others
+                failed.append(f"{file.path}: {type(error).__name__}: {error}")
+            else:
+                state = "already landed" if landed.already_landed else f"{sum(landed.days.values())} rows landed"
+                context.log.info("; ".join((f"{file.path}: {state}", *landed.notes)))
         if failed:
             raise dg.Failure(description="\n".join(failed), allow_retries=False)
 
     @dg.job(
-        name=f"{domain}_land_drop",
+        name=job_name(domain),
         description="Lands the files dropped for a day; the sensor of levels then makes the tables.",
-        partitions_def=partitions(first_day),
+        partitions_def=partitions(first_day, catalog.zone(domain)),
     )
     def job() -> None:
         land_files()
@@ -123,52 +149,15 @@ def landing_job(domain: str, catalog: Catalog, first_day: date) -> dg.JobDefinit
     return job
 
 
-def drop_sensor(domain: str, catalog: Catalog, job: dg.JobDefinition) -> dg.SensorDefinition:
-    """Watches the drop folder of a domain. On by default; a tick without anything to land says what it waits for."""
-    tables = dropped_tables(catalog, domain)
-
-    @dg.sensor(
-        name=f"{domain}_drop",
-        description="Lands dropped files once they are complete: a day as a whole, or a table alone if no other comes.",
-        job=job,
-        minimum_interval_seconds=TICK_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-    )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        from lakehouse_assets.settings import settings
-
-        here, now = settings(), datetime.now(UTC)
-        memory = json.loads(context.cursor or "{}")
-        files = list(files_in(here.drop_folder / domain, tables))
-        since = {}
-        for file in files:
-            state, at = memory.get(str(file.path), ("", ""))
-            since[str(file.path)] = (file.state, datetime.fromisoformat(at) if state == file.state else now)
-        new = [file for file in files if memory.get(f"asked {file.path}") != file.state]
-        taken = ready(files, since, tables, now, timedelta(seconds=here.quiet_seconds))
-        taken = {day: chosen for day, dropped in taken.items() if (chosen := [f for f in dropped if f in new])}
-        asked = {f"asked {file.path}": file.state for file in files if file not in new}
-        asked |= {f"asked {file.path}": file.state for dropped in taken.values() for file in dropped}
-        cursor = json.dumps({path: (state, at.isoformat()) for path, (state, at) in since.items()} | asked)
-        if taken:
-            return dg.SensorResult(
-                run_requests=[_request(domain, day, dropped) for day, dropped in taken.items()], cursor=cursor
-            )
-        context.update_cursor(cursor)
-        return dg.SkipReason(_why(here.drop_folder / domain, files, new, now.date() - timedelta(days=1)))
-
-    return sensor
+def _land(landing: Location, domain: str, source: EventFiles, file: Dropped, now: datetime) -> Landed:
+    name = landed_name(TableKey(domain, LANDING_LAYER, file.table))
+    files = FileSet(canonical(file.name), (SourceFile(file.name, file.path),))
+    return land(landing, name, source, files, day=file.day, today=source.today(now))
 
 
-def _request(domain: str, day: date, files: list[Dropped]) -> dg.RunRequest:
-    states = hashlib.sha256(repr([(file.table, file.state) for file in files]).encode()).hexdigest()[:16]
-    tags = {FILES_TAG: ",".join(file.table for file in files)}
-    return dg.RunRequest(run_key=f"{domain}/{day}/{states}", partition_key=str(day), tags=tags)
-
-
-def _why(folder: Path, files: list[Dropped], new: list[Dropped], yesterday: date) -> str:
-    if new:
-        return f"Waiting for {', '.join(f'{file.day}/{file.path.name}' for file in new[:4])} to be complete."
-    if not any(file.day == yesterday for file in files):
-        return f"Nothing new in {folder}; there are no files of {yesterday}."
-    return f"Nothing new in {folder}."
+def _remember(context: dg.OpExecutionContext, source: EventFiles, file: Dropped) -> None:
+    """Write into the run that this content was refused, where it is still what was read."""
+    data = file.path.read_bytes() if state_of(file.path) == file.state else None
+    if data is not None and state_of(file.path) == file.state:
+        said = refusal(source, file.name, hashlib.sha256(data).hexdigest())
+        context.instance.add_run_tags(context.run_id, {f"{REFUSED_TAG}{file.table}": said})

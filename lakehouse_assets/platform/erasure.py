@@ -6,7 +6,7 @@ as well (`ops/forget.py`).
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from lakehouse_assets.platform.delivery import without_erased
 from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landed_files import LandingError, NotNow
-from lakehouse_assets.platform.landing_manifest import ADD, Entry, Manifest, ManifestMoved, current
+from lakehouse_assets.platform.landing_manifest import ADD, REMOVE, Entry, Manifest, ManifestMoved, current
 from lakehouse_assets.platform.landing_manifest import FOLDER as MANIFEST
 from lakehouse_assets.platform.landing_store import locked, publish, stage, stored
 from lakehouse_assets.platform.pseudonym import key, pseudonym
@@ -99,9 +99,9 @@ def rewrite_parts(folder: Location, column: str, subject: str) -> list[Rewritten
             manifest.prove()
             entries = manifest.entries()
             for entry in entries:
-                if entry.part not in read:
+                if entry.action != REMOVE and entry.part not in read:
                     read[entry.part] = _with(subject, column, folder / entry.part)
-            found = [(entry, rows) for entry in entries if (rows := read[entry.part]) is not None]
+            found = [(entry, rows) for entry in entries if (rows := read.get(entry.part)) is not None]
             new, done = _without(subject, column, folder, entries, found)
             try:
                 manifest.commit(new)
@@ -177,4 +177,7 @@ def _write(folder: Location, entry: Entry, rows: pa.Table, landing: int) -> Entr
     stage(folder, part, data)
     publish(folder, [part])
     source = ERASED + entry.source_sha256.removeprefix(ERASED)
-    return Entry(entry.feed_day, landing, entry.name, part, entry.format, data.size, digest, source, rows.num_rows, ADD)
+    return replace(
+        entry, landing=landing, part=part, size=data.size, sha256=digest, source_sha256=source, rows=rows.num_rows,
+        action=ADD,
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Landing: source files laid out by feed day as immutable parts, one Delta commit per landed file."""
+"""Landing: source files laid out by feed day as immutable parts, one Delta commit per delivery."""
 
 import hashlib
 import re
@@ -10,11 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lakehouse_assets.platform.delivery import Delivery, EventFiles, read
+from lakehouse_assets.platform.delivery import Delivered, Delivery, EventFiles, read
 from lakehouse_assets.platform.erasure import erased
 from lakehouse_assets.platform.landed_files import TEXT, LandingError, NotNow
 from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
+from lakehouse_assets.platform.landing_names import FileSet, one
 from lakehouse_assets.platform.landing_store import discard, locked, publish, stage
+from lakehouse_assets.platform.landing_supersede import change, removals, superseded
 from lakehouse_assets.platform.s3 import S3Path
 from lakehouse_assets.platform.store import Location, sha256
 
@@ -40,67 +42,72 @@ class Part:
 
 @dataclass(frozen=True)
 class Landed:
-    """What a landing did: rows per feed day, and the manifest version that holds them."""
+    """What a landing did: rows per feed day, and the manifest version that holds them.
+
+    `notes`: what a file says otherwise than it was landed, what of other days it superseded, what stays beside it.
+    """
 
     table: str
     name: str
     days: dict[date, int]
     already_landed: bool
     version: int
+    notes: tuple[str, ...] = ()
 
 
 def land(
     root: Location,
     table: str,
     source: EventFiles,
-    file: Path,
+    file: Path | FileSet,
     *,
     day: date | None = None,
     replace: bool = False,
     today: date,
     really: bool = False,
 ) -> Landed:
-    """Land one file under `root`, whole or not at all. `really`: also a snapshot that has shrunken, even to nothing.
+    """Land one delivery under `root`, whole or not at all. `really`: also a snapshot that has shrunken, or is empty.
 
-    A new name adds to its days, a known name supersedes its part of those days, `replace` replaces those days
-    whole; bytes that are already there are not landed again. The file is held in memory. Raises LandingError,
-    StoreError, LakehouseError of a bucket without conditional puts; of erased subjects OtherKey, NoKey.
+    A new name adds to its days, a known name supersedes all that it brought, `replace` replaces its days whole; bytes
+    that are already there are not landed again. Files are held in memory. Raises LandingError, StoreError,
+    LakehouseError of a bucket without conditional puts; of erased subjects OtherKey, NoKey.
     """
-    folder = _folder(root, table)
+    folder = folder_of(root, table)
+    files = file if isinstance(file, FileSet) else one(file)
     put: list[Entry] = []
     gone = _erased(root, table, source)
-    delivery = read(source, file, day, today, gone, really)
+    delivery = read(source, files, day, today, gone, really)
     with locked(folder):
         for _ in range(_ATTEMPTS):
             manifest = Manifest(folder)
             manifest.prove()
             # Who is erased after this look also commits to the manifest: then this landing loses and looks again.
             if (now := _erased(root, table, source)) != gone:
-                gone, delivery = now, read(source, file, day, today, now, really)
+                gone, delivery = now, read(source, files, day, today, now, really)
             if source.most_missing is not None and not really:
                 _refuse_shrunken(manifest, delivery, source.most_missing)
             try:
-                landed = _land(table, folder, manifest, delivery, replace, put)
+                landed = _land(table, source, folder, manifest, delivery, replace, put)
             except ManifestMoved:  # a lander on another machine, where the lock does not reach
                 continue
             _take_back(folder, put)
             return landed
-    raise NotNow(f"{table}: other landings came first {_ATTEMPTS} times. Land {file} again later.")
+    raise NotNow(f"{table}: other landings came first {_ATTEMPTS} times. Land {files.name} again later.")
 
 
 def manifest_version(root: Location, table: str) -> int | None:
     """Delta version of the table's manifest; None when nothing was ever landed."""
-    return Manifest(_folder(root, table)).version
+    return Manifest(folder_of(root, table)).version
 
 
 def manifest_path(root: Location, table: str) -> Location:
     """Folder of the Delta table in which the landings of a table are listed."""
-    return _folder(root, table) / FOLDER
+    return folder_of(root, table) / FOLDER
 
 
 def parts(root: Location, table: str, days: Collection[date] | None = None, version: int | None = None) -> list[Part]:
     """Parts that hold for `days` (None: all), now or as of a manifest version, by (feed_day, landing, name)."""
-    folder = _folder(root, table)
+    folder = folder_of(root, table)
     return [_part(folder, entry) for entry in current(Manifest(folder, version).entries(days))]
 
 
@@ -118,7 +125,7 @@ def verify(part: Part) -> None:
         )
 
 
-def _folder(root: Location, table: str) -> Location:
+def folder_of(root: Location, table: str) -> Location:
     if not re.fullmatch(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*", table):
         raise LandingError(f"{table!r} is no source table. Name it <domain>/<table>, for example gmv/purchase.")
     return root.absolute() / table
@@ -136,29 +143,40 @@ def _refuse_shrunken(manifest: Manifest, delivery: Delivery, most_missing: float
         held[entry.feed_day] = held.get(entry.feed_day, 0) + entry.rows
     for day, rows in delivery.days.items():
         before = max((other for other in held if other < day), default=None)
-        if before is not None and rows.num_rows < held[before] * (1 - most_missing):
+        if before is not None and rows < held[before] * (1 - most_missing):
             raise LandingError(
-                f"{delivery.name}: {rows.num_rows} rows, where the snapshot of {before} had {held[before]}: more than "
+                f"{delivery.name}: {rows} rows, where the snapshot of {before} had {held[before]}: more than "
                 f"{most_missing:.0%} are missing, as in a broken extract. Nothing was landed. If it is whole, and so "
                 "many were deleted: --yes-really"
             )
 
 
 def _land(
-    table: str, folder: Location, manifest: Manifest, delivery: Delivery, replace: bool, put: list[Entry]
+    table: str,
+    source: EventFiles,
+    folder: Location,
+    manifest: Manifest,
+    delivery: Delivery,
+    replace: bool,
+    put: list[Entry],
 ) -> Landed:
     """One attempt. What it put and did not commit is added to `put`."""
-    entries = manifest.entries(delivery.days)
-    days = {day: rows.num_rows for day, rows in delivery.days.items()}
-    if manifest.version is not None and _holds(folder, entries, delivery, replace):
-        return Landed(table, delivery.name, days, True, manifest.version)
-    landings = {day: 1 + max((e.landing for e in entries if e.feed_day == day), default=0) for day in days}
+    days = delivery.days
+    before = frozenset() if source.dated_by_delivery else manifest.days_of(delivery.name)
+    entries = manifest.entries(days.keys() | before)
+    found = change(folder, source, current(entries), delivery, replace)
+    if manifest.version is not None and not found.new and not found.gone:
+        return Landed(table, delivery.name, days, True, manifest.version, delivery.notes)
+    landings = {day: max((e.landing for e in entries if e.feed_day == day), default=0) for day in days}
+    anew = set(days) if replace else set()
     written: list[Entry] = []
     try:
-        for day, rows in delivery.days.items():
-            written.append(_stage(folder, delivery, day, rows, landings[day], REPLACE if replace else ADD))
+        for day, file in found.new:
+            landings[day] += 1
+            written.append(_stage(folder, delivery.name, file, day, landings[day], REPLACE if day in anew else ADD))
+            anew.discard(day)
         publish(folder, [entry.part for entry in written])
-        version = manifest.commit(written)
+        version = manifest.commit([*written, *removals(found.gone)])
     except OSError as error:
         _discard(folder, written)
         raise NotNow(f"{folder}: cannot be written, nothing was landed: {error}. Is the disk full?") from error
@@ -166,26 +184,15 @@ def _land(
         put += written
         _discard(folder, written)
         raise
-    return Landed(table, delivery.name, days, False, version)
+    notes = (*delivery.notes, *superseded(found.gone, days), *found.stays)
+    return Landed(table, delivery.name, days, False, version, notes)
 
 
-def _holds(folder: Location, entries: list[Entry], delivery: Delivery, replace: bool) -> bool:
-    """Whether each of the delivery's days holds these very rows already; with `replace`, whether it holds no others.
-
-    The same source and the same number of rows of a day mean the same rows of that day. A part whose file somebody
-    deleted holds nothing.
-    """
-    found = current(entries)
-    there = [entry for entry in found if entry.source_sha256 == delivery.sha256 and (folder / entry.part).is_file()]
-    same = {entry.feed_day: entry.rows for entry in there}
-    alone = len(found) == len(delivery.days)
-    return all(same.get(day) == rows.num_rows for day, rows in delivery.days.items()) and (alone or not replace)
-
-
-def _stage(folder: Location, delivery: Delivery, day: date, rows: pa.Table, landing: int, action: str) -> Entry:
+def _stage(folder: Location, delivery: str, file: Delivered, day: date, landing: int, action: str) -> Entry:
     """Write one part under a name of its own in the staging folder. Same rows, same bytes."""
+    rows = file.days[day]
     count = rows.num_rows
-    origin = pa.repeat(pa.scalar(delivery.name, TEXT), count)
+    origin = pa.repeat(pa.scalar(file.name, TEXT), count)
     table = rows.add_column(rows.num_columns - 1, "source_file", origin)
     table = table.append_column("feed_day", pa.repeat(pa.scalar(day, pa.date32()), count))
     table = table.append_column("landing", pa.repeat(pa.scalar(landing, pa.int32()), count))
@@ -195,7 +202,9 @@ def _stage(folder: Location, delivery: Delivery, day: date, rows: pa.Table, land
     digest = hashlib.sha256(data).hexdigest()
     part = f"{day.isoformat()}/{landing:06d}-{digest[:16]}.parquet"
     stage(folder, part, data)
-    return Entry(day, landing, delivery.name, part, delivery.format, data.size, digest, delivery.sha256, count, action)
+    return Entry(
+        day, landing, file.name, part, file.format, data.size, digest, file.sha256, count, action, delivery
+    )  # fmt: skip
 
 
 def _discard(folder: Location, entries: list[Entry]) -> None:

@@ -1,6 +1,7 @@
 """The feed day of every row of a source file, and the file split by it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import pyarrow as pa
@@ -12,22 +13,45 @@ _EPOCH = date(1970, 1, 1)
 _ISO_DAY = r"(?s)^\d{4}-\d{2}-\d{2}([ T].*)?$"  # a date, or a timestamp that begins with one
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """The days that a source can have: from `first` to `last` (None: no end), and none after `today`."""
+
+    first: date
+    last: date | None
+    today: date
+
+    @property
+    def newest(self) -> date:
+        """The greatest day of them."""
+        return self.today if self.last is None else min(self.last, self.today)
+
+    def fault(self, day: date) -> str | None:
+        """Why a day is not one of them."""
+        if self.last is not None and day > self.last:
+            return f"after the last day of this source, {self.last.isoformat()}"
+        if day > self.today:
+            return f"in the future: today is {self.today.isoformat()}"
+        if day < self.first:
+            return f"before the first day of this source, {self.first.isoformat()}"
+        return None
+
+
 def split_by_day(
     name: str,
     rows: pa.Table,
     day_column: str | None,
-    first_day: date,
+    bounds: Bounds,
     day: date | None,
-    today: date,
     formats: Sequence[str] = (),
 ) -> dict[date, pa.Table]:
     """The rows of each feed day, in file order, days ascending. `formats`: of days, besides ISO, as strptime takes.
 
     With `day`, all rows are of that day. Else by `day_column`; a row whose day cannot be read travels with the
-    greatest readable day, so that nothing is lost. Raises LandingError for a day outside [first_day, today].
+    greatest readable day, so that nothing is lost. Raises LandingError for a day outside the bounds.
     """
     if day is not None:
-        fault = _outside(day, first_day, today)
+        fault = bounds.fault(day)
         if fault:
             raise LandingError(f"{name}: the day {day.isoformat()} asked for is {fault}.")
         return {day: rows}
@@ -40,8 +64,19 @@ def split_by_day(
     if greatest is None:
         raise LandingError(f"{name}: no row has a readable day in {day_column!r}. Say the day with --day YYYY-MM-DD.")
     days = pc.fill_null(days, greatest)
-    _check_days(name, days, day_column, first_day, today)
+    _check_days(name, days, day_column, bounds)
     return _slices(rows, days)
+
+
+def other_days(rows: pa.Table, day_column: str, day: date, formats: Sequence[str] = ()) -> str | None:
+    """What the rows of a file say of their days where it is not that day, in words."""
+    days = _day_numbers(rows[day_column], formats)
+    others = days.filter(pc.fill_null(pc.not_equal(days, (day - _EPOCH).days), False))
+    if not len(others):
+        return None
+    first, last = (_EPOCH + timedelta(days=number) for number in pc.min_max(others).as_py().values())
+    said = f"{first}" if first == last else f"{first}..{last}"
+    return f"{len(others)} of {rows.num_rows} rows say {said} in {day_column}"
 
 
 def _day_numbers(column: pa.ChunkedArray, formats: Sequence[str]) -> pa.Array:
@@ -64,23 +99,15 @@ def _number(text: str, formats: Sequence[str]) -> int | None:
     return None
 
 
-def _check_days(name: str, days: pa.Array, day_column: str, first_day: date, today: date) -> None:
-    outside = pc.or_(pc.less(days, (first_day - _EPOCH).days), pc.greater(days, (today - _EPOCH).days))
+def _check_days(name: str, days: pa.Array, day_column: str, bounds: Bounds) -> None:
+    outside = pc.or_(pc.less(days, (bounds.first - _EPOCH).days), pc.greater(days, (bounds.newest - _EPOCH).days))
     index = pc.index(outside, True).as_py()
     if index >= 0:
         day = _EPOCH + timedelta(days=days[index].as_py())
         raise LandingError(
-            f"{name}: row {index + 1} is of {day.isoformat()} ({day_column}), {_outside(day, first_day, today)}. "
+            f"{name}: row {index + 1} is of {day.isoformat()} ({day_column}), {bounds.fault(day)}. "
             "Correct that row, or land the whole file on one day with --day."
         )
-
-
-def _outside(day: date, first_day: date, today: date) -> str | None:
-    if day > today:
-        return f"in the future: today is {today.isoformat()}"
-    if day < first_day:
-        return f"before the first day of this source, {first_day.isoformat()}"
-    return None
 
 
 def _slices(rows: pa.Table, days: pa.Array) -> dict[date, pa.Table]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, QueryBuilder, Transaction, write_deltalake
@@ -10,11 +11,12 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse_assets.platform.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.landed_files import LandingError
+from lakehouse_assets.platform.landing_names import canonical
 from lakehouse_assets.platform.s3 import S3Path, StoreError
 from lakehouse_assets.platform.store import Location, answering, storage_options
 
 FOLDER = "_manifest"
-ADD, REPLACE = "add", "replace"
+ADD, REPLACE, REMOVE = "add", "replace", "remove"
 
 _SCHEMA = pa.schema(
     [
@@ -28,8 +30,10 @@ _SCHEMA = pa.schema(
         ("source_sha256", pa.string()),
         ("rows", pa.int64()),
         ("action", pa.string()),
+        ("delivery", pa.string()),  # none in what was landed before a delivery could be of several files
     ]
 )
+_WITHOUT_DELIVERY = [name for name in _SCHEMA.names if name != "delivery"]
 _APP = "landing"
 # Every version stays readable for ever: lineage names manifest versions.
 _CONFIGURATION = {"delta.appendOnly": "true", "delta.enableExpiredLogCleanup": "false"}
@@ -37,7 +41,11 @@ _CONFIGURATION = {"delta.appendOnly": "true", "delta.enableExpiredLogCleanup": "
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the manifest: one part, with its path relative to the table's landing folder. Sizes in bytes."""
+    """One row of the manifest: one part, with its path relative to the table's landing folder. Sizes in bytes.
+
+    `delivery`: what it came with and is superseded with. REMOVE, without a part: what `name` brought of the day up to
+    this landing is superseded.
+    """
 
     feed_day: date
     landing: int
@@ -49,6 +57,7 @@ class Entry:
     source_sha256: str
     rows: int
     action: str
+    delivery: str | None = None
 
 
 class ManifestMoved(Exception):
@@ -73,8 +82,11 @@ class Manifest:
             raise LandingError(f"{self._path}: the manifest cannot be read{which}: {error}") from error
         if self._table is None and version is not None:
             raise LandingError(f"{self._path}: there is no version {version}: nothing was ever landed here.")
-        if self._table is not None and [f.name for f in self._table.schema().fields] != _SCHEMA.names:
+        if self._table is not None and self._columns() not in (_SCHEMA.names, _WITHOUT_DELIVERY):
             raise LandingError(f"{self._path}: not a manifest of landed files. Move that table away.")
+
+    def _columns(self) -> list[str]:
+        return [] if self._table is None else [field.name for field in self._table.schema().fields]
 
     @property
     def version(self) -> int | None:
@@ -85,13 +97,24 @@ class Manifest:
         """Every row about `days` (None: all days), in no order."""
         if self._table is None or (days is not None and not days):
             return []
-        # Not to_pyarrow_table: its reader threads abort the interpreter at exit (deltalake 1.6.6, pyarrow 26).
         query = "select * from manifest"
         if days is not None:
             query += f" where feed_day between date '{min(days).isoformat()}' and date '{max(days).isoformat()}'"
+        return [Entry(**row) for row in self._ask(query) if days is None or row["feed_day"] in days]
+
+    def days_of(self, delivery: str) -> frozenset[date]:
+        """The days on which a delivery ever brought something."""
+        if "delivery" not in self._columns():
+            return frozenset()
+        quoted = delivery.replace("'", "''")
+        rows = self._ask(f"select distinct feed_day from manifest where delivery = '{quoted}'")  # noqa: S608  of the lake's own log
+        return frozenset(row["feed_day"] for row in rows)
+
+    def _ask(self, query: str) -> list[dict[str, Any]]:
+        # Not to_pyarrow_table: its reader threads abort the interpreter at exit (deltalake 1.6.6, pyarrow 26).
+        assert self._table is not None
         with answering(self._path):
-            rows = pa.table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
-        return [Entry(**row) for row in rows if days is None or row["feed_day"] in days]
+            return pa.table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
 
     def prove(self) -> None:
         """Before the first commit to a bucket. Raises LakehouseError where two at once could both succeed."""
@@ -113,6 +136,7 @@ class Manifest:
                     str(self._path) if self._table is None else self._table,
                     rows,
                     mode="error" if self._table is None else "append",
+                    schema_mode="merge" if self._columns() == _WITHOUT_DELIVERY else None,
                     configuration=_CONFIGURATION if self._table is None else None,
                     commit_properties=properties,
                     post_commithook_properties=hooks,
@@ -134,15 +158,19 @@ class Manifest:
 
 
 def current(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries that hold: per day from its newest replacement on, per name the greatest landing.
+    """The entries that hold: per day from its newest replacement on, per delivery and name the greatest landing.
 
     Sorted by (feed_day, landing, name).
     """
-    newest: dict[tuple[date, str], Entry] = {}
+    newest: dict[tuple[date, str | None, str], Entry] = {}
     replaced: dict[date, int] = {}
-    for entry in sorted(entries, key=lambda entry: (entry.feed_day, entry.landing)):
-        newest[entry.feed_day, entry.name] = entry
+    for entry in sorted(entries, key=lambda entry: (entry.feed_day, entry.landing, entry.action == REMOVE)):
+        newest[entry.feed_day, entry.delivery, canonical(entry.name)] = entry
         if entry.action == REPLACE:
             replaced[entry.feed_day] = entry.landing
-    holding = [entry for entry in newest.values() if entry.landing >= replaced.get(entry.feed_day, 0)]
+    holding = [
+        entry
+        for entry in newest.values()
+        if entry.action != REMOVE and entry.landing >= replaced.get(entry.feed_day, 0)
+    ]
     return sorted(holding, key=lambda entry: (entry.feed_day, entry.landing, entry.name))

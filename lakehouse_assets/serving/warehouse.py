@@ -49,7 +49,8 @@ def warehouse_assets(catalog: Catalog, first_days: dict[str, date]) -> list[dg.A
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return [_asset(table, partitions(first_days[table.key.domain])) for table in served(catalog)]
+        days = {domain: partitions(first, catalog.zone(domain)) for domain, first in first_days.items()}
+        return [_asset(table, days[table.key.domain]) for table in served(catalog)]
 
 
 def _asset(table: Table, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:

@@ -14,7 +14,9 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.drift import day_in_name
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landed_files import LandingError, NotNow
-from lakehouse_assets.platform.landing import land, parts
+from lakehouse_assets.platform.landing import land
+from lakehouse_assets.platform.landing_names import FileSet, SourceFile, canonical, files_below
+from lakehouse_assets.platform.landing_seen import FileState, SeenFiles, state_of
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Status
@@ -38,14 +40,14 @@ class Refused(LakehouseError):
 class Inbox(Supervised):
     """The files of one domain. `max_files`: so many are landed at most before the tables are made.
 
-    `refused`, and `known` to be landed already: files as they were, by their time in nanoseconds.
+    `refused`: why files were, by path. What is landed, or was refused, is not read again while it stays as it is.
     """
 
     domain: str
     max_files: int = MAX_FILES
     days: int = 0
-    refused: dict[tuple[Path, int], str] = field(default_factory=dict)
-    known: set[tuple[Path, int]] = field(default_factory=set)
+    refused: dict[Path, str] = field(default_factory=dict)
+    _seen: SeenFiles = field(default_factory=SeenFiles)
     _levels: Levels = field(init=False)
 
     @property
@@ -77,7 +79,7 @@ class Inbox(Supervised):
     def round(self, step: Step) -> bool:
         """Land the next files, oldest day first, then make every day that is behind. Raises NoInbox, LakehouseError."""
         waiting = list(self._new(step.lake))
-        landed = sum(self._land(table, file) for table, file in waiting[: self.max_files])
+        landed = sum(self._land(*one) for one in waiting[: self.max_files])
         if landed:
             self.state.took(landed, None, max(0, len(waiting) - self.max_files))
             self.state.write(self.settings)
@@ -109,50 +111,55 @@ class Inbox(Supervised):
         self.told(f"{table.key} version {outcome.version}: {made} days")
         return made
 
-    def _land(self, table: Table, file: Path) -> int:
+    def _land(self, table: Table, file: SourceFile, state: FileState) -> int:
         """Whether the file was landed; one that is refused is told once and left where it is, until it is another."""
         assert table.source is not None
-        today, as_it_is = datetime.now(UTC).date(), _as_it_is(file)
-        if as_it_is is None:
-            return 0
-        self.refused = {one: why for one, why in self.refused.items() if one[0] != file}
+        self.refused.pop(file.path, None)
+        today = table.source.today(datetime.now(UTC))
+        delivery = FileSet(canonical(file.name), (file,))
         try:
-            found = land(self.settings.landing, landed_name(table.key), table.source, file, today=today)
+            found = land(self.settings.landing, landed_name(table.key), table.source, delivery, today=today)
         except NotNow:
             raise  # the file may be good: it is tried again
         except LandingError as error:
-            self.refused[as_it_is] = str(error)
-            self.told(str(error))
+            self._refuse(file.path, str(error))
+            self._seen.settle(file.path, state)
             return 0
-        self.known.add(as_it_is)
+        self._seen.settle(file.path, state)
         return 0 if found.already_landed else 1
 
-    def _new(self, lake: Lake) -> Iterator[tuple[Table, Path]]:
-        """Files that the manifests do not name, or that were changed since they were landed; by day and name."""
+    def _refuse(self, path: Path, why: str) -> None:
+        if self.refused.get(path) != why:
+            self.refused[path] = why
+            self.told(why)
+
+    def _new(self, lake: Lake) -> Iterator[tuple[Table, SourceFile, FileState]]:
+        """Files that are not landed as they are now, by day and name. Raises NoInbox."""
         folder = self.settings.inbox
         if folder is None:
             raise NoInbox(
                 "Nobody said where files arrive. Set LAKEHOUSE_INBOX to the folder of <domain>/<table>/<file>."
             )
-        if not isinstance(lake.landing, Path):
-            # Whether a file was changed since it was landed is seen by this machine's clock, not by that of a bucket.
-            raise NoInbox(
-                f"A stream of files needs landed files in a folder, not in {lake.landing} (LAKEHOUSE_LANDING)."
-            )
+        there: set[Path] = set()
         for table in self._streamed():
-            landed = [(part.name, part.path) for part in parts(lake.landing, landed_name(table.key))]
-            known = {name: path.stat().st_mtime for name, path in landed if isinstance(path, Path) and path.exists()}
-            files = [
-                file
-                for file in (folder / self.domain / table.key.name).glob("**/*.*")
-                if file.is_file() and not file.name.startswith((".", "_"))
-            ]
-            for file in sorted(files, key=lambda file: (str(day_in_name((file.name, file.parent.name))), file.name)):
-                now = _as_it_is(file)
-                if now is None or now in self.refused or now in self.known:
+            landed = self._seen.landed(lake.landing, landed_name(table.key))
+            root = folder / self.domain / table.key.name
+            for file in sorted(files_below(root), key=_day_and_name):
+                there.add(file.path)
+                state = state_of(file.path)
+                if state is None or self._seen.is_settled(file.path, state):
                     continue
-                if known.get(file.name, -1.0) < now[1] / 1e9:
-                    yield table, file
+                try:
+                    known = landed.holds(file.name, self._seen.sha256(file.path, state))
+                except OSError as error:
+                    self._refuse(file.path, f"{file.path}: cannot be read: {error.strerror}.")
+                    continue
+                if known:
+                    self._seen.settle(file.path, state)
+                else:
+                    yield table, file, state
+        self._seen.forget_others(there)
+        self.refused = {path: why for path, why in self.refused.items() if path in there}
 
     def _streamed(self) -> list[Table]:
         return [t for t in self.catalog.tables if t.key.domain == self.domain and t.source and t.source.streamed]
@@ -169,12 +176,12 @@ class Inbox(Supervised):
         return [*bronze, *silver]
 
 
-def _as_it_is(file: Path) -> tuple[Path, int] | None:
-    """A file and its time of change in nanoseconds; None: it was renamed or removed."""
+def _day_and_name(file: SourceFile) -> tuple[str, str]:
+    """Files of earlier days first; one whose name says an impossible day is refused when it is landed."""
     try:
-        return file, file.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
+        return str(day_in_name(reversed(file.name.split("/")))), file.name
+    except LandingError:
+        return "", file.name
 
 
 def with_inbox(catalog: Catalog) -> list[str]:

@@ -1,0 +1,110 @@
+"""What identifies a delivery: the path of a file below its source, or the name of a set of files.
+
+Names are compared in one Unicode form and without regard to the case of the extension: a file system, or an archive,
+may give either of them otherwise than the source wrote it.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from lakehouse_assets.platform.landed_files import LandingError
+
+_SAYS_A_DAY = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
+_CHECKSUM = re.compile(r"(?P<sha256>[0-9a-f]{64}) [ *](?P<name>.+)")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file and its name: its path below the source. `sha256`: what its content must be, where somebody said it."""
+
+    name: str
+    path: Path
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """Files that are one delivery: landed whole or not at all, and replaced as one. `name` identifies it."""
+
+    name: str
+    files: tuple[SourceFile, ...]
+
+    def __post_init__(self) -> None:
+        """Raises LandingError: no file, or two of one name, of which the one would take the other's place."""
+        if not self.files:
+            raise LandingError(f"{self.name}: no files. Name at least one.")
+        twice = [name for name, times in Counter(canonical(file.name) for file in self.files).items() if times > 1]
+        if twice:
+            paths = " and ".join(str(file.path) for file in self.files if canonical(file.name) == twice[0])
+            raise LandingError(f"{paths} have one name, {twice[0]!r}: {SAY_FOLDER}")
+
+
+SAY_FOLDER = "the one would take the other's place. Say the folder that both lie below: --below FOLDER"
+
+
+def canonical(name: str) -> str:
+    """A name as it is compared: composed Unicode, the extension in small letters."""
+    composed = unicodedata.normalize("NFC", name)
+    stem, dot, extension = composed.rpartition(".")
+    return composed if "/" in extension else f"{stem}{dot}{extension.lower()}"
+
+
+def name_of(file: Path, below: Path | None = None) -> str:
+    """The path of a file below its source: below that folder, else its name, with its folder where that says a day."""
+    where = file.absolute()
+    if below is None:
+        return f"{where.parent.name}/{where.name}" if _SAYS_A_DAY.search(where.parent.name) else where.name
+    try:
+        return where.relative_to(below.absolute()).as_posix()
+    except ValueError as error:
+        raise LandingError(f"{file}: does not lie below {below}. Name the folder that holds it: --below") from error
+
+
+def one(file: Path, below: Path | None = None) -> FileSet:
+    """A delivery of one file."""
+    name = name_of(file, below)
+    return FileSet(canonical(name), (SourceFile(name, file),))
+
+
+def files_below(folder: Path) -> tuple[SourceFile, ...]:
+    """The files anywhere below a folder, by name; none whose name, or folder's name, begins with `.` or `_`."""
+    found = [
+        SourceFile(path.relative_to(folder).as_posix(), path)
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    ]
+    return tuple(sorted(found, key=lambda file: canonical(file.name)))
+
+
+def listed(manifest: Path) -> tuple[SourceFile, ...]:
+    """The files that a manifest lists, one a line, relative to it; as `sha256sum` writes them, or names alone.
+
+    Raises LandingError: not readable, or a file that is not there or not what the manifest says.
+    """
+    try:
+        lines = manifest.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LandingError(f"{manifest}: the manifest cannot be read: {error}.") from error
+    found = []
+    for line in filter(None, map(str.strip, lines)):
+        said = _CHECKSUM.fullmatch(line)
+        name, sha256 = (said["name"], said["sha256"]) if said else (line, None)
+        found.append(SourceFile(name, manifest.parent / name, sha256))
+    missing = [file.name for file in found if not file.path.is_file()]
+    if missing:
+        raise LandingError(f"{manifest}: {', '.join(missing[:5])}: not there. The delivery is not complete.")
+    return tuple(found)
+
+
+def check_content(file: SourceFile, data: bytes) -> str:
+    """The hash of a file's content. Raises LandingError where a manifest says another one."""
+    found = hashlib.sha256(data).hexdigest()
+    if file.sha256 is not None and file.sha256 != found:
+        raise LandingError(
+            f"{file.path}: not what the manifest says: sha256 {found}, expected {file.sha256}. Fetch it again."
+        )
+    return found

@@ -1,0 +1,116 @@
+"""What lies in a folder against what is landed: a file is read again only when it, or the manifest, is another.
+
+Whether a file is landed is asked of the manifest, by its path and its content. What the file system says of a file
+(its size, its times, its number) only tells whether its content is to be hashed again.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TypeVar
+
+from lakehouse_assets.platform.erasure import ERASED
+from lakehouse_assets.platform.landing import folder_of
+from lakehouse_assets.platform.landing_manifest import Manifest, current
+from lakehouse_assets.platform.landing_names import canonical
+from lakehouse_assets.platform.store import Location
+
+FileState = tuple[int, int, int, int]
+K = TypeVar("K")
+
+
+def state_of(path: Path) -> FileState | None:
+    """What changes when a file's content does, also where its time is set back; None: renamed or removed."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+@dataclass(frozen=True)
+class LandedFiles:
+    """What holds of a table: hashes of the content of each delivery, and of each day.
+
+    `by_name`: what a version before landed, which knew a file by its name alone.
+    """
+
+    version: int | None
+    by_path: Mapping[str, frozenset[str]]
+    by_name: Mapping[str, frozenset[str]]
+    by_day: Mapping[date, frozenset[str]]
+
+    def knows(self, name: str) -> bool:
+        """Whether a file of this path is landed, with whatever content."""
+        return canonical(name) in self.by_path
+
+    def holds(self, name: str, sha256: str, day: date | None = None) -> bool:
+        """Whether this file is landed with this content, and with no other; on `day`, if its folder says it."""
+        if (landed := self.by_path.get(canonical(name))) is not None:
+            return landed == {sha256}
+        if day is not None:  # the same bytes of one day are landed once, whatever their name
+            return sha256 in self.by_day.get(day, ())
+        return sha256 in self.by_name.get(canonical(name.rpartition("/")[2]), ())
+
+
+def read_landed(landing: Location, table: str, known: LandedFiles | None = None) -> LandedFiles:
+    """What holds of a table now; `known` where the manifest is what it was."""
+    manifest = Manifest(folder_of(landing, table))
+    if known is not None and manifest.version == known.version:
+        return known
+    by_path: defaultdict[str, set[str]] = defaultdict(set)
+    by_name: defaultdict[str, set[str]] = defaultdict(set)
+    by_day: defaultdict[date, set[str]] = defaultdict(set)
+    for entry in current(manifest.entries()):
+        sha256 = entry.source_sha256.removeprefix(ERASED)
+        by_day[entry.feed_day].add(sha256)
+        if entry.delivery is None:
+            by_name[canonical(entry.name)].add(sha256)
+        else:
+            by_path[canonical(entry.delivery)].add(sha256)
+    return LandedFiles(manifest.version, _frozen(by_path), _frozen(by_name), _frozen(by_day))
+
+
+def _frozen(found: Mapping[K, set[str]]) -> dict[K, frozenset[str]]:
+    return {key: frozenset(hashes) for key, hashes in found.items()}
+
+
+@dataclass
+class SeenFiles:
+    """The files of a folder that nothing is to be done about as they are. Kept by a process, lost without harm."""
+
+    _settled: dict[Path, FileState] = field(default_factory=dict)
+    _hashes: dict[Path, tuple[FileState, str]] = field(default_factory=dict)
+    _landed: dict[str, LandedFiles] = field(default_factory=dict)
+
+    def landed(self, landing: Location, table: str) -> LandedFiles:
+        """What holds of a table, read when its manifest moved."""
+        self._landed[table] = read_landed(landing, table, self._landed.get(table))
+        return self._landed[table]
+
+    def is_settled(self, path: Path, state: FileState) -> bool:
+        """Whether nothing is to be done about this file."""
+        return self._settled.get(path) == state
+
+    def settle(self, path: Path, state: FileState) -> None:
+        """This file is landed, or refused, as it is."""
+        self._settled[path] = state
+        self._hashes.pop(path, None)
+
+    def sha256(self, path: Path, state: FileState) -> str:
+        """The hash of a file's content. Raises OSError."""
+        known = self._hashes.get(path)
+        if known is None or known[0] != state:
+            with path.open("rb") as stream:
+                known = (state, hashlib.file_digest(stream, "sha256").hexdigest())
+            self._hashes[path] = known
+        return known[1]
+
+    def forget_others(self, there: Collection[Path]) -> None:
+        """Keep nothing of files that are not there any more."""
+        for kept in (self._settled, self._hashes):
+            for path in kept.keys() - set(there):
+                del kept[path]

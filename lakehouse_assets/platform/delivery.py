@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from lakehouse_assets.platform.days import today_in
 from lakehouse_assets.platform.drift import Drift, day_in_name, read_drifting
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landed_files import TEXT, LandingError, NotNow, format_of, read_rows, whole_text
 from lakehouse_assets.platform.landing_days import Bounds, other_days, split_by_day
 from lakehouse_assets.platform.landing_names import FileSet, SourceFile, check_content, name_of
@@ -128,13 +129,23 @@ def read(
 
     `really`: also a snapshot without a row. Raises LandingError: not readable, not the source's, changed meanwhile.
     """
-    delivery = Delivery(files.name, tuple(_read(source, file, day, today, gone) for file in files.files))
+    delivery = Delivery(files.name, tuple(_delivered(source, file, day, today, gone) for file in files.files))
     if source.most_missing is not None and not really and not any(delivery.days.values()):
         raise LandingError(
             f"{files.files[0].path}: a snapshot without a row: a broken extract. A day without a file says nothing. If "
             "all that there was is really deleted: --yes-really"
         )
     return delivery
+
+
+def _delivered(source: EventFiles, named: SourceFile, day: date | None, today: date, gone: frozenset[str]) -> Delivered:
+    """One file. Whatever it holds that a reader fails on is its own fault, and a LandingError: it stops no other."""
+    try:
+        return _read(source, named, day, today, gone)
+    except (LakehouseError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise LandingError(f"{named.path}: cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _read(source: EventFiles, named: SourceFile, day: date | None, today: date, gone: frozenset[str]) -> Delivered:
@@ -192,8 +203,10 @@ def _bytes(file: Path) -> bytes:
         before = file.stat()
         data = file.read_bytes()
         after = file.stat()
-    except OSError as error:
+    except (FileNotFoundError, PermissionError) as error:
         raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
+    except OSError as error:  # of a disk, or of a file system elsewhere
+        raise NotNow(f"{file}: cannot be read now: {error.strerror}. Land it again later.") from error
     same = all(getattr(before, name) == getattr(after, name) for name in ("st_ino", "st_size", "st_mtime_ns"))
     if not same or len(data) != after.st_size:
         raise NotNow(f"{file}: it was changed while it was read. Nothing was landed: land it when it is complete.")

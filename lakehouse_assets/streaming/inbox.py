@@ -40,13 +40,15 @@ class Refused(LakehouseError):
 class Inbox(Supervised):
     """The files of one domain. `max_files`: so many are landed at most before the tables are made.
 
-    `refused`: why files were, by path. What is landed, or was refused, is not read again while it stays as it is.
+    `refused`: why files were, by path. `not_now`: why some could not be landed in this round. What is landed, or was
+    refused, is not read again while it stays as it is.
     """
 
     domain: str
     max_files: int = MAX_FILES
     days: int = 0
     refused: dict[Path, str] = field(default_factory=dict)
+    not_now: list[str] = field(default_factory=list)
     _seen: SeenFiles = field(default_factory=SeenFiles)
     _levels: Levels = field(init=False)
 
@@ -77,15 +79,26 @@ class Inbox(Supervised):
             raise Refused("\n".join(self.refused.values()))
 
     def round(self, step: Step) -> bool:
-        """Land the next files, oldest day first, then make every day that is behind. Raises NoInbox, LakehouseError."""
-        waiting = list(self._new(step.lake))
+        """Land the next files, oldest day first, then make every day that is behind.
+
+        Raises NoInbox, LakehouseError; NotNow where a file could not be landed for now, after all else is done.
+        """
+        landed = self.take(step.lake)
+        made = sum([self._make(step, table) for table in self._tables()])
+        self.days += made
+        if self.not_now and not landed and not made:
+            raise NotNow("\n".join(self.not_now))
+        return bool(landed or made)
+
+    def take(self, lake: Lake) -> int:
+        """Land the next files; how many were. One that is refused, or cannot be landed now, holds up no other."""
+        self.not_now = []
+        waiting = list(self._new(lake))
         landed = sum(self._land(*one) for one in waiting[: self.max_files])
         if landed:
             self.state.took(landed, None, max(0, len(waiting) - self.max_files))
             self.state.write(self.settings)
-        made = sum([self._make(step, table) for table in self._tables()])
-        self.days += made
-        return bool(landed or made)
+        return landed
 
     def idle(self) -> None:
         """Nothing is left but what was refused."""
@@ -119,8 +132,9 @@ class Inbox(Supervised):
         delivery = FileSet(canonical(file.name), (file,))
         try:
             found = land(self.settings.landing, landed_name(table.key), table.source, delivery, today=today)
-        except NotNow:
-            raise  # the file may be good: it is tried again
+        except NotNow as error:  # the file may be good: it is tried again
+            self.not_now.append(str(error))
+            return 0
         except LandingError as error:
             self._refuse(file.path, str(error))
             self._seen.settle(file.path, state)

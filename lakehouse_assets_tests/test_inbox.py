@@ -1,0 +1,120 @@
+"""The inbox of a stream of files: a file is its path and its content, never its time; none holds up another."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lakehouse_assets.definitions import catalog
+from lakehouse_assets.platform.landing import parts
+from lakehouse_assets.platform.landing_seen import SeenFiles
+from lakehouse_assets.platform.landing_store import locked
+from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.settings import settings
+from lakehouse_assets.streaming.inbox import Inbox
+
+HEADER = "op,modified_date,IdTransacao,IdCliente,DtTransacao,QtdePontos\n"
+TABLE = "loyalty/transacao"
+
+
+@pytest.fixture
+def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder in which files of `transacao` arrive."""
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LAKEHOUSE_INBOX", str(tmp_path / "inbox"))
+    monkeypatch.setenv("LAKEHOUSE_PSEUDONYM_KEY", "a key of this test, as long as it has to be")
+    settings.cache_clear()
+    folder = tmp_path / "inbox" / "loyalty" / "transacao"
+    folder.mkdir(parents=True)
+    yield folder
+    settings.cache_clear()
+
+
+def stream(said: list[str] | None = None) -> Inbox:
+    return Inbox(settings=settings(), catalog=catalog, domain="loyalty", told=(said if said is not None else []).append)
+
+
+def lake() -> Lake:
+    return Lake(settings().lake, settings().landing)
+
+
+def write(folder: Path, name: str, *keys: str, at: float | None = None) -> Path:
+    file = folder / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(HEADER + "".join(f"I,2025-02-01 10:00:00,{key},c,2025-02-01 10:00:00,1\n" for key in keys))
+    if at is not None:
+        os.utime(file, (at, at))
+    return file
+
+
+def landed() -> list[tuple[str, str, int]]:
+    return [(str(part.feed_day), part.name, part.rows) for part in parts(settings().landing, TABLE)]
+
+
+def test_files_of_one_name_and_with_old_times_all_land(inbox: Path) -> None:
+    names = [f"2025-03-0{day}/transacao.csv" for day in range(1, 6)]
+    for number, name in enumerate(names):
+        write(inbox, name, f"k{number}", at=1_000_000_000 - number)
+    running = stream()
+    assert (running.lag(lake()), running.take(lake()), running.lag(lake())) == (5, 5, 0)
+    assert landed() == [(name[:10], name, 1) for name in names]
+    assert stream().take(lake()) == 0, "nor after a restart"
+
+
+def test_a_file_that_changes_is_landed_whatever_its_time(inbox: Path) -> None:
+    running = stream()
+    for number, keys in enumerate((("a",), ("b",), ("a",), ("a", "b")), start=1):
+        write(inbox, "2025-03-01.csv", *keys, at=1_000_000_000)
+        assert running.take(lake()) == 1
+        assert running.take(lake()) == 0
+        assert [(part.landing, part.rows) for part in parts(settings().landing, TABLE)] == [(number, len(keys))]
+    os.utime(inbox / "2025-03-01.csv")
+    assert running.lag(lake()) == 0, "another time is no other file"
+
+
+def test_what_is_landed_is_read_once_while_it_stays_as_it_is(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in range(1, 6):
+        write(inbox, f"2025-03-0{day}.csv", "a")
+    hashed: list[Path] = []
+    really = SeenFiles.sha256
+    monkeypatch.setattr(SeenFiles, "sha256", lambda seen, path, state: hashed.append(path) or really(seen, path, state))
+    running = stream()
+    assert running.take(lake()) == 5
+    assert len(hashed) == 5
+    new = write(inbox, "2025-03-06.csv", "a")
+    assert (running.take(lake()), running.take(lake())) == (1, 0)
+    assert hashed[5:] == [new]
+
+
+def test_one_bad_file_holds_up_no_other_and_is_told_once(inbox: Path) -> None:
+    write(inbox, "2025-02-30.csv", "a")  # no day
+    write(inbox, "9999-12-31.csv", "a")
+    write(inbox, "1900-01-01.csv", "a")
+    (inbox / "2025-03-01.parquet").write_bytes(b"PAR1 not")
+    (inbox / "old.json").mkdir()
+    (inbox / os.fsdecode(b"2025-03-02-\xff.csv")).write_text(HEADER)
+    write(inbox, "2025-03-03.csv", "a")
+    said: list[str] = []
+    running = stream(said)
+    assert (running.take(lake()), running.take(lake())) == (1, 0)
+    assert landed() == [("2025-03-03", "2025-03-03.csv", 1)]
+    assert len(said) == len(running.refused) == 5
+    (inbox / "9999-12-31.csv").rename(inbox / "2025-03-04.csv")
+    assert running.take(lake()) == 1
+    assert len(running.refused) == 4
+    assert len(said) == 5
+
+
+def test_a_file_that_cannot_be_landed_now_is_landed_later(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakehouse_assets.platform.landing_store._LOCK_SECONDS", 0)
+    write(inbox, "2025-03-01.csv", "a")
+    (inbox.parent / "transacao_produto").mkdir()
+    (inbox.parent / "transacao_produto" / "2025-03-01.csv").write_text(
+        "op,modified_date,IdTransacaoProduto,IdTransacao,DescProduto,QtdeProduto\nI,2025-02-01 10:00:00,1,a,x,1\n"
+    )
+    running = stream()
+    with locked(settings().landing / "loyalty" / "transacao"):
+        landed_ones = running.take(lake())
+        assert running.not_now
+    assert (landed_ones, len(running.refused), running.take(lake()), running.not_now) == (1, 0, 1, [])

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from lakehouse_assets.defs.gmv.contracts import Purchase
 from lakehouse_assets.platform.contract import Contract, Rate, column, facts, row_rule
 from lakehouse_assets.platform.evaluate import count_per_day, mark
 
@@ -159,3 +160,21 @@ NOON = datetime(2023, 1, 31, 12)
 )
 def test_row_rules_and_keys(spark: "SparkSession", rows: list[tuple[Any, ...]], broken: set[str]) -> None:
     assert found(spark, Sale, rows) == (broken, broken)
+
+
+@pytest.mark.parametrize(
+    ("released", "good"),
+    [
+        (None, True), (DAY, True), (date(2010, 1, 1), True), (DAY + timedelta(days=366), True),
+        (date(1900, 1, 1), False), (date(9999, 12, 31), False),
+        (date(2009, 12, 31), False), (DAY + timedelta(days=367), False),
+    ],
+)  # fmt: skip
+def test_a_payment_is_released_on_a_day_that_gmv_can_have(
+    spark: "SparkSession", released: date | None, good: bool
+) -> None:
+    said = {"feed_day": DAY, "transaction_datetime": NOON, "transaction_date": DAY, "purchase_id": 1}
+    values = {field.name: None for field in Purchase.compiled().spark_schema} | said | {"release_date": released}
+    ours, judge = found(spark, Purchase, [tuple(values.values())])
+    broken = {"released_on_a_day_that_can_be"}
+    assert (ours & broken, judge & broken) == ((set(), set()) if good else (broken, broken))

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,8 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner, Result
 from deltalake import write_deltalake
 
+from lakehouse_assets.cli.land import land as land_command
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import EventFiles, Landed, LandingError, land, manifest_version, parts, verify
 from lakehouse_assets.platform.landing_manifest import Entry, Manifest, ManifestMoved
 from lakehouse_assets.platform.landing_names import (
@@ -24,6 +27,7 @@ from lakehouse_assets.platform.landing_names import (
     name_of,
 )
 from lakehouse_assets.platform.store import sha256
+from lakehouse_assets.settings import settings
 
 TABLE = "gmv/purchase"
 SOURCE = EventFiles(("at", "day", "key", "value"), day_column="day")
@@ -358,6 +362,75 @@ def test_a_landing_of_the_version_before_is_read_and_superseded(root: Path, land
     land_text("a.csv", HEADER + f"x,{D3},k3,\n")
     assert keys(root) == ["k1", "k3"], "what this version landed is superseded on whatever days"
     assert keys(root, version=0) == ["k1", "k2"]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield tmp_path
+    settings.cache_clear()
+
+
+ITEMS = "transaction_datetime,transaction_date,purchase_id,product_id,item_quantity,purchase_value\n"
+
+
+def item(folder: Path, name: str, key: int, day: date = D1) -> str:
+    return str(write(folder, name, ITEMS + f"{day} 10:00:00,{day},{key},1,1,10.00\n"))
+
+
+def land_by_cli(*arguments: str) -> Result:
+    return CliRunner().invoke(land_command, ["gmv/product_item", *arguments, "--format", "csv"])
+
+
+def held() -> list[tuple[str, int]]:
+    return [(part.name, part.rows) for part in parts(settings().landing, "gmv/product_item")]
+
+
+def test_a_file_that_is_refused_holds_up_no_other(home: Path) -> None:
+    files = [item(home, f"{n}.csv", n, day) for n, day in enumerate((D1, date(1900, 1, 1), date(9999, 12, 31), D2))]
+    result = land_by_cli(*files, str(home / "none.csv"))
+    assert held() == [("0.csv", 1), ("3.csv", 1)]
+    assert isinstance(result.exception, LakehouseError)
+    assert [line.split(":")[0].split("/")[-1] for line in str(result.exception).splitlines()] == [
+        "1.csv",
+        "2.csv",
+        "none.csv",
+    ]
+
+
+def test_two_files_of_one_name_in_one_command(home: Path) -> None:
+    files = [item(home, f"{folder}/x.csv", n) for n, folder in enumerate("ab")]
+    assert "--below" in str(land_by_cli(*files).exception)
+    assert held() == []
+    assert land_by_cli(*files, "--below", str(home)).exit_code == 0
+    assert held() == [("a/x.csv", 1), ("b/x.csv", 1)]
+
+
+def test_a_set_a_folder_and_a_manifest_are_one_delivery(home: Path) -> None:
+    files = [item(home, f"jan/{n}.csv", n) for n in range(2)]
+    assert land_by_cli(*files, "--set", "jan").stdout.splitlines()[1:] == ["jan,landed,2023-01-01,2,0"]
+    assert "already landed" in land_by_cli(str(home / "jan")).stdout, "the folder of that name is that delivery"
+    (home / "jan" / "0.csv").rename(home / "jan" / "7.csv")
+    manifest = write(home, "jan/SHA256SUMS", "1.csv\n7.csv\n")
+    assert "already landed" in land_by_cli("--manifest", str(manifest)).stdout, "the same bytes under a new name"
+    item(home, "jan/7.csv", 5)
+    assert land_by_cli("--manifest", str(manifest)).exit_code == 0
+    assert held() == [("1.csv", 1), ("7.csv", 1)]
+    manifest.unlink()
+    item(home, "jan/bad.csv", 3, date(9999, 12, 31))
+    assert isinstance(land_by_cli(str(home / "jan")).exception, LakehouseError)
+    assert held() == [("1.csv", 1), ("7.csv", 1)], "whole or not at all"
+    for wrong in ((), ("--manifest", "m", "file"), (*files, "--replace")):
+        assert land_by_cli(*wrong).exit_code == 2
+
+
+def test_what_is_superseded_what_stays_and_what_disagrees_is_said(home: Path) -> None:
+    assert land_by_cli(item(home, "a.csv", 1), item(home, "b.csv", 2)).exit_code == 0
+    said = land_by_cli(item(home, "a.csv", 3), "--day", str(D2)).stderr
+    assert f"landed on {D2}, but 1 of 1 rows say {D1} in transaction_date" in said
+    assert f"1 rows that it brought before, of {D1}, are superseded" in said
+    assert "stay beside it" in land_by_cli(item(home, "c.csv", 4)).stderr
 
 
 # --- the days that a source can have ---

@@ -1,6 +1,7 @@
 """Landing loses nothing and doubles nothing: over random files of every format."""
 
 import json
+import unicodedata
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -8,11 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lakehouse_assets.platform.landing import EventFiles, land, parts
+from lakehouse_assets.platform.landing_names import FileSet, SourceFile
 
 TABLE = "gmv/purchase"
 SOURCE = EventFiles(("at", "day", "key", "value"), day_column="day")
@@ -63,3 +65,60 @@ def test_parts_hold_every_row_of_every_landed_file_exactly_once(
         seen.add(file.read_bytes())
     found = [row for part in parts(folder / "root", TABLE) for row in pq.read_table(part.path).to_pylist()]
     assert Counter(tuple(r[c] for c in (*SOURCE.columns, "source_file", "row_number")) for r in found) == expected
+
+
+# --- what holds after deliveries in any order, against a plain model ---
+
+DAYS = (D1, D2, D3)
+# Rows of a file: per row the day that it says. A name may be delivered again with other rows, on other days.
+_contents = st.lists(st.sampled_from(DAYS), min_size=1, max_size=4).map(tuple)
+_names = st.sampled_from(["a.csv", "a.CSV", "b.csv", "relat\u00f3rio.csv", "relato\u0301rio.csv", "2023-01-01/a.csv"])
+_alone = st.tuples(st.none(), st.dictionaries(_names, _contents, min_size=1, max_size=1))
+_as_sets = st.tuples(
+    st.sampled_from(["january", "february"]),
+    st.dictionaries(st.sampled_from(["p0.csv", "p1.csv", "p2.csv"]), _contents, min_size=1, max_size=3),
+)
+Delivered = tuple[str | None, dict[str, tuple[date, ...]]]
+
+
+@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example([(None, {"a.csv": (D1, D1)}), (None, {"a.csv": (D1, D3)})])  # a row that moves to another day
+@example([(None, {"a.csv": (D1,)}), (None, {"a.csv": (D2,)}), (None, {"a.csv": (D1,)})])
+@example([("january", {"p0.csv": (D1,), "p1.csv": (D2,)}), ("january", {"p2.csv": (D1, D2)})])  # under new names
+@given(deliveries=st.lists(st.one_of(_alone, _as_sets), min_size=1, max_size=6))
+def test_a_delivery_supersedes_all_that_it_brought_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, deliveries: list[Delivered]
+) -> None:
+    folder = tmp_path_factory.mktemp("deliveries")
+    model: dict[str, Counter[tuple[object, ...]]] = {}
+    changed: dict[int, dict[date, Counter[tuple[object, ...]]]] = {}
+    for number, (name, files) in enumerate(deliveries):
+        source_files, rows = [], Counter[tuple[object, ...]]()
+        for file_name, days in files.items():
+            file = folder / str(number) / file_name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # Every row says which delivery it is of, so that no two files have the same bytes.
+            keys = [f"{number}-{file_name}-{row}" for row in range(len(days))]
+            file.write_text(HEADER + "".join(f"x,{day},{key},\n" for day, key in zip(days, keys, strict=True)))
+            source_files.append(SourceFile(file_name, file))
+            rows.update(zip(days, keys, strict=True))
+        identity = name or unicodedata.normalize("NFC", next(iter(files))).replace(".CSV", ".csv")
+        delivery = FileSet(identity, tuple(source_files))
+        landed = land(folder / "root", TABLE, SOURCE, delivery, today=TODAY)
+        assert not landed.already_landed
+        assert land(folder / "root", TABLE, SOURCE, delivery, today=TODAY).already_landed
+        model[identity] = rows
+        changed[landed.version] = _held(folder / "root", None)
+        assert sum(changed[landed.version].values(), Counter()) == sum(model.values(), Counter())
+    for version, held in changed.items():
+        assert _held(folder / "root", version) == held, "what held at a version holds there for ever"
+
+
+def _held(root: Path, version: int | None) -> dict[date, Counter[tuple[object, ...]]]:
+    """Rows by the day they are landed on, which is the day they say."""
+    found: dict[date, Counter[tuple[object, ...]]] = {}
+    for part in parts(root, TABLE, version=version):
+        rows = pq.read_table(part.path).to_pylist()
+        assert {row["feed_day"] for row in rows} == {part.feed_day}
+        found.setdefault(part.feed_day, Counter()).update((part.feed_day, row["key"]) for row in rows)
+    return found

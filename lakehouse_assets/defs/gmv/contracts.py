@@ -5,6 +5,7 @@ from typing import Annotated
 
 import pyspark.sql.types as T
 
+from lakehouse_assets.defs.gmv import FIRST_GMV_DAY, LONGEST_RELEASE
 from lakehouse_assets.platform.contract import Action, Contract, Dimension, column, facts, landed_contract, row_rule
 from lakehouse_assets.platform.silver import SilverEvent
 
@@ -35,6 +36,11 @@ class Purchase(MarketplaceEvent):
         "day the payment was released; none: not paid or cancelled", source=True, nullable=True
     )
     producer_id: T.LongType = column("producer of the product", source=True, nullable=True)
+
+    @row_rule()
+    def released_on_a_day_that_can_be(cls) -> str:
+        """The payment is released on a day that GMV can have."""
+        return f"release_date BETWEEN DATE'{FIRST_GMV_DAY}' AND feed_day + INTERVAL '{LONGEST_RELEASE.days}' DAY"
 
     class Config:
         metadata = facts(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)

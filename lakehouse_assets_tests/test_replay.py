@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform import replay as replays
+from lakehouse_assets.platform.code_version import Fingerprint, code_version
 from lakehouse_assets.platform.delta import Kind, Note, commits
-from lakehouse_assets.platform.lineage import LineageError
+from lakehouse_assets.platform.lineage import LineageError, trace
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.replay import Answer, Replay, replay
 from lakehouse_assets.platform.table import TableKey
@@ -112,10 +114,24 @@ def test_rows_that_somebody_changed_are_counted(driver: LakeDriver) -> None:
 def test_changed_code_is_named_and_the_rows_compared_all_the_same(
     driver: LakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replays, "code_version", lambda table: "another")
+    now = Fingerprint.parse(code_version(driver.catalog.table(TableKey.parse(SILVER))))
+    assert now is not None
+    monkeypatch.setattr(replays, "code_version", lambda table: str(replace(now, contract="00000000")))
     found = answer(driver, SILVER, D1)
     assert (found.answer, found.identical) == (Answer.CHANGED_CODE, True)
-    assert "the code is another now" in found.said
+    assert "the code is another one now (contract)" in found.said
+
+
+def test_of_a_day_of_the_former_scheme_it_is_unknown_whether_the_code_changed(driver: LakeDriver) -> None:
+    key = TableKey.parse(SILVER)
+    entry = Path(driver.lake.path(key)) / "_delta_log" / "00000000000000000000.json"
+    (newest,) = commits(driver.lake.path(key))
+    assert newest.note is not None
+    entry.write_text(entry.read_text().replace(newest.note.code_version, "6e23baf13eb2"))
+    found = answer(driver, SILVER, D1)
+    assert (found.answer, found.identical, found.rows) == (Answer.UNKNOWN_CODE, True, 3), found
+    told = trace(driver.lake, driver.catalog, key, D1)
+    assert "code 6e23baf13eb2 (whether it changed since is unknown)" in told.detail
 
 
 def test_an_erased_row_wins_over_replay(driver: LakeDriver) -> None:

@@ -1,72 +1,113 @@
-"""The version of a table's code: a hash of what its function and its domain's modules compile to.
+"""The version of a table's code: a fingerprint of everything that its rows depend on, in four parts.
 
-Bytecode, not source text: comments and layout change nothing, and no file is read. A change in any function,
-constant or contract of the modules that the function can reach inside its domain changes the version.
+Each part is the digest of what can be reached (`code_walk.py`), so a change of any helper or constant changes it, and a
+renamed module, a comment or another layout does not. Fingerprints are told apart by their scheme: what an earlier
+scheme recorded cannot be compared, so whether that code was another one is unknown.
 """
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
 from functools import cache
-from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from typing import TYPE_CHECKING, Any, Self
+
+from lakehouse_assets.platform.code_walk import Reached, reach
+from lakehouse_assets.platform.jars import COORDINATES
 
 if TYPE_CHECKING:
     from lakehouse_assets.platform.table import Table
 
+SCHEME = "2"
+DIGITS = 8
+# What makes the rows of a step, in whatever modules: followed from here.
+COMPUTING = ("materialize.materialize",)
+COMPUTING_LIBRARIES = frozenset({"deltalake", "pandera", "pyarrow", "pyspark"})
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Digests of the function and all it reaches with the table's declaration; of the contract; of the platform's code
+    that computes rows; of the versions of the libraries that do."""
+
+    function: str
+    contract: str
+    platform: str
+    libraries: str
+
+    def __str__(self) -> str:
+        return ".".join((SCHEME, *astuple(self)))
+
+    @classmethod
+    def parse(cls, recorded: str) -> Self | None:
+        """What `str` wrote; None for what an earlier scheme, or nobody, has recorded."""
+        scheme, *parts = recorded.split(".")
+        return cls(*parts) if scheme == SCHEME and len(parts) == len(fields(cls)) else None
+
+
+def differing(recorded: str, now: str) -> tuple[str, ...] | None:
+    """The parts in which two code versions differ; None where that is unknown."""
+    then, current = Fingerprint.parse(recorded), Fingerprint.parse(now)
+    if then is None or current is None:
+        return None
+    return tuple(one.name for one in fields(Fingerprint) if getattr(then, one.name) != getattr(current, one.name))
+
 
 @cache
 def code_version(table: "Table") -> str:
-    """Twelve hexadecimal digits."""
-    module = sys.modules[table.function.__module__]
-    domain = table.contract.__module__.rpartition(".")[0]
-    digest = hashlib.sha256(repr((table.key, table.write, sorted(table.reads.items()))).encode())
-    for part in _function(table.function):
-        digest.update(part)
-    for reached in sorted(
-        {sys.modules[table.contract.__module__], *_reached(module, domain)}, key=lambda m: m.__name__
-    ):
-        for part in _module(reached, domain):
-            digest.update(part)
-    for rule in table.compiled.rules:
-        digest.update(repr((rule.name, rule.action.value, rule.sql, rule.tolerate)).encode())
-    digest.update(table.compiled.spark_schema.json().encode())
-    return digest.hexdigest()[:12]
+    """The fingerprint of a table's code as text: the scheme and the four parts, with dots between."""
+    return str(fingerprint(table))
 
 
-def _reached(module: ModuleType, domain: str) -> set[ModuleType]:
-    """Modules of the domain that this one imports, besides the other layers' tables."""
-    names = {getattr(value, "__module__", None) or getattr(value, "__name__", "") for value in vars(module).values()}
-    layers = {f"{domain}.{layer}" for layer in ("bronze", "silver", "gold")}
-    return {
-        sys.modules[name]
-        for name in names
-        if isinstance(name, str) and name.startswith(f"{domain}.") and name not in layers and name in sys.modules
-    }
+def fingerprint(table: "Table") -> Fingerprint:
+    """The fingerprint of a table's code as it is now."""
+    project = {table.function.__module__.partition(".")[0], table.contract.__module__.partition(".")[0]}
+    reads = tuple((name, str(read.table), read.span.value, read.days) for name, read in sorted(table.reads.items()))
+    declared = (reads, table.write, table.conserves, table.source, table.stream)
+    function = reach((table.function, declared), project)
+    in_python = tuple(rule.fine for rule in table.compiled.rules if rule.fine is not None)
+    contract = reach((table.compiled.deciding, in_python), project)
+    return Fingerprint(
+        function=function.digest[:DIGITS],
+        contract=contract.digest[:DIGITS],
+        platform=of_platform().digest[:DIGITS],
+        libraries=of_libraries(function.libraries | contract.libraries)[:DIGITS],
+    )
 
 
-def _module(module: ModuleType, domain: str) -> Iterator[bytes]:
-    for name in sorted(vars(module)):
-        value = vars(module)[name]
-        if isinstance(value, FunctionType) and value.__module__.startswith(domain):
-            yield name.encode()
-            yield from _function(value)
-        elif isinstance(value, str | int | tuple) and not name.startswith("__"):
-            yield repr((name, value)).encode()
+@cache
+def of_platform() -> Reached:
+    """Everything that a step reaches while it computes rows."""
+    return reach(_computing(COMPUTING))
 
 
-def _function(function: Any) -> Iterator[bytes]:
-    yield from _code(function.__code__)
-    yield repr(function.__defaults__).encode()
+def _computing(places: Iterable[str]) -> Iterable[object]:
+    package = __name__.rpartition(".")[0]
+    for place in places:
+        module, _, name = place.partition(".")
+        # Not by an import statement: a step records this fingerprint, so its module imports this one.
+        yield getattr(import_module(f"{package}.{module}"), name)
 
 
-def _code(code: CodeType) -> Iterator[bytes]:
-    yield code.co_code
-    yield repr(code.co_names).encode()
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _code(constant)
-        elif isinstance(constant, frozenset):
-            yield repr(sorted(map(repr, constant))).encode()
-        else:
-            yield repr(constant).encode()
+@cache
+def of_libraries(reached: frozenset[str]) -> str:
+    """The digest of the versions of Python, Delta and the libraries that compute rows."""
+    known = {f"python {sys.version_info.major}.{sys.version_info.minor}", *COORDINATES}
+    known |= {f"{name} {_version(name)}" for name in reached | COMPUTING_LIBRARIES}
+    return hashlib.sha256("\n".join(sorted(known)).encode()).hexdigest()
+
+
+def _version(top: str) -> str:
+    """The version of the distribution that holds a package; that of the package itself, or nothing, without one."""
+    try:
+        return version(top)
+    except PackageNotFoundError:
+        module: Any = sys.modules.get(top)
+        said = getattr(module, "__version__", None)
+        return said if isinstance(said, str) else _of_distributions(top)
+
+
+def _of_distributions(top: str) -> str:
+    return ",".join(version(name) for name in sorted(set(packages_distributions().get(top, []))))

@@ -96,6 +96,14 @@ class CompiledContract:
     decimal_marks: Mapping[str, str]
     of: Mapping[str, tuple[str, ...]]
 
+    @property
+    def deciding(self) -> tuple[object, ...]:
+        """What decides on rows: columns, rules, key, the form of the source; neither descriptions nor owners."""
+        columns = tuple((field.name, field.dataType.json(), field.nullable) for field in self.spark_schema)
+        rules = tuple((r.name, r.action.value, r.tolerate.above, r.tolerate.at_least, r.sql) for r in self.rules)
+        of_source = (self.source_columns, tuple(sorted(self.decimal_marks.items())), tuple(sorted(self.pii)))
+        return columns, rules, self.key, self.event_time, of_source
+
     def dagster_columns(self) -> "dg.TableSchema":
         """The columns for Dagster's catalog: types, descriptions, and each rule as a constraint."""
         import dagster as dg

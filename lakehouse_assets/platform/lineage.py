@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.code_version import code_version, differing
 from lakehouse_assets.platform.delta import Commit, Kind, Note, commits
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import parts
@@ -73,9 +74,16 @@ def trace(lake: Lake, catalog: Catalog, key: TableKey, day: date, until: int | N
             inputs.append(_input(lake, catalog, read.table, read.span, day, pin.version, pin.days))
     if isinstance(table.write, Ledger) and note.base is not None:
         inputs.append(Node(str(key), f"its own version {note.base}, before"))
-    return Node(
-        str(key), f"{day}: version {commit.version}, code {note.code_version}, run {note.run_id}", tuple(inputs)
-    )
+    code = f"code {note.code_version}{_since(note.code_version, code_version(table))}"
+    return Node(str(key), f"{day}: version {commit.version}, {code}, run {note.run_id}", tuple(inputs))
+
+
+def _since(recorded: str, now: str) -> str:
+    """What of the code has changed since."""
+    differs = differing(recorded, now)
+    if differs is None:
+        return " (whether it changed since is unknown)"
+    return f" (changed since: {', '.join(differs)})" if differs else ""
 
 
 def _input(lake: Lake, catalog: Catalog, key: TableKey, span: Span, day: date, version: int, days: str) -> Node:

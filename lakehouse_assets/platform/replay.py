@@ -15,7 +15,7 @@ from deltalake.exceptions import DeltaError
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform import evaluate, writer
-from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.code_version import code_version, differing
 from lakehouse_assets.platform.delta import Kind, Note, Pin, commits, last_note, open_table
 from lakehouse_assets.platform.history import CHANGES, StateTable
 from lakehouse_assets.platform.landing import LandingError, verify
@@ -37,6 +37,7 @@ class Answer(Enum):
     SAME = "same"
     DIFFERENT = "different"
     CHANGED_CODE = "changed code"
+    UNKNOWN_CODE = "unknown code"
     ERASED = "erased"
     VACUUMED = "vacuumed"
     LANDED_FILE = "landed file"
@@ -80,18 +81,21 @@ def replay(step: Step, key: TableKey, day: date, version: int | None = None) -> 
     why_not = next(_obstacles(step, table, note, day, commit.version), None)
     if why_not:
         return Replay(str(key), day, commit.version, *why_not)
+    differs = differing(note.code_version, code_version(table))
     plan = _plan(step, table, note, day)
     then = _then(step, table, plan, commit.version)
     now = _now(step, plan)
     recorded = note.rows[day]
     rows, missing, extra = _compare(then, now, table)
-    code = code_version(table)
     same = missing == 0 and extra == 0 and (not isinstance(table.write, ReplaceDays) or rows == recorded.kept)
     outcome = (
         f"{rows} rows, all the same" if same else f"{missing} of {rows} rows are not made any more, {extra} are new"
     )
-    if code != note.code_version:
-        said = f"the code is {code} now and was {note.code_version} then: {outcome}"
+    if differs is None:
+        said = f"whether the code is the same is unknown, version {commit.version} has no fingerprint: {outcome}"
+        return Replay(str(key), day, commit.version, Answer.UNKNOWN_CODE, said, rows, missing, extra)
+    if differs:
+        said = f"the code is another one now ({', '.join(differs)}): {outcome}"
         return Replay(str(key), day, commit.version, Answer.CHANGED_CODE, said, rows, missing, extra)
     answer = Answer.SAME if same else Answer.DIFFERENT
     return Replay(str(key), day, commit.version, answer, outcome, rows, missing, extra)

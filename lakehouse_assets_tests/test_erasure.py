@@ -13,6 +13,7 @@ from lakehouse_assets.platform import erasure, landing
 from lakehouse_assets.platform.erasure import remember, rewrite_parts
 from lakehouse_assets.platform.landing import EventFiles, LandingError, land, manifest_version, parts, verify
 from lakehouse_assets.platform.landing_manifest import FOLDER
+from lakehouse_assets.platform.landing_names import FileSet, SourceFile
 from lakehouse_assets.platform.landing_store import stored
 from lakehouse_assets.platform.s3 import S3Path
 from lakehouse_assets.platform.store import Location, parquet
@@ -196,3 +197,26 @@ def test_an_erasure_that_finds_nobody_changes_no_day(root: Location, file: Path)
     manifest = root / TABLE / FOLDER
     assert touched_days(manifest, actions_of(manifest, 1)) == (frozenset(), True)
     assert land(root, TABLE, SOURCE, file, day=D1, today=TODAY).already_landed
+
+
+def test_what_is_rewritten_stays_part_of_its_delivery_and_what_was_superseded_goes(
+    root: Location, tmp_path: Path
+) -> None:
+    source = EventFiles(columns=("who", "what", "day"), day_column="day", subject="who")
+    one, two = tmp_path / "p0.csv", tmp_path / "p1.csv"
+    one.write_text(f"who,what,day\nana,1,{D1}\nbia,2,{D1}\n")
+    two.write_text(f"who,what,day\nana,3,{D2}\neva,4,{D2}\n")
+    january = FileSet("january", (SourceFile(one.name, one), SourceFile(two.name, two)))
+    land(root, TABLE, source, january, today=TODAY)
+    two.write_text(f"who,what,day\nana,3,{D1}\neva,4,{D1}\n")  # its rows move to another day
+    land(root, TABLE, source, january, today=TODAY)
+    erase(root)
+    assert there(root) == ["bia", "eva"]
+    two.write_text(f"who,what,day\nana,3,{D2}\neva,5,{D2}\n")
+    land(root, TABLE, source, january, today=TODAY)
+    held = [row for part in parts(root, TABLE) for row in pq.ParquetFile(parquet(part.path)).read().to_pylist()]
+    assert [(row["who"], row["what"], str(row["feed_day"])) for row in held] == [
+        ("bia", "2", str(D1)),
+        ("eva", "5", str(D2)),
+    ]
+    assert "ana" not in there(root)

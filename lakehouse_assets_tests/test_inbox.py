@@ -57,7 +57,9 @@ def test_files_of_one_name_and_with_old_times_all_land(inbox: Path) -> None:
     for number, name in enumerate(names):
         write(inbox, name, f"k{number}", at=1_000_000_000 - number)
     running = stream()
-    assert (running.lag(lake()), running.take(lake()), running.lag(lake())) == (5, 5, 0)
+    running.max_files = 2  # those of later rounds have the name of those that are landed by then
+    assert [running.take(lake()) for _ in range(4)] == [2, 2, 1, 0]
+    assert running.lag(lake()) == 0
     assert landed() == [(name[:10], name, 1) for name in names]
     assert stream().take(lake()) == 0, "nor after a restart"
 

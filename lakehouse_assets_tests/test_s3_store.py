@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import AUDIT, append_audit
 from lakehouse_assets.platform.landing import EventFiles, LandingError, land, parts, verify
+from lakehouse_assets.platform.landing_seen import read_landed
 from lakehouse_assets.platform.s3 import S3Path, StoreError
 from lakehouse_assets.platform.server_launch import config_of, spark_conf
 from lakehouse_assets.platform.store import location, missing
@@ -93,6 +94,7 @@ class TestServed:
         land(root, TABLE, SOURCE, delivery(tmp_path, "a.csv", (1, "z")), day=D1, today=TODAY)
         (newest,) = parts(root, TABLE)
         assert (newest.landing, newest.rows) == (2, 1)
+        assert read_landed(root, TABLE).holds("a.csv", newest.source_sha256), "which an inbox asks"
         assert parts(root, TABLE, version=0) == [part], "old versions stay"
         assert isinstance(part.path, S3Path)
         part.path.unlink()

@@ -14,11 +14,14 @@ import pytest
 
 from lakehouse_assets.definitions import catalog, definitions, landing_jobs
 from lakehouse_assets.defs.store.generate import HEADERS, generate
+from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.drop import Dropped, SetAside, dropped_sources, files_in
 from lakehouse_assets.platform.drop_sensor import PATIENCE, DropFolder, Waiting, cursor_of, ready
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import parts
 from lakehouse_assets.platform.landing_seen import LandedFiles, SeenFiles
 from lakehouse_assets.platform.landing_store import locked
+from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import settings
 
 DAY = date(2025, 1, 1)
@@ -124,6 +127,9 @@ def test_a_dropped_day_is_landed_once_and_again_when_a_file_changes(drop: Path) 
         asked, said, cursor = tick(instance, cursor)
         assert asked == []
         assert said.startswith("Nothing new in")
+        assert cursor == "{}", "nothing is kept of what is landed"
+        of_a_version_before = {str(drop / "x.csv"): ["1:2", NOW.isoformat()], f"asked {drop / 'x.csv'}": "1:2"}
+        assert tick(instance, json.dumps(of_a_version_before))[0] == []
         file = drop / str(DAY) / "orders.csv"
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         file.write_text("".join(lines[:6]), encoding="utf-8")
@@ -272,6 +278,18 @@ def test_a_day_that_comes_is_taken_when_it_has_come(drop: Path) -> None:
     assert [one for one in files_in(drop, ahead, noon) if isinstance(one, Dropped)] == list(files_in(drop, ahead, NOW))
     assert len(list(files_in(drop, ahead, NOW))) == 4
     assert not [one for one in files_in(drop, SOURCES, noon) if isinstance(one, Dropped)]
+
+
+def test_the_sources_of_a_domain_have_one_zone() -> None:
+    store = {
+        key.name: replace(catalog.table(key), source=replace(source, zone="Pacific/Apia"))
+        for key, source in ((TableKey("store", "bronze", name), source) for name, source in SOURCES.items())
+    }
+    ahead = Catalog(tuple(store.values()))
+    assert (catalog.zone("store"), ahead.zone("store")) == ("UTC", "Pacific/Apia")
+    assert ahead.today("store", datetime(2024, 12, 31, 11, 30, tzinfo=UTC)) == DAY
+    with pytest.raises(LakehouseError, match="Pacific/Apia, UTC"):
+        Catalog((store["users"], catalog.table(TableKey("store", "bronze", "orders")))).zone("store")
 
 
 def test_a_year_of_drops_costs_a_tick_what_is_new(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

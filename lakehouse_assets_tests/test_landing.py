@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from dagster._core.definitions.partitions.context import partition_loading_context
 from deltalake import write_deltalake
 
 from lakehouse_assets.cli.land import land as land_command
+from lakehouse_assets.platform.assets import partitions
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import EventFiles, Landed, LandingError, land, manifest_version, parts, verify
 from lakehouse_assets.platform.landing_manifest import Entry, Manifest, ManifestMoved
@@ -346,7 +348,7 @@ def test_a_folder_and_a_manifest_say_what_is_delivered(tmp_path: Path) -> None:
         listed(manifest)
 
 
-def test_a_landing_of_the_version_before_is_read_and_superseded(root: Path, land_text: Land) -> None:
+def test_a_landing_of_the_version_before_is_read_and_superseded(root: Path, land_text: Land, tmp_path: Path) -> None:
     """Its manifest has no column `delivery`, and names without folders: of several days, one file each."""
     land_text("a.csv", HEADER + f"x,{D1},k1,\nx,{D2},k2,\n")
     entries = Manifest(root / TABLE).entries()
@@ -362,6 +364,8 @@ def test_a_landing_of_the_version_before_is_read_and_superseded(root: Path, land
     land_text("a.csv", HEADER + f"x,{D3},k3,\n")
     assert keys(root) == ["k1", "k3"], "what this version landed is superseded on whatever days"
     assert keys(root, version=0) == ["k1", "k2"]
+    land(root, TABLE, SOURCE, write(tmp_path, f"{D1}/a.csv", HEADER + f"x,{D1},k5,\n"), today=TODAY)
+    assert keys(root) == ["k5", "k3"], "of the same day it was the same file, called without its folder"
 
 
 @pytest.fixture
@@ -455,6 +459,9 @@ def test_today_is_that_of_the_source() -> None:
     before_noon = datetime(2023, 1, 1, 11, 30, tzinfo=UTC)
     zones = {"UTC": D1, "Pacific/Apia": D2, "Etc/GMT+12": date(2022, 12, 31)}
     assert {zone: EventFiles(SOURCE.columns, zone=zone).today(before_noon) for zone in zones} == zones
+    for zone, today in zones.items():
+        with partition_loading_context(before_noon):
+            assert partitions(date(2022, 1, 1), zone).get_last_partition_key() == str(today)
     with pytest.raises(ValueError, match="no time zone"):
         EventFiles(SOURCE.columns, zone="Mars/Olympus")
 

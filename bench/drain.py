@@ -25,6 +25,7 @@ def measure(size: Size, folder: Path) -> Result:
     from lakehouse_assets.definitions import catalog
     from lakehouse_assets.platform.materialize import Step
     from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.platform.source_days import SourceDays
     from lakehouse_assets.platform.stream import drain_available
     from lakehouse_assets.streaming.kafka_client import spark_options
     from lakehouse_assets.streaming.kafka_server import SERVER
@@ -44,7 +45,7 @@ def measure(size: Size, folder: Path) -> Result:
 
             def stream(topic: str = "bench") -> None:
                 shutil.rmtree(step.lake.tables / "orders", ignore_errors=True)
-                source = KafkaTopic(topic, date(2009, 1, 1), batch=3 * size.records)
+                source = KafkaTopic(topic, SourceDays(date(2009, 1, 1)), batch=3 * size.records)
                 batches = drain_available(step, table, source)
                 assert sum(batch.records for batch in batches) >= min(size.records, 2_000)
 

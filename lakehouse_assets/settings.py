@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     documents: str | None = Field(
         None, description="where the marketplace's documents arrive: s3://bucket/input/ or a folder"
     )
+    stream_batch_bytes: int = Field(
+        32 * 2**20, ge=2**10, description="most bytes of a stream's batch; a record that is larger comes alone"
+    )
     kafka_bootstrap: str | None = Field(None, description="Kafka's brokers, host:port,…; unset: this home's broker")
     kafka_security_protocol: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
     kafka_sasl_mechanism: str | None = Field(None, description="PLAIN or SCRAM-SHA-512, where Kafka asks for a login")

@@ -60,6 +60,7 @@ def _run(topic: str, batch: int, live: bool, environment: Mapping[str, str], sai
     from lakehouse_assets.platform.levels import Levels
     from lakehouse_assets.platform.materialize import Step
     from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.platform.source_days import SourceDays
     from lakehouse_assets.platform.table import TableKey
     from lakehouse_assets.settings import settings
     from lakehouse_assets.streaming.kafka_topic import KafkaTopic
@@ -75,7 +76,7 @@ def _run(topic: str, batch: int, live: bool, environment: Mapping[str, str], sai
         for one in live_tables(catalog, table.key) if live else ():
             keep(step, levels, one)
 
-    source = KafkaTopic(topic, date(2009, 1, 1), batch)
+    source = KafkaTopic(topic, SourceDays(date(2009, 1, 1)), batch)
     Stream(
         settings=here, catalog=catalog, table=table, source=source, interval=0.2, keep=keep_live, told=said.send
     ).run_continuously()

@@ -15,6 +15,7 @@ from lakehouse_assets.defs.orders.producer import Event, events_of, send
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.plan import make_plan
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.stream import commit_batch, drain, drain_available
 from lakehouse_assets.platform.stream_source import Fresh
@@ -41,7 +42,7 @@ NOON = datetime(2011, 1, 4, 12)
 def topic_of(broker: Settings, name: str, partitions: int = 3, batch: int = 1_000_000) -> KafkaTopic:
     """A topic of the test's own."""
     ensure_topic(broker, name, partitions)
-    return KafkaTopic(name, date(2009, 1, 1), batch)
+    return KafkaTopic(name, SourceDays(date(2009, 1, 1)), batch)
 
 
 def bronze(driver: LakeDriver) -> Table:
@@ -116,7 +117,7 @@ def test_who_is_overtaken_reads_on_from_where_the_other_ended(
     driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "overtaken", partitions=1, batch=10)
     send(client_options(broker), numbered(50), source.topic)
     twice = [lambda: drain(step(driver, "other"), bronze(driver), source)] * 2
-    slow = Overtaken(source.topic, source.first_day, others=list(twice))
+    slow = Overtaken(source.topic, source.days, others=list(twice))
     batch = drain(step(driver, "slow"), bronze(driver), slow)
     assert batch is not None
     assert (batch.records, batch.version, batch.lag) == (30, 2, 0)
@@ -131,8 +132,7 @@ def test_of_two_readers_at_one_position_the_second_is_refused(
     send(client_options(broker), numbered(30), source.topic)
     now = source.end(driver.lake.path(bronze(driver).key))
     assert now is not None
-    ranges = source._ranges(None, now)
-    zombie = source._read(driver.spark, ranges)
+    zombie = source._read(driver.spark, source._ranges(None, now, {}), 100)
     driver.land("orders/order_events", csv_of(tmp_path / "day.csv", dict(ONLINE_RETAIL), [line()]))
     driver.make(BRONZE, [DAY])
     base = driver.lake.version(bronze(driver).key)
@@ -191,20 +191,23 @@ def test_a_topic_made_anew_while_another_one_was_read_is_told_from_the_first(
     assert len(coordinates(driver)) == 11
 
 
-def test_what_is_no_text_and_no_time_is_kept(broker: Settings, spark: SparkSession, tmp_path: Path) -> None:
+def test_what_is_no_text_is_kept(broker: Settings, spark: SparkSession, tmp_path: Path) -> None:
     from confluent_kafka import Producer
 
     driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "odd", partitions=1)
     producer = Producer(client_options(broker))
-    producer.produce(source.topic, value=b"\xff\xfe", key=None, timestamp=1)
+    producer.produce(source.topic, value=b"\xff\xfe", key=None)
     producer.produce(source.topic, value=None, key=b"k", headers=[("h", b"\xff"), ("h", None)])
     producer.produce(source.topic, value=b"{}", headers=[("halves", b"\xc3"), ("of", b"\xa9"), ("one", "é".encode())])
     producer.produce(source.topic, value=b"{}", headers=[("text", "é".encode()), ("none", None), ("empty", b"")])
     producer.flush()
     drain_available(step(driver), bronze(driver), source)
+    now = source.end(driver.lake.path(bronze(driver).key))
+    assert now is not None
     rows = driver.read(BRONZE).orderBy("offset").collect()
+    by_spark = source._read(driver.spark, source._ranges(None, now, {}), 100).orderBy("offset").collect()
+    assert rows == by_spark, "read one by one and at once they are the same"
     assert [row.value for row in rows] == ["base64://4=", None, "{}", "{}"]
-    assert rows[0].feed_day == date(2009, 1, 1), "the first day of the source: no record is of no day"
     headers = [[(header["key"], header["value"]) for header in json.loads(row.headers)] for row in rows[1:]]
     assert rows[0].headers is None
     assert headers[0] == [("h", "base64:/w=="), ("h", None)]

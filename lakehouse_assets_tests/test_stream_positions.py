@@ -12,6 +12,7 @@ from lakehouse_assets.defs.orders.event import ONLINE_RETAIL
 from lakehouse_assets.defs.orders.producer import send
 from lakehouse_assets.platform.delta import last_position
 from lakehouse_assets.platform.landing import manifest_path
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.stream import drain_available
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import Settings
@@ -60,7 +61,7 @@ def test_a_topic_goes_on_where_its_table_is(
 
 
 def test_a_topic_that_was_never_made_is_not_waited_for(broker: Settings, spark: SparkSession, tmp_path: Path) -> None:
-    driver, source = LakeDriver.at(spark, tmp_path), KafkaTopic("never-made", date(2009, 1, 1))
+    driver, source = LakeDriver.at(spark, tmp_path), KafkaTopic("never-made", SourceDays(date(2009, 1, 1)))
     assert source.end(driver.lake.path(bronze(driver).key)) is None
     assert drain_available(step(driver), bronze(driver), source) == []
 

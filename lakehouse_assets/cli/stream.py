@@ -14,6 +14,7 @@ from lakehouse_assets.settings import settings
 
 if TYPE_CHECKING:
     from lakehouse_assets.platform.materialize import Step
+    from lakehouse_assets.platform.stream_source import StreamSource
     from lakehouse_assets.platform.table import Table
     from lakehouse_assets.streaming.inbox import Inbox
     from lakehouse_assets.streaming.run import Supervised
@@ -160,7 +161,8 @@ def _command(name: str) -> click.Command:
     @INTERVAL
     @METRICS
     @click.option("--no-live", is_flag=True, help="Leave the live tables to Dagster.")
-    def command(continuous: bool, interval: float, metrics_port: int | None, no_live: bool) -> None:
+    @click.option("--accept-loss", is_flag=True, help="Go on without records that expired; the audit says which.")
+    def command(continuous: bool, interval: float, metrics_port: int | None, no_live: bool, accept_loss: bool) -> None:
         """Read the source into bronze, and keep the live tables."""
         from lakehouse_assets import defs as domains
         from lakehouse_assets.platform.catalog import discover
@@ -177,15 +179,31 @@ def _command(name: str) -> click.Command:
             for one in live:
                 keep(step, levels, one)
 
-        assert table.stream is not None
+        source = _source(table, continuous, accept_loss)
         running = Stream(
-            settings=here, catalog=catalog, table=table, source=table.stream, interval=interval, keep=keep_live,
+            settings=here, catalog=catalog, table=table, source=source, interval=interval, keep=keep_live,
             told=click.echo,
         )  # fmt: skip
         state = _run(running, continuous, metrics_port)
         click.echo(f"{state.records} records in {state.batches} commits.")
 
     return command
+
+
+def _source(table: "Table", continuous: bool, accept_loss: bool) -> "StreamSource":
+    """Where the table's stream comes from. Raises UsageError for a loss that cannot be accepted."""
+    from dataclasses import replace
+
+    from lakehouse_assets.streaming.kafka_topic import KafkaTopic
+
+    assert table.stream is not None
+    if not accept_loss:
+        return table.stream
+    if continuous or not isinstance(table.stream, KafkaTopic):
+        raise click.UsageError(
+            "--accept-loss is for a topic, of what has expired up to now: run it once, without --continuous."
+        )
+    return replace(table.stream, accept_loss=True)
 
 
 def _inbox(name: str) -> "Inbox":

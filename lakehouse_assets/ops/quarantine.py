@@ -3,6 +3,7 @@
 from datetime import date
 
 from lakehouse_assets.cli.output import Rows
+from lakehouse_assets.platform import set_aside
 from lakehouse_assets.platform.days import ranges, write_days
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.table import TableKey
@@ -10,6 +11,8 @@ from lakehouse_assets.serving.query import known_tables, query
 from lakehouse_assets.settings import Settings
 
 SUFFIX = "__quarantine"
+OF_STREAM = set_aside.SUFFIX
+"""What the table's stream could not commit. Its records come again from the source alone: no retry makes them."""
 
 
 def _tables(settings: Settings, table: str | None) -> list[str]:
@@ -17,8 +20,8 @@ def _tables(settings: Settings, table: str | None) -> list[str]:
     found = [name for name in known_tables(settings) if name.endswith(SUFFIX)]
     if table is None:
         return found
-    wanted = ".".join(TableKey.parse(table).parts) + SUFFIX
-    return [name for name in found if name == wanted]
+    wanted = ".".join(TableKey.parse(table).parts)
+    return [name for name in found if name in (wanted + SUFFIX, wanted + OF_STREAM)]
 
 
 def counts(settings: Settings, table: str | None, day: date | None) -> Rows:
@@ -65,6 +68,8 @@ def retry(settings: Settings, table: str, day: date | None) -> Rows:
 def _per_day(settings: Settings, key: TableKey, day: date | None) -> list[tuple[str, date, str, int]]:
     found: dict[date, int] = {}
     for name in _tables(settings, str(key)):
+        if name.endswith(OF_STREAM):
+            continue
         statement = f"SELECT feed_day, count(*) FROM {name} WHERE coalesce(feed_day = ?, true) GROUP BY 1"  # noqa: S608
         found |= dict(query(settings, statement, [day]).rows)
     return [(str(key), feed_day, "", rows) for feed_day, rows in sorted(found.items())]

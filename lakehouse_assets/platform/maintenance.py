@@ -24,6 +24,7 @@ from lakehouse_assets.platform.journal import alerts_path, audit_path, check_res
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.parquet import Parquet, laid_out
 from lakehouse_assets.platform.plan import Lake, landed_name
+from lakehouse_assets.platform.set_aside import SUFFIX, set_aside_path
 from lakehouse_assets.platform.store import Location, answering, storage_options
 from lakehouse_assets.platform.writer import first_line
 
@@ -106,6 +107,8 @@ def _places(lake: Lake, catalog: Catalog) -> Iterator[Place]:
         yield Place(str(table.key), lake.path(table.key), Engine.SPARK, parquet=table.parquet)
         for beside, path in (("quarantine", lake.quarantine(table.key)), ("changes", lake.changes(table.key))):
             yield Place(f"{table.key}__{beside}", path, Engine.SPARK, parquet=table.parquet)
+        if table.stream is not None:
+            yield Place(f"{table.key}{SUFFIX}", set_aside_path(lake, table.key), Engine.DELTA_RS)
         if table.landing is not None:
             path = manifest_path(lake.landing, landed_name(table.landing))
             yield Place(str(table.landing), path, Engine.DELTA_RS, keeps_all=True)

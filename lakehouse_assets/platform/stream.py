@@ -5,22 +5,21 @@ disagree, whoever is killed when. The commit is a compare-and-swap on the door's
 that began at the same position the second is refused, and reads on from where the first has ended.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.delta import DayRows, Kind, Note
+from lakehouse_assets.platform.delta import Kind, Note
 from lakehouse_assets.platform.delta_log import unjudged
-from lakehouse_assets.platform.journal import AUDIT, append_audit
 from lakehouse_assets.platform.materialize import Step
-from lakehouse_assets.platform.stream_source import StreamSource
+from lakehouse_assets.platform.set_aside import keep, set_aside_path
+from lakehouse_assets.platform.stream_audit import complete_audit, write_audit
+from lakehouse_assets.platform.stream_log import log_of
+from lakehouse_assets.platform.stream_source import Fresh, StreamSource
 from lakehouse_assets.platform.table import Table
-from lakehouse_assets.platform.touched import rows_per_day
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -58,9 +57,24 @@ def drain(step: Step, table: Table, source: StreamSource, upto: object | None = 
 
 
 def _drain(step: Step, table: Table, source: StreamSource, upto: object | None) -> Batch | None:
-    base = step.lake.version(table.key)
-    fresh = source.next(step.spark, step.lake.path(table.key), base, upto)
+    path = step.lake.path(table.key)
+    complete_audit(step.lake, table.key, step.run_id)
+    base = log_of(path).version()
+    fresh = source.next(step.spark, path, base, upto)
+    try:
+        return _commit(step, table, source, fresh, base)
+    except writer.WriteError:
+        if fresh is None or fresh.one_by_one is None:
+            raise
+        return _commit(step, table, source, fresh.one_by_one(), base)
+
+
+def _commit(step: Step, table: Table, source: StreamSource, fresh: Fresh | None, base: int | None) -> Batch | None:
+    """Keep what is set aside, then commit the rows. Killed in between: what is set aside again is there already."""
     if fresh is None:
+        return None
+    keep(set_aside_path(step.lake, table.key), fresh.set_aside)
+    if fresh.rows is None:
         return None
     version, rows = commit_batch(step, table, fresh.rows, base, fresh.position, source.door)
     return Batch(version, rows, fresh.position, fresh.lag)
@@ -92,28 +106,10 @@ def commit_batch(
         code_version=code_version(table),
         inputs={},
         base=base,
-        unjudged=frozenset(unjudged(path)) if base is not None else frozenset(),
+        unjudged=frozenset(unjudged(path, base)) if base is not None else frozenset(),
         kind=Kind.STREAM,
         position=position,
     )
     target = writer.Target(path, name, table.compiled.spark_schema, parquet=table.parquet)
     version = writer.append(frame, target, note, base, door)
-    rows = rows_per_day(path, version)
-    append_audit(step.lake.tables, table.key.domain, _audit(note, version, rows, started, datetime.now(UTC)))
-    return version, rows
-
-
-def _audit(note: Note, version: int, rows: Mapping[date, int], started: datetime, finished: datetime) -> pa.Table:
-    counts: Collection[tuple[date, DayRows]] = [(day, DayRows(n, n, 0, 0, "")) for day, n in rows.items()]
-    return pa.Table.from_pylist(
-        [
-            {
-                "table": note.table, "feed_day": day, "run_id": note.run_id, "status": "committed",
-                "started": started, "finished": finished, "code_version": note.code_version, "input_versions": "{}",
-                "base_version": -1 if note.base is None else note.base, "output_version": version,
-                "rows_in": of.rows_in, "kept": of.kept, "quarantined": 0, "duplicates": 0, "restated": 0, "digest": "",
-            }
-            for day, of in counts
-        ],
-        schema=AUDIT,
-    )  # fmt: skip
+    return version, write_audit(step.lake, table.key, note, version, started, datetime.now(UTC))

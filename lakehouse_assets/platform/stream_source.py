@@ -3,8 +3,9 @@
 A source reads and never writes (`stream.py` does), and knows nothing of runs or other tables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse_assets.platform.store import Location
@@ -13,13 +14,43 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
+OUTSIDE, UNREADABLE, TOO_LARGE = "day_is_of_the_source", "document_is_readable", "document_is_not_too_large"
+"""Rules that a record breaks which no commit of a stream may hold."""
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A record: where it came from, the rule that it broke, why, and what it holds as far as it can be read.
+
+    `source_file`, `row_number` and `etag` identify it: topic, partition and offset, or an object and its hash.
+    """
+
+    source_file: str
+    row_number: int
+    etag: str
+    rule: str
+    reason: str
+    row: str = ""
+    feed_day: date | None = None
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        return self.source_file, self.row_number, self.etag
+
+
 @dataclass(frozen=True)
 class Fresh:
-    """What comes next: rows of the table's columns, how far the source is read with them, what is left after them."""
+    """What comes next: rows of the table's columns, how far the source is read with them, what is left after them.
 
-    rows: "DataFrame"
+    `rows` None: there is nothing to commit. `set_aside`: records that no commit may hold. `one_by_one`: reads the same
+    again where Spark cannot read it at once or finds a record that no commit may hold, and sets that one aside.
+    """
+
+    rows: "DataFrame | None"
     position: Mapping[str, Any]
     lag: int
+    set_aside: Sequence[SetAside] = ()
+    one_by_one: "Callable[[], Fresh] | None" = None
 
 
 class StreamSource(Protocol):

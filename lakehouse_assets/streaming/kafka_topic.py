@@ -4,23 +4,31 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.delta import ask, last_position
+from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.stream_audit import LOST
+from lakehouse_assets.platform.stream_log import log_of
 from lakehouse_assets.platform.stream_source import Fresh
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.kafka_client import NoSuchTopic, TopicState, bootstrap, spark_options, topic_state
+from lakehouse_assets.streaming.kafka_records import READ_COMMITTED, Ranges, Records, read_records, rows_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-SMALL_BATCH = 100_000
+SMALL_BATCH = 5_000
+"""Records up to this number are read by Kafka's client: that is done while Spark is still asking for the offsets."""
+ONE_BY_ONE = 50_000
+"""Records of a batch that is read so because Spark could not."""
 TASK_RECORDS = 200_000  # at most, of one task and file: three partitions of a topic would keep two cores busy unevenly
+STREAMED = 16
+"""How many times the bytes of a batch Spark may read at once: it holds no batch in memory, only what a task writes."""
 NEXT_OFFSETS = 'SELECT door, topic, "partition", max("offset") + 1 AS next FROM t GROUP BY door, topic, "partition"'
 
 
@@ -30,12 +38,16 @@ class GoneRecords(LakehouseError):
 
 @dataclass(frozen=True)
 class KafkaTopic:
-    """A topic; `batch` bounds the records of a commit, `first_day` is the feed day of what claims to be older."""
+    """A topic. `days`: those that its records can be of; others are set aside. `batch`: most records of a commit.
+
+    `accept_loss`: records that expired before they were read are given up, and the audit says which.
+    """
 
     topic: str
-    first_day: date
+    days: SourceDays
     batch: int = 1_000_000
     door: str = "kafka"
+    accept_loss: bool = False
 
     @property
     def permanent(self) -> tuple[type[Exception], ...]:
@@ -60,7 +72,7 @@ class KafkaTopic:
             ) from error
 
     def lag(self, path: Location) -> int:
-        """Records of the topic that are not read yet. Raises KafkaError."""
+        """Offsets of the topic that are not read yet. Raises KafkaError."""
         now = topic_state(settings(), self.topic)
         return sum(high - start for start, (_, high) in _starts(self.position(path), now))
 
@@ -73,7 +85,10 @@ class KafkaTopic:
         said = _said(path, version)
         if self.topic in said:
             return said[self.topic]
-        held = ask(path, NEXT_OFFSETS, version)
+        at = log_of(path).version() if version is None else version
+        if at is None:
+            return None
+        held = log_of(path).once("offsets", at, lambda: ask(path, NEXT_OFFSETS, at))
         ours = [row for row in held if row["door"] == self.door and row["topic"] == self.topic]
         if not ours:
             return None
@@ -90,42 +105,86 @@ class KafkaTopic:
         """The next records, up to `upto` or what the topic holds. Raises GoneRecords, KafkaError."""
         now = upto if isinstance(upto, TopicState) else topic_state(settings(), self.topic)
         position = self.position(path, version) if version is not None else None
-        ranges = self._ranges(position, now)
-        if not ranges:
+        lost = self._lost(path, position, now)
+        ranges = self._ranges(position, now, lost)
+        if not ranges and not lost:
             return None
-        ends = {str(partition): end for partition, (_, end) in ranges.items()}
         # All partitions from the first commit on: one that was empty then must not count as read from 0.
         before = {str(p): low for p, (low, _) in now.bounds.items()} if position is None else _offsets(position)
-        reached = {"topic": self.topic, "identity": now.identity, "offsets": before | ends}
+        before |= {partition: end for partition, (_, end) in lost.items()}
+        reached = {"topic": self.topic, "identity": now.identity, "offsets": before}
         others = {topic: at for topic, at in _said(path, version).items() if topic != self.topic}
         if others:  # carried along: one of them may be read on some day, and be another topic by then
             reached["others"] = others
-        lag = sum(high - start for start, (_, high) in _starts(reached, now))
-        return Fresh(self._read(spark, ranges), reached, lag)
+        if lost:
+            reached[LOST] = lost
+        most = settings().stream_batch_bytes
+        found = read_records(settings(), self.topic, ranges, SMALL_BATCH, most) if ranges else Records(whole=True)
+        if found.whole or found.full:
+            return self._one_by_one(spark, found, reached, now)
+        average = max(1, found.size // len(found.records))
+        large = _cut(ranges, max(SMALL_BATCH, min(self.batch, STREAMED * most // average)))
+        return Fresh(
+            self._read(spark, large, min(TASK_RECORDS, max(1, 2 * most // average))),
+            *_reached(reached, {partition: end for partition, (_, end) in large.items()}, now),
+            one_by_one=lambda: self._one_by_one(
+                spark, read_records(settings(), self.topic, ranges, ONE_BY_ONE, most), reached, now
+            ),
+        )
 
-    def _ranges(self, position: Mapping[str, Any] | None, now: TopicState) -> dict[int, tuple[int, int]]:
-        """Per partition the offsets to read next, first and end. Raises GoneRecords."""
-        if position is not None and position["identity"] not in (None, now.identity):
+    def _one_by_one(self, spark: "SparkSession", found: Records, reached: Mapping[str, Any], now: TopicState) -> Fresh:
+        """Records that were read by the client."""
+        rows, left = rows_of(found.records, self.days, self.door)
+        frame = spark.createDataFrame(rows, _schema()).coalesce(1)
+        return Fresh(frame, *_reached(reached, found.ends, now), set_aside=left)
+
+    def _lost(self, path: Location, position: Mapping[str, Any] | None, now: TopicState) -> dict[str, list[int]]:
+        """Per partition the offsets that expired before they were read: first and end. Raises GoneRecords."""
+        if position is None:
+            return {}
+        if position["identity"] not in (None, now.identity):
             raise GoneRecords(
                 f"Topic {self.topic} was deleted and made anew since it was read: its offsets mean other records now. "
                 "Nothing was written. Give the new topic another name, and read it into the table by that."
             )
-        found: dict[int, tuple[int, int]] = {}
+        lost: dict[str, list[int]] = {}
         for partition, (low, high) in sorted(now.bounds.items()):
-            start = _offsets(position).get(str(partition), low if position is None else 0)
-            if start < low or start > high:
+            start = _offsets(position).get(str(partition), 0)
+            if start < low and self.accept_loss:
+                lost[str(partition)] = [start, low]
+            elif start < low or start > high:
                 raise GoneRecords(
                     f"Topic {self.topic}, partition {partition}: read up to offset {start}, but it now holds {low} to "
                     f"{high}. {'Records' if start < low else 'Already read records'} are gone. Nothing was written. "
-                    "Raise the topic's retention; land the lost records from files, if the source has them."
+                    "Raise the topic's retention; land the lost records from files, if the source has them. "
+                    + (
+                        f"To go on without them: lakehouse stream {path.parent.parent.name} --accept-loss"
+                        if start < low
+                        else "Give the topic another name, and read it into the table by that."
+                    )
                 )
-            if start < high:
-                found[partition] = (start, high)
-        share = max(1, self.batch // max(1, len(found)))
-        return {partition: (start, min(end, start + share)) for partition, (start, end) in found.items()}
+        if lost:
+            said = "; ".join(f"partition {p}, offsets {first} to {end - 1}" for p, (first, end) in lost.items())
+            logging.getLogger(__name__).warning(
+                "Topic %s: records expired before they were read, and are given up: %s. The audit says so as well.",
+                self.topic, said,
+            )  # fmt: skip
+        return lost
 
-    def _read(self, spark: "SparkSession", ranges: Mapping[int, tuple[int, int]]) -> "DataFrame":
-        """The records of these offsets as rows of bronze."""
+    def _ranges(
+        self, position: Mapping[str, Any] | None, now: TopicState, lost: Mapping[str, list[int]]
+    ) -> dict[int, tuple[int, int]]:
+        """Per partition the offsets to read next, first and end."""
+        starts = {partition: start for partition, (start, _) in zip(now.bounds, _starts(position, now), strict=True)}
+        starts |= {int(partition): end for partition, (_, end) in lost.items()}
+        found = {p: (starts[p], high) for p, (_, high) in sorted(now.bounds.items()) if starts[p] < high}
+        return _cut(found, self.batch)
+
+    def _read(self, spark: "SparkSession", ranges: Ranges, of_task: int) -> "DataFrame":
+        """The records of these offsets as rows of bronze; the frame fails at a record whose day is none of the source.
+
+        One that no calendar of Spark's has fails it as well.
+        """
         records = (
             spark.read.format("kafka")
             .options(**spark_options(settings()))
@@ -134,10 +193,14 @@ class KafkaTopic:
             .option("endingOffsets", json.dumps({self.topic: {str(p): end for p, (_, end) in ranges.items()}}))
             .option("includeHeaders", "true")
             .option("failOnDataLoss", "true")
-            .option("maxRecordsPerPartition", str(TASK_RECORDS))
+            .option("kafka.isolation.level", READ_COMMITTED)
+            .option("maxRecordsPerPartition", str(of_task))
             .load()
         )
-        rows = records.select(
+        bounds = self.days.bounds()
+        day = F.to_date(F.from_utc_timestamp("timestamp", self.days.zone))
+        inside = day.between(F.lit(bounds.first), F.lit(bounds.last))
+        return records.select(
             _text(F.col("key")).alias("key"),
             _text(F.col("value")).alias("value"),
             "topic",
@@ -146,18 +209,40 @@ class KafkaTopic:
             F.col("timestamp").cast("timestamp_ntz").alias("timestamp"),
             _headers().alias("headers"),
             F.lit(self.door).alias("door"),
-            F.greatest(F.to_date("timestamp"), F.lit(self.first_day)).alias("feed_day"),
-        )
-        few = sum(end - start for start, end in ranges.values()) <= SMALL_BATCH
-        return rows.coalesce(1) if few else rows
+            F.when(inside, day).otherwise(F.raise_error(F.lit("the source cannot have this day"))).alias("feed_day"),
+        )  # fmt: skip
+
+
+def _schema() -> Any:
+    import pyspark.sql.types as T
+
+    return T.StructType.fromDDL(
+        "key STRING, value STRING, topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP_NTZ, "
+        "headers STRING, door STRING, feed_day DATE"
+    )
+
+
+def _cut(ranges: Ranges, most: int) -> dict[int, tuple[int, int]]:
+    """The first of these offsets, the same number of each partition."""
+    share = max(1, most // max(1, len(ranges)))
+    return {partition: (start, min(end, start + share)) for partition, (start, end) in ranges.items()}
+
+
+def _reached(reached: Mapping[str, Any], ends: Mapping[int, int], now: TopicState) -> tuple[Mapping[str, Any], int]:
+    """The position behind a batch, and what is left after it."""
+    position = {**reached, "offsets": reached["offsets"] | {str(partition): end for partition, end in ends.items()}}
+    return position, sum(high - start for start, (_, high) in _starts(position, now))
 
 
 def _said(path: Location, version: int | None) -> dict[str, Mapping[str, Any]]:
     """How far each topic was read, as the newest commit of the stream says."""
-    said = last_position(path, version)
+    log = log_of(path)
+    at = log.version() if version is None else version
+    said = None if at is None else log.position(at)
     if said is None or "topic" not in said:
         return {}
-    return {**said.get("others", {}), said["topic"]: {name: at for name, at in said.items() if name != "others"}}
+    of_topic = {name: at for name, at in said.items() if name not in ("others", LOST)}
+    return {**said.get("others", {}), said["topic"]: of_topic}
 
 
 def _offsets(position: Mapping[str, Any] | None) -> dict[str, int]:

@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 from lakehouse_assets.defs.orders import FIRST_DAY, contracts
 from lakehouse_assets.defs.orders.event import DAY_FORMATS, FIELDS, NAMES, OTHERS, TOPIC
 from lakehouse_assets.platform.landing import EventFiles
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.table import ReplaceDays, landed_table
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 
@@ -45,5 +46,5 @@ order_events = landed_table(
     ),
     rows=_as_events,
     write=ReplaceDays(door="file"),
-    stream=KafkaTopic(TOPIC, FIRST_DAY),
+    stream=KafkaTopic(TOPIC, SourceDays(FIRST_DAY)),
 )

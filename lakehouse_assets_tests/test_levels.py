@@ -41,7 +41,14 @@ class Lakeside:
         file.write_text("\n".join([",".join(source.columns), *rows]) + "\n")
         land(self.lake.landing, f"gmv/{table}", source, file, today=date(2026, 1, 1))
 
-    def build(self, key: TableKey, *days: date, kind: Kind | None = Kind.STEP, base: int | None = None) -> None:
+    def build(
+        self,
+        key: TableKey,
+        *days: date,
+        kind: Kind | None = Kind.STEP,
+        base: int | None = None,
+        unchanged: frozenset[date] = frozenset(),
+    ) -> None:
         """Commit days of a table as a run does: pinned to what its inputs are now; or as a notebook does, noteless."""
         reads = CATALOG.table(key).reads
         pins = {name: Pin(self.lake.version(read.table), "") for name, read in reads.items()}
@@ -56,6 +63,7 @@ class Lakeside:
             base=base,
             unjudged=left,
             kind=kind or Kind.STEP,
+            unchanged=unchanged,
         )
         write_deltalake(
             str(self.lake.path(key)),
@@ -101,6 +109,17 @@ def test_only_the_day_that_changed_is_behind(lakeside: Lakeside) -> None:
     lakeside.build(BRONZE, D1, D2, D3)
     lakeside.build(SILVER, D1, D2, D3)
     lakeside.build(BRONZE, D2)
+    assert lakeside.behind(SILVER) == {D2}
+
+
+def test_a_day_that_came_out_as_it_was_is_current_and_its_readers_are(lakeside: Lakeside) -> None:
+    lakeside.land("purchase", D1, D2)
+    lakeside.build(BRONZE, D1, D2)
+    lakeside.build(SILVER, D1, D2)
+    lakeside.land("purchase", D1, D2, content="2")
+    assert lakeside.behind(BRONZE) == {D1, D2}
+    lakeside.build(BRONZE, D2, unchanged=frozenset({D1}))
+    assert lakeside.behind(BRONZE) == set()
     assert lakeside.behind(SILVER) == {D2}
 
 

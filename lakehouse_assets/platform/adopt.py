@@ -54,17 +54,19 @@ def _outcome(table: Table, entry: Entry, note: Note, days: Collection[date]) -> 
         pins=note.inputs,
         base=note.base,
         version=entry.version,
-        days=tuple(_day(table, day, note.rows[day]) for day in sorted(note.days & set(days)) if day in note.rows),
+        days=tuple(_day(table, day, note) for day in sorted(note.made & set(days)) if day in note.rows),
         started=entry.at,
         finished=entry.at,
         restates=isinstance(table.write, Ledger) and published,
     )
 
 
-def _day(table: Table, day: date, rows: DayRows) -> DayOutcome:
+def _day(table: Table, day: date, note: Note) -> DayOutcome:
+    rows = note.rows[day]
     asked = rows.kept + rows.quarantined + rows.duplicates
     counts = DayCounts(asked, rows.duplicates, rows.quarantined, rows.kept, rows.broken, rows.newest, rows.digest)
-    return DayOutcome(day, Status.COMMITTED, rows, verdict(counts, table.compiled).rules)
+    rules = verdict(counts, table.compiled).rules
+    return DayOutcome(day, Status.COMMITTED, rows, rules, unchanged=day in note.unchanged)
 
 
 def judge(step: Step, table: Table) -> Outcome | None:

@@ -1,4 +1,4 @@
-"""Delta tables read without a JVM: versions, commits and their notes, schemas. Spark alone writes data tables."""
+"""Delta tables read without a JVM: versions, commits and their notes, schemas."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,11 @@ class Pin:
 
 @dataclass(frozen=True)
 class DayRows:
-    """What became of the rows of one day. `digest` is independent of row order and of run times."""
+    """What became of the rows of one day. Digests are independent of row order and of run times.
+
+    `digest` is of the rows kept; the other two of the rows in quarantine, with the rules they broke, and of exact
+    duplicates; "": not known, where there are such rows.
+    """
 
     rows_in: int
     kept: int
@@ -38,20 +42,42 @@ class DayRows:
     digest: str
     newest: datetime | None = None
     broken: Mapping[str, int] = field(default_factory=dict)
+    quarantined_digest: str = ""
+    duplicates_digest: str = ""
+
+    def same_rows(self, other: Self) -> bool:
+        """Whether the rows kept, in quarantine and exact duplicates are known to be the same."""
+        return (
+            self._counts == other._counts
+            and self.digest == other.digest != ""
+            and self.same_quarantine(other)
+            and (not self.duplicates or self.duplicates_digest == other.duplicates_digest != "")
+        )
+
+    def same_quarantine(self, other: Self) -> bool:
+        """Whether the rows in quarantine are known to be the same, by the same rules."""
+        if not self.quarantined:
+            return not other.quarantined
+        return self.quarantined == other.quarantined and self.quarantined_digest == other.quarantined_digest != ""
+
+    @property
+    def _counts(self) -> tuple[int, int, int, int]:
+        return self.rows_in, self.kept, self.quarantined, self.duplicates
 
     def as_json(self) -> list[Any]:
         """As a commit's note holds it: what is not the rule is left out."""
-        counts = [self.rows_in, self.kept, self.quarantined, self.duplicates, self.digest]
+        counts = [*self._counts, self.digest]
         newest = self.newest.isoformat() if self.newest else None
-        return [*counts, newest, dict(self.broken)] if self.newest or self.broken else counts
+        others = [self.quarantined_digest, self.duplicates_digest] if self.quarantined or self.duplicates else []
+        return [*counts, newest, dict(self.broken), *others] if self.newest or self.broken or others else counts
 
     @classmethod
     def from_json(cls, found: list[Any]) -> Self:
         """What `as_json` wrote."""
         rows_in, kept, quarantined, duplicates, digest, *rest = found
-        newest, broken = rest or (None, {})
+        newest, broken, *others = rest or (None, {})
         when = datetime.fromisoformat(newest) if newest else None
-        return cls(rows_in, kept, quarantined, duplicates, digest, when, broken)
+        return cls(rows_in, kept, quarantined, duplicates, digest, when, broken, *others)
 
 
 class Kind(Enum):
@@ -68,6 +94,8 @@ class Kind(Enum):
 class Note:
     """What a commit says of itself (Delta's `userMetadata`): who wrote which days, of which versions, by which code.
 
+    `days` are those whose rows it changed, `unchanged` those that were made as well and came out as they were: they
+    are as new as the inputs noted, and nobody who reads them has to read them again. `rows` has both.
     `base` is the version it was computed from (None: there was no table), `requested` the days that were to be made;
     `unjudged` days that commits made outside Dagster had touched before and that nobody has judged yet; `position`
     how far a stream has read its source; `emptied` days whose snapshot really has no row.
@@ -87,6 +115,12 @@ class Note:
     kind: Kind = Kind.STEP
     position: Mapping[str, Any] | None = None
     emptied: frozenset[date] = frozenset()
+    unchanged: frozenset[date] = frozenset()
+
+    @property
+    def made(self) -> frozenset[date]:
+        """The days that were made of the inputs noted, whether their rows changed or not."""
+        return self.days | self.unchanged
 
     def dump(self) -> str:
         """One line of JSON with sorted keys."""
@@ -105,6 +139,7 @@ class Note:
             "kind": self.kind.value,
             "position": self.position,
             "emptied": write_days(self.emptied),
+            "unchanged": write_days(self.unchanged),
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
@@ -129,6 +164,7 @@ class Note:
             kind=Kind(content["kind"]),
             position=content.get("position"),
             emptied=read_days(content.get("emptied", "")),
+            unchanged=read_days(content.get("unchanged", "")),
         )
 
 

@@ -23,7 +23,7 @@ def _landed_empty(lake: Lake, bronze: TableKey, version: int | None, silent: set
     found: set[date] = set()
     left = set(silent)
     for commit in commits(lake.path(bronze), until=version) if left and version is not None else ():
-        days = left & commit.note.days if commit.note else set()
+        days = left & commit.note.made if commit.note else set()
         for pin in commit.note.inputs.values() if commit.note and days else ():
             held = (
                 parts(lake.landing, landed_name(bronze), days=days, version=pin.version)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse_assets.platform.compiled import KEY_RULE, MALFORMED, CompiledContract
 from lakehouse_assets.platform.conform import check_conforms
+from lakehouse_assets.platform.digests import RUN_COLUMNS, hexadecimal, row_hash, sums
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.row_json import ROW
 from lakehouse_assets.platform.rules import Action, Rule
@@ -25,6 +26,7 @@ __all__ = [
     "kept",
     "mark",
     "quarantined",
+    "quarantined_digests",
     "samples",
     "verdict",
     "withheld",
@@ -32,7 +34,6 @@ __all__ = [
 
 DAY, DUPLICATE, LEAVES, BROKEN = "feed_day", "_duplicate", "_quarantined", "_broken"
 LANDED_ORDER = ("version", "source_file", "row_number")
-RUN_COLUMNS = frozenset({"processed_at", "processed_date", "run_id"})  # differ from run to run, so no part of a digest
 
 
 class MissingDay(LakehouseError):
@@ -132,18 +133,18 @@ def count_per_day(marked: "DataFrame", contract: CompiledContract) -> dict[date,
     """
     from pyspark.sql import functions as F
 
+    leaves, duplicate = F.col(LEAVES), F.col(DUPLICATE)
+    stays = ~duplicate & ~leaves
     newest = (
         F.col(contract.event_time).cast("timestamp_ntz") if contract.event_time else F.lit(None).cast("timestamp_ntz")
     )
-    digest = _hash(contract)
+    digest = row_hash(contract)
+    halves = {"": stays, "duplicate_": duplicate}
     groups = marked.groupBy(DAY, DUPLICATE, LEAVES, BROKEN).agg(
         F.count("*").alias("n"),
         F.max(newest).alias("newest"),
-        F.sum(F.shiftrightunsigned(digest, 32)).alias("high"),  # halves, because a sum of 64 bits overflows
-        F.sum(digest.bitwiseAND(F.lit(2**32 - 1))).alias("low"),
+        *sums(digest),
     )
-    leaves, duplicate = F.col(LEAVES), F.col(DUPLICATE)
-    stays = ~duplicate & ~leaves
 
     def rows(where: "Column") -> "Column":
         return F.sum(F.when(where, F.col("n")).otherwise(0))
@@ -155,7 +156,11 @@ def count_per_day(marked: "DataFrame", contract: CompiledContract) -> dict[date,
         rows(leaves).alias("quarantined"),
         rows(stays).alias("kept"),
         F.max(F.when(stays, F.col("newest"))).alias("newest"),
-        *[F.sum(F.when(stays, F.col(half)).otherwise(0)).alias(half) for half in ("high", "low")],
+        *[
+            F.sum(F.when(where, F.col(half)).otherwise(0)).alias(of + half)
+            for of, where in halves.items()
+            for half in ("high", "low")
+        ],
         *named,
     )
     found = {row[DAY]: row for row in days.collect()}
@@ -171,19 +176,21 @@ def count_per_day(marked: "DataFrame", contract: CompiledContract) -> dict[date,
             kept=row["kept"],
             broken={rule.name: row[f"rule_{i}"] for i, rule in enumerate(contract.rules)},
             newest=row["newest"],
-            digest=f"{((row['high'] << 32) + row['low']) % 2**64:016x}",
+            digest=hexadecimal(row["high"], row["low"]),
+            duplicates_digest=hexadecimal(row["duplicate_high"], row["duplicate_low"]),
         )
         for day, row in sorted(found.items())
     }
 
 
-def _hash(contract: CompiledContract) -> "Column":
-    """A row as 64 bits. Spark's hash passes over NULL, so which columns are NULL is hashed beside them."""
+def quarantined_digests(bad: "DataFrame", contract: CompiledContract) -> dict[date, str]:
+    """Digest of the rows of each day that leave, with the rules they broke; run times left out. One Spark action."""
     from pyspark.sql import functions as F
 
-    fields = [field for field in contract.spark_schema if field.name not in RUN_COLUMNS]
-    values = [F.to_json(f.name) if f.dataType.typeName() == "map" else F.col(f.name) for f in fields]
-    return F.xxhash64(*values, *[F.isnull(field.name) for field in fields if field.nullable])
+    rows = quarantined(bad, contract, without=RUN_COLUMNS)
+    columns = [name for name in rows.columns if name != DAY]
+    digest = F.xxhash64(*columns, *[F.isnull(name) for name in columns])
+    return {row[DAY]: hexadecimal(row["high"], row["low"]) for row in rows.groupBy(DAY).agg(*sums(digest)).collect()}
 
 
 def kept(marked: "DataFrame", contract: CompiledContract, carried: Collection[str] = ()) -> "DataFrame":
@@ -201,8 +208,11 @@ def typed(rows: "DataFrame", contract: CompiledContract, carried: Collection[str
     return rows.select(*columns, *carried)
 
 
-def quarantined(marked: "DataFrame", contract: CompiledContract) -> "DataFrame":
-    """The rows that leave: feed_day, rules, source_file, row_number, version (NULL if not landed), row (JSON)."""
+def quarantined(marked: "DataFrame", contract: CompiledContract, without: Collection[str] = ()) -> "DataFrame":
+    """The rows that leave: feed_day, rules, source_file, row_number, version (NULL if not landed), row (JSON).
+
+    `without`: columns to leave out of the JSON.
+    """
     from pyspark.sql import functions as F
 
     landed = "source_file" in marked.columns
@@ -217,7 +227,7 @@ def quarantined(marked: "DataFrame", contract: CompiledContract) -> "DataFrame":
         of_landing("source_file", "string"),
         of_landing("row_number", "bigint"),
         of_landing("landing" if "landing" in marked.columns else "version", "int").alias("version"),
-        _row_json(marked.columns).alias("row"),
+        _row_json(marked.columns, without).alias("row"),
     )
 
 

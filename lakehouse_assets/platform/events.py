@@ -72,6 +72,7 @@ def materialization(table: Table, lake: Lake, outcome: Outcome, day: DayOutcome)
             "rows_in": day.rows.rows_in,
             "rows_quarantined": day.rows.quarantined,
             "exact_duplicates": day.rows.duplicates,
+            "unchanged": day.unchanged,
         },
         tags={
             DATA_VERSION_TAG: data_version(outcome.version, day.rows.digest),

@@ -17,10 +17,10 @@ from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.change_log import SUFFIX, ChangeLog, News
 from lakehouse_assets.platform.change_log import news as news_since
 from lakehouse_assets.platform.days import write_days
-from lakehouse_assets.platform.delta import Note, Pin, last_note
+from lakehouse_assets.platform.delta import DayRows, Note, Pin, last_note
 from lakehouse_assets.platform.delta_log import unjudged
+from lakehouse_assets.platform.digests import RUN_COLUMNS
 from lakehouse_assets.platform.emptied import really_empty
-from lakehouse_assets.platform.evaluate import RUN_COLUMNS
 from lakehouse_assets.platform.file_stats import bytes_of, may_hold
 from lakehouse_assets.platform.fold import BUCKET, bucket, fold, newest, order, versions
 from lakehouse_assets.platform.plan import Lake, LostInput, Plan
@@ -99,11 +99,24 @@ class StateTable:
                 f"{self.log.target.path} is gone, from which {self.table.key} is made. Nothing was written. "
                 "Restore the folder, or move the table away as well and make all its days again."
             )
-        if self.spec.snapshots:
-            note = replace(note, emptied=really_empty(self.lake, plan, note.rows))
-        folded = base is not None and self._folded(plan.base) == base and not unjudged(self.state.path)
-        live = partial(self._live, plan.base) if folded else None
-        return self._fold(plan, note, self.log.replace(kept, withheld, note, base, live))
+        live = partial(self._live, plan.base) if self.is_folded(plan.base) else None
+        changed = {day: rows for day, rows in note.rows.items() if day in note.days}
+        changes = replace(note, rows=changed, unchanged=frozenset(), base=base)
+        return self._fold(plan, note, self.log.replace(kept, withheld, changes, base, live))
+
+    def note_only(self, plan: Plan, note: Note, base: int) -> int:
+        """Commit a note and no rows, where all days are what they were. Returns and raises as `writer.note_only`."""
+        pin = Pin(self.log.version, "")
+        return writer.note_only(self.state, replace(note, inputs={**note.inputs, self._pin: pin}), base)
+
+    def emptied(self, plan: Plan, rows: "Mapping[date, DayRows]") -> frozenset[date]:
+        """Days whose snapshot really has no row."""
+        return really_empty(self.lake, plan, rows) if self.spec.snapshots else frozenset()
+
+    def is_folded(self, base: int | None) -> bool:
+        """Whether the table, as of a version, is what all changes make of it, and nobody else wrote into it."""
+        version = self.log.version
+        return version is not None and self._folded(base) == version and not unjudged(self.state.path)
 
     def judged_then(self, plan: Plan, day: date) -> "DataFrame":
         """The changes of a day (of snapshots: what it held) as they were when the plan's commit was made."""

@@ -181,7 +181,7 @@ def _not_repaired(failed: dict[date, Failure], table_path: Location) -> dict[dat
     still = dict(failed)
     for commit in commits(table_path, after=min(failure.base for failure in failed.values())):
         repairs = commit.note is not None and commit.note.kind in (Kind.STEP, Kind.ADOPTION)
-        for day in commit.note.days if commit.note and repairs else ():
+        for day in commit.note.made if commit.note and repairs else ():
             if day in still and still[day].base < commit.version:
                 del still[day]
     return still

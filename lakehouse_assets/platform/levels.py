@@ -89,7 +89,7 @@ class TableLevels:
         if note.kind is Kind.STREAM:
             self.streamed |= dict.fromkeys(note.days, entry.version)
         if note.kind is Kind.STEP:
-            self.built |= dict.fromkeys(note.days, note)
+            self.built |= dict.fromkeys(note.made, note)
             self.newest = note
 
 

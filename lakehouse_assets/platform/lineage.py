@@ -46,7 +46,7 @@ def made_by(lake: Lake, key: TableKey, day: date, until: int | None = None) -> t
     """The newest commit, at or before version `until`, that made this day. Raises LineageError."""
     streamed: tuple[Commit, Note] | None = None
     for commit in commits(lake.path(key), until=until):
-        if commit.note and commit.note.kind is not Kind.ERASURE and day in commit.note.days:
+        if commit.note and commit.note.kind is not Kind.ERASURE and day in commit.note.made:
             if commit.note.kind is not Kind.STREAM:
                 return commit, commit.note
             streamed = streamed or (commit, commit.note)

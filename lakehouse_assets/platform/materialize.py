@@ -12,43 +12,33 @@ from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from lakehouse_assets.platform import evaluate, publication, writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.delta import DayRows, Note, version_of
+from lakehouse_assets.platform.delta import DayRows, Note
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint, reach
-from lakehouse_assets.platform.file_stats import may_hold, rows_of_days
-from lakehouse_assets.platform.history import StateTable, change_columns
+from lakehouse_assets.platform.file_stats import rows_of_days
+from lakehouse_assets.platform.history import StateTable, change_columns, target_of
 from lakehouse_assets.platform.ledger import rows_to_append
 from lakehouse_assets.platform.marked import Marked, marked
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake, Plan, make_plan
 from lakehouse_assets.platform.publication import steps_of
+from lakehouse_assets.platform.quarantine import replace_quarantine
 from lakehouse_assets.platform.reader import landed_parts, read_inputs, read_table
 from lakehouse_assets.platform.records import write_records
 from lakehouse_assets.platform.sizes import are_many, is_held
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays, Span
+from lakehouse_assets.platform.unchanged import unchanged_days
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 ATTEMPTS = 6
 RECORD_HASH = "record_hash"
-
-QUARANTINE = T.StructType(
-    [
-        T.StructField(DAY_COLUMN, T.DateType(), False, {"comment": "feed day of the row"}),
-        T.StructField("rules", T.ArrayType(T.StringType()), False, {"comment": "rules that the row broke"}),
-        T.StructField("source_file", T.StringType(), True, {"comment": "landed file it came from"}),
-        T.StructField("row_number", T.LongType(), True, {"comment": "row of that file, from 1"}),
-        T.StructField("version", T.IntegerType(), True, {"comment": "number of the feed day's landing"}),
-        T.StructField("row", T.StringType(), False, {"comment": "the whole row as it came, as JSON"}),
-    ]
-)
 
 
 class ForeignDay(LakehouseError):
@@ -173,7 +163,9 @@ def _judge(step: Step, plan: Plan, rows: Marked) -> tuple[DayOutcome, ...]:
         )
     failing = sorted({r for counts in counted.values() for r, n in counts.broken.items() if n})
     samples = evaluate.samples(rows.bad, contract, failing) if failing else {}
-    return tuple(_day(day, contract, counted.get(day), expected, samples) for day in expected_days)
+    leaves = any(counts.quarantined for counts in counted.values())
+    left = evaluate.quarantined_digests(rows.bad, contract) if leaves else {}
+    return tuple(_day(day, contract, counted.get(day), expected, samples, left.get(day, "")) for day in expected_days)
 
 
 def _days_of(plan: Plan, counted: Mapping[date, evaluate.DayCounts]) -> list[date]:
@@ -211,6 +203,7 @@ def _day(
     counts: "evaluate.DayCounts | None",
     expected: dict[date, int] | None,
     samples: "Mapping[tuple[date, str], list[dict[str, object]]]",
+    quarantined_digest: str,
 ) -> DayOutcome:
     counts = counts or evaluate.DayCounts.empty(contract)
     verdict = evaluate.verdict(counts, contract)
@@ -222,6 +215,8 @@ def _day(
         digest=counts.digest,
         newest=counts.newest,
         broken={rule: rows for rule, rows in counts.broken.items() if rows},
+        quarantined_digest=quarantined_digest,
+        duplicates_digest=counts.duplicates_digest if counts.duplicates else "",
     )
     outcome = DayOutcome(
         day=day,
@@ -242,35 +237,56 @@ def _day(
 def _commit(
     step: Step, plan: Plan, rows: Marked, note: Note, days: tuple[DayOutcome, ...]
 ) -> tuple[int | None, tuple[DayOutcome, ...]]:
-    """Commit the good days. A table written anew or a ledger is one whole: one bad day fails all of them."""
-    table, contract = plan.table, plan.table.compiled
+    """Commit the good days. A table written anew or a ledger is one whole: one bad day fails all of them.
+
+    Days whose rows are what they were are noted and not written, so that what reads them is not made again.
+    """
+    table = plan.table
     if isinstance(table.write, Ledger | Overwrite) and any(day.status is Status.FAILED for day in days):
         why = next(day.reasons for day in days if day.status is Status.FAILED)
         return plan.base, tuple(replace(day, status=Status.FAILED, reasons=day.reasons or why) for day in days)
-    good = [day for day in days if day.status is Status.COMMITTED]
+    good = {day.day: day.rows for day in days if day.status is Status.COMMITTED}
     if not good:
         return plan.base, days
-    note = replace(note, days=frozenset(day.day for day in good), rows={day.day: day.rows for day in good})
-    target = writer.Target(step.lake.path(table.key), str(table.key), contract.spark_schema, parquet=table.parquet)
-    kept = rows.kept(all_stay=not any(day.rows.quarantined or day.rows.duplicates for day in days))
+    state = StateTable(step.spark, step.lake, table, table.write) if isinstance(table.write, State) else None
+    emptied = state.emptied(plan, good) if state else frozenset()
+    is_known = state is None or state.is_folded(plan.base)
+    same = unchanged_days(step.lake, plan, good, emptied) if is_known else frozenset()
+    note = replace(note, days=frozenset(good) - same, unchanged=same, rows=good, emptied=emptied)
+    if isinstance(table.write, Ledger):
+        note = replace(note, published=steps_of(plan).top)
+    version = _write(step, plan, rows, note, state, all_good=len(good) == len(days))
+    return version, tuple(replace(day, unchanged=day.day in same) for day in days)
+
+
+def _write(step: Step, plan: Plan, rows: Marked, note: Note, state: StateTable | None, *, all_good: bool) -> int:
+    """Commit the rows of the note's days; none where nothing changed, or nothing is added to a ledger."""
+    table, base, written = plan.table, plan.base, [note.rows[day] for day in note.days]
+    if base is not None and (not written or (isinstance(table.write, Ledger) and not any(of.kept for of in written))):
+        if state:
+            return state.note_only(plan, note, base)
+        door = table.write.door if isinstance(table.write, ReplaceDays) else None
+        return writer.note_only(target_of(step.lake, table), note, base, door)
+    target = target_of(step.lake, table)
+    all_written = all_good and not note.unchanged
+    kept = rows.kept(all_stay=all_good and not any(of.quarantined or of.duplicates for of in note.rows.values()))
+    on_days = writer.on_days(DAY_COLUMN, note.days)
     match table.write:
         case ReplaceDays(rows_per_file, door):
-            _quarantine(step, plan, rows, note, good)
-            count = sum(day.rows.kept for day in good)
-            frame = kept if len(good) == len(days) else kept.where(writer.on_days(DAY_COLUMN, note.days))
-            ordered = _laid_out(frame, files=max(1, -(-count // rows_per_file)), days=len(good))
-            return writer.replace_days(ordered, target, note, plan.base, DAY_COLUMN, note.days, door), days
+            replace_quarantine(step.lake, plan, rows, note)
+            count = sum(of.kept for of in written)
+            frame = kept if all_written else kept.where(on_days)
+            ordered = _laid_out(frame, files=max(1, -(-count // rows_per_file)), days=len(written))
+            return writer.replace_days(ordered, target, note, base, DAY_COLUMN, note.days, door)
         case State() as spec:
-            _quarantine(step, plan, rows, note, good)
+            replace_quarantine(step.lake, plan, rows, note)
             withheld = evaluate.withheld(rows.bad, spec.keys)
-            on_good = writer.on_days(DAY_COLUMN, note.days)
-            state = StateTable(step.spark, step.lake, table, spec)
-            return state.commit(plan, kept.where(on_good), withheld.where(on_good), note), days
+            assert state is not None
+            return state.commit(plan, kept.where(on_days), withheld.where(on_days), note)
         case Ledger():
-            note = replace(note, published=steps_of(plan).top)
-            return writer.append(kept.coalesce(1), replace(target, append_only=True), note, plan.base), days
+            return writer.append(kept.coalesce(1), replace(target, append_only=True), note, base)
         case Overwrite():
-            return writer.overwrite(kept.coalesce(1), target, note, plan.base), days
+            return writer.overwrite(kept.coalesce(1), target, note, base)
 
 
 def _laid_out(frame: "DataFrame", files: int, days: int) -> "DataFrame":
@@ -279,13 +295,3 @@ def _laid_out(frame: "DataFrame", files: int, days: int) -> "DataFrame":
         return frame.coalesce(files)
     laid_out = frame.coalesce(1) if files == 1 else frame.repartitionByRange(files, DAY_COLUMN)
     return laid_out.sortWithinPartitions(DAY_COLUMN)
-
-
-def _quarantine(step: Step, plan: Plan, rows: Marked, note: Note, good: list[DayOutcome]) -> None:
-    """Replace the days' quarantine; days without bad rows are touched only if they had some."""
-    path = step.lake.quarantine(plan.table.key)
-    if not any(day.rows.quarantined for day in good) and not may_hold(path, DAY_COLUMN, note.days):
-        return
-    target = writer.Target(path, f"{plan.table.key}__quarantine", QUARANTINE, parquet=plan.table.parquet)
-    left = evaluate.quarantined(rows.bad, plan.table.compiled).where(writer.on_days(DAY_COLUMN, note.days))
-    writer.replace_days(left.coalesce(1), target, note, version_of(path), DAY_COLUMN, note.days)

@@ -21,7 +21,7 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class DayOutcome:
-    """One day of a step."""
+    """One day of a step. `unchanged`: it was made, and its rows are what they were."""
 
     day: date
     status: Status
@@ -29,6 +29,7 @@ class DayOutcome:
     rules: tuple[RuleResult, ...] = ()
     reasons: tuple[str, ...] = ()
     samples: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    unchanged: bool = False
 
     @property
     def conserved(self) -> bool:

@@ -169,7 +169,7 @@ def _refuse_lost_inputs(lake: Lake, table: Table, base: int | None, days: tuple[
             continue
         # It was deleted and made anew since: it must hold again what it once held.
         first, last = read.bounds(days[0], days[-1])
-        made = {day for commit in commits(lake.path(read.table)) if commit.note for day in commit.note.days}
+        made = {day for commit in commits(lake.path(read.table)) if commit.note for day in commit.note.made}
         once = committed_days(lake.tables, read.table.domain, str(read.table))
         lost = [day for day in once - made if (first is None or day >= first) and day <= last]
         if lost:

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from lakehouse_assets.platform import evaluate, writer
 from lakehouse_assets.platform.code_version import code_version, differing
 from lakehouse_assets.platform.delta import Kind, Note, Pin, commits, last_note, open_table
+from lakehouse_assets.platform.digests import RUN_COLUMNS
 from lakehouse_assets.platform.history import CHANGES, StateTable
 from lakehouse_assets.platform.landing import LandingError, verify
 from lakehouse_assets.platform.lineage import made_by
@@ -217,7 +218,7 @@ def _compare(then: "DataFrame", now: "DataFrame", table: Table) -> tuple[int, in
     columns = [
         F.to_json(field.name).alias(field.name) if field.dataType.typeName() == "map" else F.col(field.name)
         for field in table.compiled.spark_schema
-        if field.name not in evaluate.RUN_COLUMNS
+        if field.name not in RUN_COLUMNS
     ]
     sides = then.select(*columns, F.lit(1).alias("_side")).unionAll(now.select(*columns, F.lit(-1).alias("_side")))
     per_row = sides.groupBy(*[name for name in sides.columns if name != "_side"]).agg(

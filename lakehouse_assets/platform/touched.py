@@ -29,6 +29,11 @@ def touched_days(path: Location, actions: list[Action]) -> tuple[frozenset[date]
     return frozenset().union(*[days for days in held if days is not None]), None not in held
 
 
+def changes_rows(actions: list[Action]) -> bool:
+    """Whether a commit adds or removes rows; compaction does not."""
+    return any(True for _ in _changes(actions))
+
+
 def _changes(actions: list[Action]) -> Iterator[dict[str, Any]]:
     for action in actions:
         change = action.get("add") or action.get("remove")

@@ -16,7 +16,8 @@ class DayCounts:
     """Rows of one feed day: rows = duplicates + quarantined + kept.
 
     `broken`: rows that broke each rule, duplicates apart. `newest`: greatest event time of the rows kept.
-    `digest`: 16 hexadecimal digits of the rows kept, whatever their order, run times left out.
+    `digest`: 16 hexadecimal digits of the rows kept, whatever their order, run times left out; `duplicates_digest`
+    of the duplicates.
     """
 
     rows: int
@@ -26,6 +27,7 @@ class DayCounts:
     broken: Mapping[str, int] = field(default_factory=dict)
     newest: datetime | None = None
     digest: str = EMPTY_DIGEST
+    duplicates_digest: str = EMPTY_DIGEST
 
     @classmethod
     def empty(cls, contract: CompiledContract) -> Self:

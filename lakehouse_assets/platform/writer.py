@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from deltalake import CommitProperties, Transaction
+from deltalake.exceptions import DeltaError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.days import ranges
-from lakehouse_assets.platform.delta import Note, commits, open_table, version_of
+from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.parquet import Parquet, laid_out
-from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.store import Location, answering
+from lakehouse_assets.platform.touched import actions_of, changes_rows, info_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 DOOR = "door"
 """Column that says by which way a row came, in a table that has several."""
 
+NOTES = 5  # attempts at a commit without rows, where others commit what it does not concern
 RETENTION = {
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 30 days",
@@ -115,6 +119,51 @@ def append(frame: "DataFrame", target: Target, note: Note, base: int | None, doo
     Returns the version. Raises as `replace_days`.
     """
     return _commit(frame, target, note, base, "append", {}, door)
+
+
+def note_only(target: Target, note: Note, base: int, door: str | None = None) -> int:
+    """Commit a note and no rows: what a step made is what the table holds. delta-rs does it, in milliseconds.
+
+    Returns the version. Raises LostRace, WriteError, StoreError.
+    """
+    application, sequence = _compared(target, base, door)
+    reach(Failpoint.BEFORE_SWAP, target.name)
+    failure: DeltaError | None = None
+    for _ in range(NOTES):
+        table = open_table(target.path)
+        if table is None or table.transaction_version(application) != (sequence - 1 if sequence else None):
+            break
+        if any(_changed_by_others(target.path, at, door) for at in range(base + 1, table.version() + 1)):
+            break
+        try:
+            with answering(target.path):
+                table.create_write_transaction(
+                    [],
+                    "append",
+                    table.schema(),
+                    table.metadata().partition_columns,
+                    commit_properties=CommitProperties(
+                        custom_metadata={"userMetadata": note.dump()},
+                        max_commit_retries=0,
+                        app_transactions=[Transaction(application, sequence)],
+                    ),
+                )
+        except DeltaError as error:  # another commit was first; or ours is there, and what follows a commit failed
+            failure = error
+        reach(Failpoint.AFTER_SWAP, target.name)
+        committed = _find(target.path, note, base)
+        if committed is not None:
+            return committed
+        if failure is not None and version_of(target.path) == table.version():
+            raise WriteError(f"{target.name} was not written, its version is still {base}: {failure}") from failure
+    raise LostRace(f"{target.name}: another run committed after version {base}") from failure
+
+
+def _changed_by_others(path: Location, version: int, door: str | None) -> bool:
+    """Whether a commit without our number may have changed rows: not maintenance, nor a stream by a door of its own."""
+    note = Note.load((info_of(path, version) or {}).get("userMetadata"))
+    streamed = note is not None and note.kind is Kind.STREAM and door is not None
+    return not streamed and changes_rows(actions_of(path, version))
 
 
 def _commit(

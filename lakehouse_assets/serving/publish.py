@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from lakehouse_assets.platform.delta import commits, open_table
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN, Ledger, ReplaceDays, Table
 from lakehouse_assets.serving.figures import DUCKDB, POSTGRESQL, Figures, expressions, figures
 from lakehouse_assets.serving.loader import (
@@ -123,7 +124,7 @@ def _content(settings: Settings, table: Table, days: Collection[date]) -> _Conte
         return None
     version, source = delta.version(), source_of(delta, table)
     if not by_day(table):
-        return _Content(source, version, {None: version})
+        return _Content(source, version, {None: _last_change(path, version)})
     changed: dict[date | None, int] = {}
     wanted = set(days)
     for commit in commits(path, until=version):
@@ -132,6 +133,14 @@ def _content(settings: Settings, table: Table, days: Collection[date]) -> _Conte
         if wanted <= set(changed):
             break
     return _Content(source, version, {day: changed[day] for day in sorted(wanted) if day in changed})
+
+
+def _last_change(path: Location, version: int) -> int:
+    """The newest version that may have changed a row: not one that only notes that nothing did."""
+    for commit in commits(path, until=version):
+        if commit.note is None or commit.note.days or not commit.note.unchanged:
+            return commit.version
+    return version
 
 
 def _publish_day(warehouse: "Connection", from_: _Source, day: date | None, version: int, run_id: str) -> Published:

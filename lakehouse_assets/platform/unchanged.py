@@ -1,0 +1,174 @@
+"""Early cut-off: the days of a step whose rows are what they were, found before anything is written.
+
+What a step would write is compared with what the newest commit of each day says that it wrote, by counts and digests
+of the rows kept, in quarantine and exact duplicates. Logs alone are read. Where nothing certain is known (a note of
+former code without digests, somebody else's commit, an erasure), the day is written.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from lakehouse_assets.platform.delta import DayRows, Kind, Note, open_table, version_of
+from lakehouse_assets.platform.file_stats import rows_of_days
+from lakehouse_assets.platform.plan import Lake, Plan
+from lakehouse_assets.platform.reader import landed_parts
+from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays
+from lakehouse_assets.platform.touched import actions_of, changes_rows, info_of, touched_days
+
+LOOK_BACK = 100  # commits that are looked at for a day without rows: no statistics tell whether it was ever made
+FEATURES = frozenset({"appendOnly", "invariants", "timestampNtz"})  # of the tables that the platform creates
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands of a day: the rows that its newest commit wrote, and that commit's note."""
+
+    rows: DayRows
+    note: Note
+
+
+def unchanged_days(lake: Lake, plan: Plan, rows: Mapping[date, DayRows], emptied: Collection[date]) -> frozenset[date]:
+    """Days of the plan whose rows are what the table and its quarantine hold of them.
+
+    `emptied`: days whose snapshot has no row, which is not the same as none delivered.
+    """
+    if plan.base is None:
+        return frozenset()
+    same = _same(lake, plan, plan.base, rows, emptied)
+    return same if same and _is_ours(lake.path(plan.table.key), plan.base) else frozenset()
+
+
+def _same(
+    lake: Lake, plan: Plan, base: int, rows: Mapping[date, DayRows], emptied: Collection[date]
+) -> frozenset[date]:
+    table, path = plan.table, lake.path(plan.table.key)
+    match table.write:
+        case Ledger():
+            # It adds to a day and replaces none: a published day to which nothing is added is what it was.
+            published = plan.published
+            return frozenset(
+                day for day, of in rows.items() if published and day <= published and not of.kept and not of.quarantined
+            )
+        case Overwrite():
+            return _same_state(path, base, rows)
+        case State():
+            changes = lake.changes(table.key)
+            version = version_of(changes)
+            found = standing(changes, version, rows) if version is not None else {}
+        case ReplaceDays(door=door):
+            found = _stored(path, base, rows, door)
+    same = {
+        day
+        for day, of_day in found.items()
+        if rows[day].same_rows(of_day.rows)
+        and (day in emptied) == (day in of_day.note.emptied)
+        and (rows[day].rows_in or _same_delivery(lake, plan, of_day.note, day))
+    }
+    return frozenset(_quarantine_stands(lake.quarantine(table.key), {day: rows[day] for day in same}))
+
+
+def standing(
+    path: Location, version: int, days: Collection[date], *, door: str | None = None, most: int | None = None
+) -> dict[date, Standing]:
+    """What stands of each day as of a version, where a note says so and nobody else changed the day since.
+
+    `door`: rows of other doors, streams, count for nothing. `most`: commits to look at.
+    """
+    found: dict[date, Standing] = {}
+    left = set(days)
+    floor = version  # above it others' commits may have come between a step's base and its commit
+    for at in range(version, -1 if most is None else max(-1, version - most), -1):
+        info = info_of(path, at) if left or at > floor else None
+        if info is None:
+            break
+        note = Note.load(info.get("userMetadata"))
+        if note is None or note.kind is Kind.STREAM:
+            if note is None or door is None:
+                touched, complete = touched_days(path, actions_of(path, at))
+                taken = touched if complete else frozenset(days)
+                left -= taken
+                found = {day: of for day, of in found.items() if day not in taken or _base(of.note) >= at}
+            continue
+        if note.kind is Kind.STEP:
+            held = left & note.rows.keys()
+            found |= {day: Standing(note.rows[day], note) for day in held}
+            floor = min(floor, _base(note)) if held else floor
+            left -= held
+        else:
+            left -= note.days
+    return found
+
+
+def _base(note: Note) -> int:
+    """The version that a step started from: what came later it did not see."""
+    return -1 if note.base is None else note.base
+
+
+def _is_ours(path: Location, version: int) -> bool:
+    """Whether the table has no feature that the platform does not give it: delta-rs may commit to it."""
+    table = open_table(path, version)
+    return table is not None and set(table.protocol().writer_features or ()) <= FEATURES
+
+
+def _stored(path: Location, base: int, rows: Mapping[date, DayRows], door: str | None) -> dict[date, Standing]:
+    """What stands of those days of which the table can have the rows, by the statistics of its files."""
+    held = rows_of_days(path, base, DAY_COLUMN, rows)
+    with_rows = [day for day, of in rows.items() if of.kept and (held is None or held.get(day, 0) >= of.kept)]
+    without = [day for day, of in rows.items() if not of.kept and not (held or {}).get(day)]
+    found = standing(path, base, with_rows, door=door) if with_rows else {}
+    return found | (standing(path, base, without, door=door, most=LOOK_BACK) if without else {})
+
+
+def _same_state(path: Location, base: int, rows: Mapping[date, DayRows]) -> frozenset[date]:
+    """All of the days, if each was made before and the table is as a whole what its newest step wrote."""
+    found = standing(path, base, rows, most=LOOK_BACK)
+    newest = next(_newest_step(path, base), None)
+    if newest is None or set(found) != set(rows) or _whole(newest.rows) != _whole(rows):
+        return frozenset()
+    return frozenset(rows)
+
+
+def _newest_step(path: Location, base: int) -> Iterator[Note]:
+    """The newest step's note, if nobody else changed the table since that step's base."""
+    for at in range(base, -1, -1):
+        info = info_of(path, at) or {}
+        note = Note.load(info.get("userMetadata"))
+        if note is not None and note.kind is Kind.STEP:
+            if not any(changes_rows(actions_of(path, version)) for version in range(_base(note) + 1, at)):
+                yield note
+            return
+        if note is not None or not info or changes_rows(actions_of(path, at)):
+            return
+
+
+def _whole(rows: Mapping[date, DayRows]) -> tuple[int, int, int]:
+    """How many rows a table that is one state has, and the digest of all of them; and what of the step it lacks."""
+    digest = sum(int(of.digest or "0", 16) for of in rows.values()) % 2**64
+    return sum(of.kept for of in rows.values()), digest, sum(of.quarantined + of.duplicates for of in rows.values())
+
+
+def _same_delivery(lake: Lake, plan: Plan, note: Note, day: date) -> bool:
+    """Whether of a day without rows something was landed, then and now, or nothing: an empty file says something."""
+    for name, read in plan.table.reads.items():
+        if read.table.layer == LANDING_LAYER:
+            pins = (note.inputs.get(name), plan.pins[name])
+            then, now = (bool(landed_parts(lake, plan.table.key, (day,), pin.version)) if pin else None for pin in pins)
+            if then != now:
+                return False
+    return True
+
+
+def _quarantine_stands(path: Location, rows: Mapping[date, DayRows]) -> Iterator[date]:
+    """Days whose quarantine holds these rows. It is written first: a run killed after that left another behind."""
+    version = version_of(path)
+    held = rows_of_days(path, version, DAY_COLUMN, rows) if version is not None else {}
+    simple = {day for day, of in rows.items() if not of.quarantined and held is not None and not held.get(day)}
+    yield from simple
+    asked = rows.keys() - simple
+    if version is not None and asked:
+        for day, of_day in standing(path, version, asked).items():
+            if rows[day].same_quarantine(of_day.rows):
+                yield day

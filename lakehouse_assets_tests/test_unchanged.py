@@ -1,0 +1,337 @@
+"""Identical results change nothing: a day that comes out as it was is noted, and nobody has to read it again."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+
+import pyspark.sql.types as T
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.contract import Contract, Rate, column, facts
+from lakehouse_assets.platform.delta import DayRows, Kind, Note, ask, commit_at, last_commit, version_of
+from lakehouse_assets.platform.digests import RUN_COLUMNS
+from lakehouse_assets.platform.levels import Levels
+from lakehouse_assets.platform.parse import parse
+from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.silver import SilverEvent
+from lakehouse_assets.platform.table import Overwrite, ReplaceDays, State, Table, TableKey, day, whole
+from lakehouse_assets.platform.touched import actions_of, changes_rows, log_file
+from lakehouse_assets.platform.unchanged import standing
+from lakehouse_assets_tests.change_tables import _Change, changes, current, items, snapshots
+from lakehouse_assets_tests.gmv_histories import TABLES
+from lakehouse_assets_tests.history_model import CHANGE, ITEM, Row
+from lakehouse_assets_tests.lake_driver import LakeDriver
+from lakehouse_assets_tests.test_commits import GOLD, deliver, to_silver
+from lakehouse_assets_tests.test_history import change
+
+DAYS = [date(2024, 3, 1) + timedelta(days=n) for n in range(4)]
+
+
+# ---- what stands of a day, by the log alone ----
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A commit of a table: by whom, which days, and how many commits its writer had not seen (of its base)."""
+
+    kind: str
+    days: frozenset[date]
+    unseen: int = 0
+
+
+@dataclass
+class Log:
+    """A Delta log written by hand, and beside it what each day holds: None where nobody can say."""
+
+    folder: Path
+    entries: list[Entry] = field(default_factory=list)
+    truth: dict[date, str | None] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        version = len(self.entries)
+        base = max(-1, version - 1 - entry.unseen)
+        unseen = [one for one in self.entries[base + 1 :] if one.kind in ("foreign", "stream")]
+        if entry.kind in ("step", "unchanged"):
+            overtaken = frozenset().union(*[one.days for one in unseen])
+            known = {d for d in entry.days if self.truth.get(d)}
+            days = entry.days if entry.kind == "step" else entry.days - known
+            digests = {d: f"{version:016x}" if d in days else self.truth[d] for d in entry.days}
+            self.truth |= {d: None if d in overtaken else digest for d, digest in digests.items()}
+            rows = {d: DayRows(1, 1, 0, 0, str(digest)) for d, digest in digests.items()}
+            note = Note("t", "r", f"a{version}", days, "c", {}, rows, base=base if base >= 0 else None)
+            self.write(version, replace(note, unchanged=entry.days - days), days)
+        elif entry.kind in ("erasure", "adoption"):
+            self.truth |= dict.fromkeys(entry.days, None)
+            note = Note("t", "r", f"a{version}", entry.days, "c", {}, base=version - 1, kind=Kind(entry.kind))
+            self.write(version, note, frozenset())
+        elif entry.kind == "stream":
+            self.truth |= dict.fromkeys(entry.days, None)
+            note = Note("t", "r", f"a{version}", frozenset(), "c", {}, base=version - 1, kind=Kind.STREAM)
+            self.write(version, note, entry.days)
+        else:
+            compacts = entry.kind == "compaction"
+            self.truth |= {} if compacts else dict.fromkeys(entry.days, None)
+            self.write(version, None, entry.days, changes=not compacts)
+        self.entries.append(entry)
+
+    def write(self, version: int, note: Note | None, days: Iterable[date], changes: bool = True) -> None:
+        info = {"commitInfo": {"timestamp": 0, "operation": "WRITE"} | ({"userMetadata": note.dump()} if note else {})}
+        bounds = {str(d): {"feed_day": str(d)} for d in days}
+        files = [
+            {"add": {"path": f"{version}-{d}", "dataChange": changes, "stats": stats}}
+            for d, of in bounds.items()
+            for stats in [json.dumps({"numRecords": 1, "minValues": of, "maxValues": of})]
+        ]
+        file = log_file(self.folder, version)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("\n".join(json.dumps(action) for action in [info, *files]))
+
+
+some_days = st.frozensets(st.sampled_from(DAYS), min_size=1)
+kinds = st.sampled_from(["step", "unchanged", "foreign", "compaction", "erasure", "adoption", "stream"])
+OLD = frozenset(DAYS[:1])
+
+
+@given(st.lists(st.builds(Entry, kinds, some_days, st.integers(0, 2)), max_size=12))
+@example([Entry("step", OLD), Entry("unchanged", OLD), Entry("compaction", OLD)])
+@example([Entry("step", OLD), Entry("foreign", OLD), Entry("step", OLD, unseen=1)])
+@example([Entry("foreign", OLD), Entry("step", OLD)])
+def test_what_stands_of_a_day_is_what_its_last_commit_wrote_or_unknown(entries: list[Entry]) -> None:
+    with TemporaryDirectory() as folder:
+        log = Log(Path(folder))
+        for entry in entries:
+            log.add(entry)
+        found = standing(log.folder, len(entries) - 1, DAYS)
+        assert {d: of.rows.digest for d, of in found.items()} == {d: told for d, told in log.truth.items() if told}
+
+
+digests = st.sampled_from(["", "a", "b"])
+amounts = st.integers(0, 1)
+some_rows = st.builds(
+    lambda n, kept, left, twice, of: DayRows(n, kept, left, twice, of[0], None, {}, of[1], of[2]),
+    amounts, amounts, amounts, amounts, st.tuples(digests, digests, digests),
+)  # fmt: skip
+
+
+@given(some_rows, some_rows)
+@example(DayRows(2, 1, 1, 0, "a", None, {}, "a"), DayRows(2, 1, 1, 0, "a", None, {}, "b"))
+@example(DayRows(2, 1, 1, 0, "a"), DayRows(2, 1, 1, 0, "a"))  # of former code: nothing says which rows left
+def test_rows_are_the_same_only_if_all_three_kinds_are_known_to_be(one: DayRows, other: DayRows) -> None:
+    def told(rows: DayRows) -> tuple[object, ...]:
+        left = rows.quarantined_digest if rows.quarantined else "none"
+        twice = rows.duplicates_digest if rows.duplicates else "none"
+        return rows.rows_in, rows.kept, rows.quarantined, rows.duplicates, rows.digest, left, twice
+
+    assert one.same_rows(other) == (told(one) == told(other) and "" not in told(one))
+    assert DayRows.from_json(one.as_json()).same_rows(one) == one.same_rows(one)
+
+
+# ---- real tables ----
+
+ALL = Rate(1.0)
+
+
+class Said(_Change, SilverEvent):
+    """What was said of items, by day."""
+
+    class Config:
+        metadata = facts(key=("feed_day", "record_hash"), key_tolerate=ALL)
+
+
+class Total(Contract):
+    """How many items there are by price."""
+
+    price: T.StringType = column("price", nullable=True)
+    items: T.LongType = column("items")
+
+
+def _said(landed: DataFrame) -> DataFrame:
+    return parse(landed, Said)
+
+
+def _total(current: DataFrame) -> DataFrame:
+    return current.groupBy(F.col("price").cast("string").alias("price")).agg(F.count("*").alias("items"))
+
+
+said = Table(
+    TableKey("test", "silver", "said"), Said, _said, MappingProxyType({"landed": day(changes)}), ReplaceDays(), "landed"
+)
+total = Table(
+    TableKey("test", "gold", "total"), Total, _total, MappingProxyType({"current": whole(current)}), Overwrite()
+)
+CATALOG = Catalog((changes, said, current, total, items, snapshots))
+
+Content = Mapping[date | None, Counter[str]]
+
+
+class Lakeside:
+    """A lake, and what each table held of each day when it was last made."""
+
+    def __init__(self, spark: SparkSession, folder: Path) -> None:
+        self.driver = LakeDriver(spark, Lake(folder / "lake", folder / "landing"), CATALOG)
+        self.folder, self.files = folder, 0
+        self.held: dict[TableKey, dict[date, object]] = {}
+        self.seen: Counter[str] = Counter()
+
+    @property
+    def lake(self) -> Lake:
+        return self.driver.lake
+
+    def land(self, source: str, of_day: date, rows: Sequence[Row]) -> None:
+        columns = CHANGE if source == "changes" else ITEM
+        self.files += 1
+        file = self.folder / f"{self.files}.csv"
+        with file.open("w", newline="") as stream:
+            lines = csv.DictWriter(stream, columns, lineterminator="\n")
+            lines.writeheader()
+            lines.writerows(rows)
+        self.driver.land(f"test/{source}", file, day=of_day, replace=True, really=True)
+
+    def content(self, table: Table) -> Content:
+        """The rows of a table, or of the changes it is made of, by day, without run times."""
+        path = self.lake.changes(table.key) if isinstance(table.write, State) else self.lake.path(table.key)
+        found: dict[date | None, Counter[str]] = {}
+        for number, place in enumerate((path, self.lake.quarantine(table.key))):
+            for row in ask(place, "SELECT * FROM t"):
+                text = repr([number, *[str(row[name]) for name in sorted(row) if name not in RUN_COLUMNS]])
+                found.setdefault(row.get("feed_day"), Counter())[text] += 1
+        return found
+
+    def make(self, table: Table, days: Sequence[date]) -> frozenset[date]:
+        """Make the days; those whose rows changed. Judged by what the table and its quarantine really hold."""
+        path = self.lake.path(table.key)
+        before = self.version_of_files(table)
+        outcome = self.driver.make(str(table.key), days)
+        assert not [of.reasons for of in outcome.days if of.reasons]
+        now, known = self.content(table), self.held.setdefault(table.key, {})
+        last = last_commit(path)
+        assert last is not None
+        note = last.note
+        assert note is not None
+        assert note.made == set(days)
+        whole_table = isinstance(table.write, Overwrite)
+        held = {of: (now if whole_table else now.get(of), note.rows[of].duplicates) for of in days}
+        different = {of for of in days if held[of] != known.get(of)}
+        if whole_table:  # one state: it is what it was as a whole, or all of it is new
+            known.update(dict.fromkeys(known, (now, 0)))
+            different = set(days) if different else set()
+        known.update(held)
+        assert note.days == different
+        wrote = changes_rows(actions_of(path, last.version))
+        assert wrote == bool(different) or (isinstance(table.write, State) and not wrote)
+        assert {of.day for of in outcome.days if of.unchanged} == note.unchanged
+        if not different:
+            assert self.version_of_files(table) == before
+        self.seen["some" if different and note.unchanged else "all" if different else "none"] += 1
+        return note.days
+
+    def version_of_files(self, table: Table) -> list[object]:
+        """The quarantine's and the changes' versions, and the newest version of the table that changed a row."""
+        path = self.lake.path(table.key)
+        changing = [v for v in range((version_of(path) or 0) + 1) if changes_rows(actions_of(path, v))]
+        return [version_of(self.lake.quarantine(table.key)), version_of(self.lake.changes(table.key)), changing[-1:]]
+
+    def stale(self, *tables: Table) -> dict[TableKey, set[date]]:
+        levels = Levels(self.lake, CATALOG)
+        levels.read_on()
+        return {table.key: set(behind) for table in tables if (behind := levels.behind(table))}
+
+
+A, B = change("I", 1), change("U", 2, price="2")
+BAD, OTHER_BAD = change("I", 3, item="b", price="much"), change("I", 3, item="b", price="more")
+DELIVERIES = {
+    "one row": [A],
+    "another": [B],
+    "one in quarantine": [A, BAD],
+    "another in quarantine": [A, OTHER_BAD],
+    "a duplicate": [A, A],
+    "as one row, without it": [A, B],
+}
+
+
+@pytest.mark.slow
+def test_only_days_whose_rows_differ_count_as_changed(spark: SparkSession, tmp_path: Path) -> None:
+    """Deliveries that repeat, in ranges: at times nothing changes, at times some days, at times all."""
+    rng, side, held = Random(5), Lakeside(spark, tmp_path), dict[date, str]()
+    tables = (changes, said, current, total)
+    days = DAYS[:3]
+    for turn, again in enumerate(([], days, days[1:], [])):  # `again`: days of which nothing else comes
+        for of_day in days:
+            wanted = held[of_day] if of_day in again else rng.choice(list(DELIVERIES))
+            if held.get(of_day) != wanted:
+                side.land("changes", of_day, DELIVERIES[wanted])
+            held[of_day] = wanted
+        for number, table in enumerate(tables):
+            changed = side.make(table, days)
+            assert turn != 1 or not changed
+            if not changed:
+                assert not side.stale(*tables[number + 1 :]), "nothing that reads it has to be made"
+        assert not side.stale(*tables)
+    assert min(side.seen[kind] for kind in ("none", "some", "all")) > 0
+
+
+def _again(tables: Sequence[str], driver: LakeDriver, days: Sequence[date]) -> None:
+    for table in tables:
+        path = driver.lake.path(TableKey.parse(table))
+        outcome = driver.make(table, days)
+        last = commit_at(path, version_of(path) or 0)
+        assert last is not None
+        assert last.note is not None
+        assert last.note.days == set()
+        assert last.note.unchanged >= set(days)
+        assert not changes_rows(actions_of(path, last.version))
+        assert all(of.unchanged for of in outcome.days)
+
+
+@pytest.mark.slow
+def test_a_ledger_made_again_and_its_companion_are_noted(spark: SparkSession, tmp_path: Path) -> None:
+    driver, days = LakeDriver.at(spark, tmp_path), [date(2023, 2, 1), date(2023, 2, 2)]
+    deliver(driver, days, TABLES, purchases=2)
+    to_silver(driver, days, TABLES)
+    driver.make(GOLD, days)
+    appended = driver.rows(GOLD, "gmv_date", "product_id", "gmv", "version")
+    _again((GOLD,), driver, days)
+    current = commit_at(driver.lake.path(TableKey("gmv", "gold", "gmv_current")), 1)
+    assert current is not None
+    assert current.note is not None
+    assert current.note.unchanged == set(days)
+    assert driver.rows(GOLD, "gmv_date", "product_id", "gmv", "version") == appended
+    driver.make(GOLD, [date(2023, 2, 3)])  # a day without news is published, and is new to who reads it
+    last = last_commit(driver.lake.path(TableKey.parse(GOLD)))
+    assert last is not None
+    assert last.note is not None
+    assert (last.note.days, last.note.published) == ({date(2023, 2, 3)}, date(2023, 2, 3))
+
+
+@pytest.mark.slow
+def test_a_snapshot_that_says_the_same_is_noted_and_an_empty_one_is_not_none(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    side, (one, two, three) = Lakeside(spark, tmp_path), DAYS[:3]
+    item = {"shop": "1", "item": "a", "price": "1", "color": ""}
+    side.land("items", one, [item])
+    side.land("items", two, [item, {**item, "item": "b"}])
+    for table in ("test/bronze/items", "test/silver/snapshots"):
+        side.driver.make(table, [one, two, three])
+    rows = side.driver.rows("test/silver/snapshots", "item", "is_deleted", "effective_from")
+    _again(("test/bronze/items", "test/silver/snapshots"), side.driver, [one, two, three])
+    assert side.driver.rows("test/silver/snapshots", "item", "is_deleted", "effective_from") == rows
+    side.land("items", three, [])
+    assert side.stale(items) == {items.key: {three}}
+    side.driver.make("test/bronze/items", [two, three])
+    assert side.stale(snapshots) == {snapshots.key: {three}}
+    side.driver.make("test/silver/snapshots", [two, three])
+    deleted = side.driver.rows("test/silver/snapshots", "item", "is_deleted", "effective_from")
+    assert [row for row in deleted if row[1]] == [("a", True, three), ("b", True, three)]

@@ -232,6 +232,20 @@ def test_a_drop_that_could_not_be_landed_is_asked_for_again_until_it_can(
         assert tick(instance, cursor)[0] == []
 
 
+def test_what_is_wrong_with_the_lake_is_no_refusal_of_the_file(drop: Path) -> None:
+    generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
+    in_the_way = settings().landing / "store" / "orders"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("where landed parts belong")
+    with dg.DagsterInstance.ephemeral() as instance:
+        (request,), _, cursor = tick(instance)
+        assert not run(instance, request).success
+        in_the_way.unlink()
+        (request,), _, cursor = tick(instance, older(cursor, timedelta(minutes=1)))
+        assert run(instance, request).success
+        assert landed("orders") == [(DAY, 10)]
+
+
 def test_a_run_under_way_is_not_asked_for_again(drop: Path) -> None:
     generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
     with dg.DagsterInstance.ephemeral() as instance:
@@ -262,11 +276,11 @@ def test_what_lies_where_no_day_is_stops_nothing_else_and_is_told_once(
         asked, said, _ = tick(instance, cursor)
         assert asked == []
         assert "before the first day of this source" in said
-        assert "and 9 more" in said
+        assert "and 10 more" in said
         assert "Set aside" not in capfd.readouterr().err
     assert landed("orders") == [(DAY, 10)]
     aside = {one.path.relative_to(drop).as_posix(): one.why for one in set_aside(drop)}
-    assert len(aside) == 13
+    assert len(aside) == 14
     assert aside["2025-01-03"].startswith("called as a day, but no folder")
 
 

@@ -96,7 +96,9 @@ def files_in(folder: Path, sources: Sources, now: datetime) -> Iterator[Dropped 
                 continue
             if fault := source.bounds(source.today(now)).fault(day):
                 yield SetAside(path, f"of a day {fault}.")
-            elif (state := state_of(path)) is not None and path.is_file():
+            elif not path.is_file():
+                yield SetAside(path, "no regular file.")
+            elif (state := state_of(path)) is not None:
                 yield Dropped(day, path.stem, path, state)
 
 
@@ -157,7 +159,10 @@ def _land(landing: Location, domain: str, source: EventFiles, file: Dropped, now
 
 def _remember(context: dg.OpExecutionContext, source: EventFiles, file: Dropped) -> None:
     """Write into the run that this content was refused, where it is still what was read."""
-    data = file.path.read_bytes() if state_of(file.path) == file.state else None
-    if data is not None and state_of(file.path) == file.state:
+    try:
+        data = file.path.read_bytes()
+    except OSError:
+        return  # it is another already, or gone
+    if state_of(file.path) == file.state:
         said = refusal(source, file.name, hashlib.sha256(data).hexdigest())
         context.instance.add_run_tags(context.run_id, {f"{REFUSED_TAG}{file.table}": said})

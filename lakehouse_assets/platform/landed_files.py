@@ -26,7 +26,8 @@ class LandingError(LakehouseError):
 
 
 class NotNow(LandingError):
-    """Nothing is wrong with the file: other landings, a full disk, or whoever still writes it stand in the way."""
+    """Nothing is wrong with the file: other landings, a full disk, the manifest, or whoever still writes it stand in
+    the way."""
 
 
 def format_of(file: Path) -> str:

@@ -10,7 +10,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Qu
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse_assets.platform.conditional_put import prove_conditional_puts
-from lakehouse_assets.platform.landed_files import LandingError
+from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.landing_names import canonical
 from lakehouse_assets.platform.s3 import S3Path, StoreError
 from lakehouse_assets.platform.store import Location, answering, storage_options
@@ -79,7 +79,7 @@ class Manifest:
             self._table = None
         except DeltaError as error:
             which = "" if version is None else f" at version {version}"
-            raise LandingError(f"{self._path}: the manifest cannot be read{which}: {error}") from error
+            raise NotNow(f"{self._path}: the manifest cannot be read{which}: {error}") from error
         if self._table is None and version is not None:
             raise LandingError(f"{self._path}: there is no version {version}: nothing was ever landed here.")
         if self._table is not None and self._columns() not in (_SCHEMA.names, _WITHOUT_DELIVERY):
@@ -153,7 +153,7 @@ class Manifest:
                 return now.version
             if now.version != self.version:
                 raise ManifestMoved from error
-            raise LandingError(f"{self._path}: the manifest cannot be written, nothing was landed: {error}") from error
+            raise NotNow(f"{self._path}: the manifest cannot be written, nothing was landed: {error}") from error
         return (Manifest(self._path.parent) if self._table is None else self).version or 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from lakehouse_assets.platform.landed_files import LandingError, NotNow
+from lakehouse_assets.platform.landed_files import NotNow
 from lakehouse_assets.platform.s3 import S3Path
 from lakehouse_assets.platform.store import Location
 
@@ -26,8 +26,7 @@ _LOCK_SECONDS = 600
 
 @contextmanager
 def locked(folder: Location) -> Iterator[None]:
-    """One landing of a table at a time on this machine; leftovers of a killed one are removed. Raises LandingError,
-    NotNow."""
+    """One landing of a table at a time on this machine; leftovers of a killed one are removed. Raises NotNow."""
     if isinstance(folder, S3Path):
         yield
         return
@@ -45,7 +44,7 @@ def locked(folder: Location) -> Iterator[None]:
             f"{folder}: another landing, or an erasure, runs since {_LOCK_SECONDS} s. Try again when it ended."
         ) from error
     except OSError as error:
-        raise LandingError(f"{folder}: cannot be written: {error}.") from error
+        raise NotNow(f"{folder}: cannot be written: {error}. Nothing was landed: land again when it can.") from error
 
 
 def stage(folder: Location, part: str, data: pa.Buffer) -> None:

@@ -47,6 +47,7 @@ def test_a_column_that_came_later_is_null_before() -> None:
 
 def test_a_file_without_a_header_is_read_by_declaration() -> None:
     assert read("1;Torta") == NO_POINTS
+    assert read("\ufeff1;Torta") == NO_POINTS  # a byte order mark is no content
     with pytest.raises(LandingError, match="no column of this source in its first line"):
         read("1;Torta;zu;viel\n")
 

@@ -133,6 +133,15 @@ def test_json_lines_keep_null_digits_and_nested_values(root: Path, land_text: La
     ]
 
 
+def test_a_json_number_has_one_reading_and_a_text_the_one_of_its_source(root: Path, land_text: Land) -> None:
+    land_text(
+        "a.jsonl",
+        '{"day": "2023-01-01", "at": 1.234, "key": "1.234", "value": 0.12345678901234567890123456789012345}',
+    )
+    ((at, key, value),) = [(r["at"], r["key"], r["value"]) for r in rows(root)]
+    assert (at, key, value) == ("1.2340", "1.234", "0.12345678901234567890123456789012345")
+
+
 def test_parquet_types_become_text(root: Path, tmp_path: Path) -> None:
     columns = {
         "day": pa.array([D1, D1]),
@@ -151,7 +160,7 @@ def test_parquet_types_become_text(root: Path, tmp_path: Path) -> None:
     assert first[:5] == [
         "2023-01-01",
         "2023-01-01 10:00:00",
-        "2023-01-01 00:00:00Z",
+        "2023-01-01 00:00:00",
         "0.00000001",
         "1152921504606846976",
     ]

@@ -216,6 +216,27 @@ def test_the_real_users_and_products_are_all_accounted_for(shop: Shop) -> None:
             assert rows.rows_in == rows.kept + rows.quarantined + rows.duplicates
 
 
+def test_payments_of_orders_that_the_folder_does_not_hold_land_too(tmp_path: Path) -> None:
+    files = {
+        "customers": "customer_id,customer_city,customer_state\nc,x,SP\n",
+        "orders": "order_id,customer_id,order_status,order_purchase_timestamp,order_approved_at\n"
+        "held,c,delivered,2018-01-01 10:00:00,2018-01-02 10:00:00\n",
+        "order_items": "order_id,product_id,price,freight_value\nheld,p,1.00,0.50\n",
+        "order_payments": "order_id,payment_sequential,payment_type,payment_value\n"
+        "held,1,boleto,1.50\nunknown,1,voucher,2.00\nunknown,2,not_defined,0.00\n",
+        "products": "product_id,product_category_name\np,toys\n",
+    }
+    for name, text in files.items():
+        (tmp_path / f"olist_{name}_dataset.csv").write_text(text)
+    assert map_olist(tmp_path, tmp_path / "drop", OLIST)["payments"] == 3
+    paid = (tmp_path / "drop" / OLIST.isoformat() / "payments.csv").read_text().splitlines()
+    assert paid[1:] == [
+        "held-1,held,boleto,1.50,2018-01-02 10:00:00",
+        f"unknown-1,unknown,vale,2.00,{OLIST} 00:00:00",
+        f"unknown-2,unknown,indefinido,0.00,{OLIST} 00:00:00",
+    ]
+
+
 @real
 def test_the_totals_of_olist_are_those_of_its_files(shop: Shop) -> None:
     sums = olist("""

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from lakehouse_assets.platform.days import today_in
 from lakehouse_assets.platform.drift import Drift, day_in_name, read_drifting
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landed_files import TEXT, LandingError, NotNow, format_of, read_rows, whole_text
+from lakehouse_assets.platform.landed_files import LandingError, NotNow, format_of, read_rows, whole_text
 from lakehouse_assets.platform.landing_days import Bounds, other_days, split_by_day
 from lakehouse_assets.platform.landing_names import FileSet, SourceFile, check_content, name_of
+from lakehouse_assets.platform.typed_text import TEXT
 
 PART_COLUMNS = ("source_file", "row_number", "feed_day", "landing")
 

@@ -13,7 +13,8 @@ from datetime import date
 import pyarrow as pa
 import simplejson
 
-from lakehouse_assets.platform.landed_files import TEXT, LandingError, header_of, read_rows
+from lakehouse_assets.platform.landed_files import UTF8_BOM, LandingError, header_of, read_rows
+from lakehouse_assets.platform.typed_text import TEXT
 
 _DAY = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
 
@@ -90,7 +91,7 @@ def _header(name: str, kind: str, data: bytes, columns: Sequence[str], drift: Dr
         if len(header_of(name, kind, data, delimiter)) == len(drift.headerless):
             header = io.StringIO()
             csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(drift.headerless)
-            return delimiter, list(drift.headerless), header.getvalue().encode() + data
+            return delimiter, list(drift.headerless), header.getvalue().encode() + data.removeprefix(UTF8_BOM)
     raise LandingError(
         f"{name}: no column of this source in its first line, with any of the delimiters {drift.delimiters}. "
         f"Expected: {', '.join(columns)}."

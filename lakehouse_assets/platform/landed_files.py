@@ -5,20 +5,21 @@ import collections
 import csv
 import io
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landed_json import BrokenLine, json_columns, json_keys, nested_json
+from lakehouse_assets.platform.landed_json import BrokenLine, json_columns, json_keys
+from lakehouse_assets.platform.typed_text import TEXT, as_text
 
-TEXT = pa.large_string()  # 64-bit offsets: a column of one file may pass 2 GiB
 LONGEST_LINE = 16 * 1024 * 1024  # bytes; also pyarrow's block, which no row may exceed
 UTF8_BOM = codecs.BOM_UTF8
+_PANDAS_LABELS = re.compile(r"__index_level_\d+__")
 
 
 class LandingError(LakehouseError):
@@ -174,12 +175,28 @@ def _broken_line(name: str, error: BrokenLine) -> LandingError:
 
 
 def _parquet(name: str, data: bytes) -> pa.Table:
+    """The file's typed rows, without the row labels that pandas adds to them."""
     try:
-        return pq.ParquetFile(pa.BufferReader(data)).read()
+        table = _exact_times(data, pq.ParquetFile(pa.BufferReader(data)))
     except (pa.ArrowException, OSError) as error:
         raise LandingError(
             f"{name}: not a whole Parquet file ({str(error).splitlines()[0]}). Is it complete? Fetch it again."
         ) from error
+    if b"pandas" not in (table.schema.metadata or {}):
+        return table
+    return table.select([place for place, name in enumerate(table.schema.names) if not _PANDAS_LABELS.fullmatch(name)])
+
+
+def _exact_times(data: bytes, file: pq.ParquetFile) -> pa.Table:
+    """The rows, with INT96 timestamps in microseconds where nanoseconds cannot hold them (before 1677, after 2262)."""
+    table, columns = file.read(), file.schema
+    old = [columns.column(n).path for n in range(len(columns)) if columns.column(n).physical_type == "INT96"]
+    if old:
+        wide = pq.ParquetFile(pa.BufferReader(data), coerce_int96_timestamp_unit="us").read()
+        for place in [table.schema.names.index(path) for path in old if path in table.schema.names]:
+            if not table.column(place).cast(pa.timestamp("us"), safe=False).equals(wide.column(place)):
+                table = table.set_column(place, wide.schema.field(place), wide.column(place))
+    return table
 
 
 def _read_parquet(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
@@ -189,24 +206,13 @@ def _read_parquet(name: str, data: bytes, columns: tuple[str, ...]) -> pa.Table:
 
 
 def _column_text(name: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A typed column as text: ISO dates and times with a space, plain decimals, compact JSON for nested values."""
-    kind = values.type
     try:
-        if pa.types.is_nested(kind):
-            return pa.chunked_array([pa.array([nested_json(value) for value in values.to_pylist()], TEXT)])
-        text = values.cast(TEXT)
-        text.validate(full=True)
+        return as_text(values)
     except (pa.ArrowException, TypeError) as error:
         raise LandingError(
-            f"{name}: column {column!r} of type {kind} cannot be written as text ({error}). "
+            f"{name}: column {column!r} of type {values.type} cannot be written as text ({error}). "
             "Write it as a string, number, date or timestamp."
         ) from error
-    if pa.types.is_timestamp(kind) or pa.types.is_time(kind):  # the unit's zeros were not in the value
-        return pc.replace_substring_regex(text, r"\.0+(Z|[+-]\d{4})?$", r"\1")
-    if pa.types.is_decimal(kind) and pc.any(pc.match_substring(text, "E")).as_py():
-        plain = [None if value is None else f"{value:f}" for value in values.to_pylist()]
-        return pa.chunked_array([pa.array(plain, TEXT)])
-    return text
 
 
 def _check_columns(name: str, found: Sequence[str], expected: Sequence[str]) -> None:

@@ -1,10 +1,12 @@
-"""JSON values as the text they came in: numbers keep their digits, nested values become compact JSON."""
+"""JSON values as text: numbers keep their digits (see `typed_text.py`), nested values become compact JSON."""
 
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import simplejson
+
+from lakehouse_assets.platform.typed_text import compact_json, one_reading
 
 
 class BrokenLine(Exception):
@@ -44,13 +46,6 @@ def json_keys(lines: Iterable[bytes]) -> list[str]:
     return list(found)
 
 
-def nested_json(value: object) -> str | None:
-    """Compact JSON of a list or an object, non-ASCII as it is; None stays None. Raises TypeError for unknown types."""
-    if value is None:
-        return None
-    return simplejson.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
-
-
 def _parse(number: int, line: bytes) -> dict[str, Any]:
     try:
         row = _DECODER.decode(line.decode("utf-8"))
@@ -69,9 +64,9 @@ def _text(number: int, value: object) -> str | None:
     elif value is None:
         return None
     elif isinstance(value, simplejson.RawJSON):
-        return str(value.encoded_json)
+        return one_reading(value.encoded_json)
     else:
-        text = nested_json(value) or ""
+        text = compact_json(value)
     if not text.isascii():
         try:
             text.encode("utf-8")
@@ -90,14 +85,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
-
-
-def _plain(value: object) -> str:
-    if hasattr(value, "isoformat"):  # dates and times inside a nested Parquet value
-        return value.isoformat(" ") if hasattr(value, "hour") and hasattr(value, "year") else value.isoformat()
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
-    raise TypeError(f"no JSON for {type(value).__name__}")
 
 
 _DECODER = json.JSONDecoder(

@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 
 from lakehouse_assets.platform.delivery import Delivered, Delivery, EventFiles, read
 from lakehouse_assets.platform.erasure import erased
-from lakehouse_assets.platform.landed_files import TEXT, LandingError, NotNow
+from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
 from lakehouse_assets.platform.landing_names import FileSet, one
 from lakehouse_assets.platform.landing_store import discard, locked, publish, stage
 from lakehouse_assets.platform.landing_supersede import change, removals, superseded
 from lakehouse_assets.platform.s3 import S3Path
 from lakehouse_assets.platform.store import Location, sha256
+from lakehouse_assets.platform.typed_text import TEXT
 
 __all__ = ["EventFiles", "Landed", "LandingError", "Part", "land", "manifest_version", "parts", "verify"]
 

@@ -2,14 +2,16 @@
 
 Around a value spaces, tabs, line ends and no-break spaces are ignored; "", null, NULL, None, NaN and N/A mean NULL.
 A text that is anything else than its column's type says is malformed: the column is NULL, its name in `_malformed`.
+Zeros that the type has no place for are no rounding: they are left out.
 
 | type | text |
 |---|---|
-| whole numbers | `42`, `-7`, in the type's range; `42.0` is malformed |
-| DECIMAL(p, s) | `50.00`, `50,00`, `1.234,56`, `1,234.56`, in range, at most s decimals; not `1.234`, `1,234` |
+| whole numbers | `42`, `-7`, `42.0`, `4.2E1`, in the type's range; not `42.5` |
+| DECIMAL(p, s) | `50.00`, `50,00`, `.5`, `1.234,56`, `1,234.56`, `1.2345E2`, in range, at most s decimals and zeros |
+| both | not `1.234`, `1,234`, which have two readings, unless `decimal_mark` says which |
 | FLOAT, DOUBLE | `1.5`, `-1e-3`, finite |
-| DATE | `2023-01-31`, a day that exists |
-| TIMESTAMP_NTZ | `2023-01-31 23:59:59`, also with `T`, up to six decimals of a second; no zone |
+| DATE | `2023-01-31`, a day that exists; also with a time of midnight |
+| TIMESTAMP_NTZ | `2023-01-31 23:59:59`, also with `T`, up to six decimals of a second and zeros; no zone |
 | BOOLEAN | `true`, `false`, `1`, `0`, in any case |
 """
 
@@ -31,11 +33,14 @@ NULL_WORDS = ("", "null", "NULL", "None", "NaN", "N/A")
 _BLANKS = " \t\r\n\u00a0"
 _DAY = r"(?!0000)\d{4}-\d{2}-\d{2}"  # the year 0 is a date to Spark and not to Python
 _PATTERNS = {
-    **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), r"^[+-]?\d+$"),
     **dict.fromkeys(("float", "double"), r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"),
-    "date": f"^{_DAY}$",
-    "timestamp_ntz": rf"^{_DAY}[ T]\d{{2}}:\d{{2}}:\d{{2}}(\.\d{{1,6}})?$",
+    "date": rf"^{_DAY}([ T]00:00:00(\.0+)?)?$",
+    "timestamp_ntz": rf"^{_DAY}[ T]\d{{2}}:\d{{2}}:\d{{2}}(\.\d{{1,6}}0*)?$",
 }
+_KEPT = {"date": 10, "timestamp_ntz": 26}  # characters that say something; zeros may follow
+_TWO_READINGS = r"^[+-]?[1-9]\d{0,2}[.,]\d{3}$"
+_SCIENTIFIC = r"^[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?0*\d{1,3}$"
+Mark = str | None
 
 
 def parse(
@@ -69,7 +74,7 @@ def parse(
     )
     typed = texts.select(
         *[
-            _typed(F.col(text[name]), kind, compiled.decimal_marks.get(name)).alias(name)
+            typed_value(F.col(text[name]), kind, compiled.decimal_marks.get(name)).alias(name)
             for name, kind in types.items()
         ],
         *carried,
@@ -109,12 +114,12 @@ def meant(text: "Column") -> "Column":
     return F.when(~trimmed.isin(*NULL_WORDS), trimmed)
 
 
-def _typed(text: "Column", kind: "T.DataType", decimal_mark: str | None) -> "Column":
-    """The value of a trimmed text; NULL where it is malformed."""
+def typed_value(text: "Column", kind: "T.DataType", decimal_mark: Mark = None) -> "Column":
+    """The value of a text that is `meant`; NULL where it is malformed."""
     import pyspark.sql.types as T
     from pyspark.sql import functions as F
 
-    name = kind.typeName()
+    name = kind.simpleString()
     match kind:
         case T.StringType():
             return text
@@ -122,35 +127,59 @@ def _typed(text: "Column", kind: "T.DataType", decimal_mark: str | None) -> "Col
             low = F.lower(text)
             return F.when(low.isin("true", "1"), F.lit(True)).when(low.isin("false", "0"), F.lit(False))
         case T.DecimalType():
-            return _decimal(text, kind.precision, kind.scale, decimal_mark)
+            return _decimal(text, kind.scale, decimal_mark).try_cast(kind)
+        case T.IntegralType():
+            return _whole(text, decimal_mark).try_cast(kind)
         case T.FloatType() | T.DoubleType():
             number = F.when(text.rlike(_PATTERNS[name]), text).try_cast(kind)
             return F.when(F.abs(number) < F.lit(float("inf")), number)
         case _:
-            return F.when(text.rlike(_PATTERNS[kind.simpleString()]), text).try_cast(kind)
+            return F.when(text.rlike(_PATTERNS[name]), F.left(text, F.lit(_KEPT[name]))).try_cast(kind)
 
 
-def _decimal(text: "Column", precision: int, scale: int, mark: str | None) -> "Column":
-    """A decimal with point or comma, with or without groups of three, but only in a form that has one reading."""
+def _whole(text: "Column", mark: Mark) -> "Column":
+    """A whole number as digits alone, written with or without decimals that are zeros."""
     from pyspark.sql import functions as F
 
-    def forms(point: str, group: str) -> str:
-        """Texts in which `point` surely is the decimal mark (or `group` surely is not)."""
-        some = rf"{point}\d{{1,{scale}}}" if scale else r"(?!)"
+    zeros = text.rlike(r"^[+-]?\d+[.,]0+$")
+    declared = text.contains(mark) if mark else F.lit(False)
+    return (
+        F.when(text.rlike(r"^[+-]?\d+$"), text)
+        .when(zeros & (declared | ~text.rlike(_TWO_READINGS)), F.regexp_replace(text, "[.,]0+$", ""))
+        .when(text.rlike(_SCIENTIFIC), _exact(text, 0).try_cast("decimal(38,0)").cast("string"))
+    )
+
+
+def _exact(text: "Column", scale: int) -> "Column":
+    """A number with an exponent, where it has no digit but zeros beyond the scale; else NULL."""
+    from pyspark.sql import functions as F
+
+    fraction = F.regexp_extract(text, r"\.(\d*)[eE]", 1)
+    digits = F.regexp_replace(F.regexp_extract(text, r"^[+-]?([\d.]+)", 1), r"\.", "")
+    exponent = F.regexp_extract(text, r"[eE](.+)$", 1).try_cast("int")
+    zeros = F.length(digits) - F.length(F.rtrim(digits, F.lit("0")))
+    return F.when((zeros == F.length(digits)) | (exponent - F.length(fraction) + zeros >= -scale), text)
+
+
+def _decimal(text: "Column", scale: int, mark: Mark) -> "Column":
+    """A decimal in a form that has one reading, as digits with a point, or with an exponent.
+
+    It is written with point or comma, with or without groups of three. A declared mark decides what has two readings.
+    """
+    from pyspark.sql import functions as F
+
+    two = text.rlike(_TWO_READINGS)
+
+    def is_read(point: str, group: str, declared: bool) -> "Column":
+        """Whether the text has decimals after `point`, or no decimals and groups told apart by `group`."""
+        decimals = rf"{point}(?=\d)\d{{0,{scale}}}0*"
         grouped = rf"[1-9]\d{{0,2}}({group}\d{{3}})"
-        return rf"^[+-]?(\d+{some}|{grouped}+{some}|{grouped}{{2,}})$"
+        form = text.rlike(rf"^[+-]?(\d*{decimals}|{grouped}+{decimals}|{grouped}{{{1 if declared else 2},}})$")
+        return form if declared else form & ~two
 
-    def declared(point: str, group: str) -> str:
-        some = rf"({point}\d{{1,{scale}}})?" if scale else ""
-        return rf"^[+-]?(\d+|[1-9]\d{{0,2}}({group}\d{{3}})+){some}$"
-
-    with_comma, with_point = (",", r"\."), (r"\.", ",")
-    ambiguous = text.rlike(r"^[+-]?[1-9]\d{0,2}[.,]\d{3}$")
-    if mark is None:
-        comma = ~ambiguous & text.rlike(forms(*with_comma))
-        point = ~ambiguous & (text.rlike(forms(*with_point)) | text.rlike(r"^[+-]?\d+$"))
-    else:
-        comma = text.rlike(declared(*with_comma)) if mark == "," else F.lit(False)
-        point = text.rlike(declared(*with_point)) if mark == "." else F.lit(False)
-    plain = F.when(comma, F.translate(text, ",.", ".")).when(point, F.translate(text, ",", ""))
-    return plain.try_cast(f"decimal({precision},{scale})")
+    return (
+        F.when(text.rlike(r"^[+-]?\d+$"), text)
+        .when(is_read(r"\.", ",", mark == "."), F.translate(text, ",", ""))
+        .when(is_read(",", r"\.", mark == ","), F.translate(text, ",.", "."))
+        .when(text.rlike(_SCIENTIFIC), _exact(text, scale))
+    )

@@ -2,7 +2,8 @@
 
 Olist sells order items, of which an order has several, also of one product; here a line is a product of an order.
 What Olist does not have stays empty: names, addresses, stock. It does not say when a payment was made: the approval
-of the order stands for it. An `unavailable` order is one that was never shipped: it counts as cancelled.
+of the order stands for it, or the beginning of the day of the drop where the folder does not hold the order. An
+`unavailable` order is one that was never shipped: it counts as cancelled.
 """
 
 from datetime import date
@@ -42,8 +43,8 @@ MAPPING = {
                MAP {'credit_card': 'cartao_credito', 'debit_card': 'cartao_debito', 'boleto': 'boleto',
                 'voucher': 'vale', 'not_defined': 'indefinido'}[payment_type] AS payment_method,
                payment_value::DECIMAL(18, 2) AS amount,
-               coalesce(order_approved_at, order_purchase_timestamp) AS paid_at
-        FROM order_payments JOIN orders USING (order_id) ORDER BY ALL
+               coalesce(order_approved_at, order_purchase_timestamp, $day || ' 00:00:00') AS paid_at
+        FROM order_payments LEFT JOIN orders USING (order_id) ORDER BY ALL
     """,
 }
 
@@ -60,7 +61,7 @@ def map_olist(folder: Path, out: Path, day: date) -> dict[str, int]:
         for source in SOURCES:
             connection.read_csv(str(folder / _file(source)), all_varchar=True).create(source)
         for table, query in MAPPING.items():
-            result = connection.sql(query)
+            result = connection.sql(query, params={"day": day.isoformat()} if "$day" in query else None)
             rows[table] = len(result)
             result.write_csv(str(target / f"{table}.csv"))
     return rows

@@ -16,10 +16,11 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr
+from pyspark.errors import PySparkException
 
 from lakehouse_assets.cli import spark_commands
 from lakehouse_assets.cli.doctor import examine
-from lakehouse_assets.platform import jars, server_launch, session, session_records
+from lakehouse_assets.platform import jars, server_launch, session, session_records, session_settings
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.processes import ProcessId
 from lakehouse_assets.platform.server import ensure_server, find_server, server_status, stop_server
@@ -116,6 +117,61 @@ def test_a_cluster_is_reached_by_any_name_without_tls(small: Settings) -> None:
     )
     assert spark.range(2).count() == 2
     close_session(spark)
+
+
+ELSEWHERE = {
+    "spark.sql.session.timeZone": "America/Sao_Paulo",
+    "spark.sql.ansi.enabled": "false",
+    "spark.sql.timestampType": "TIMESTAMP_NTZ",
+    "spark.sql.caseSensitive": "true",
+    "spark.sql.ansi.doubleQuotedIdentifiers": "true",
+    "spark.sql.files.ignoreCorruptFiles": "true",
+    "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
+    "spark.sql.legacy.timeParserPolicy": "LEGACY",
+    "spark.sql.legacy.castComplexTypesToString.enabled": "true",
+}
+RESULTS = """
+    SELECT CAST(TIMESTAMP '2023-01-31 23:30:00Z' AS DATE), CAST(TIMESTAMP '2023-01-31 23:30:00' AS LONG),
+           A, "text", CAST(array(1, NULL) AS STRING), to_date('31/1/2023', 'd/M/yyyy') FROM VALUES (1) AS t(a)
+"""
+
+
+def test_a_server_with_other_defaults_gives_the_same_results_or_is_refused(
+    fresh_settings: Settings, small: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = open_session(small, "run")
+    expected = ours.sql(RESULTS).collect()
+    close_session(ours)
+    embedded = server_launch.spark_conf
+    monkeypatch.setattr(server_launch, "spark_conf", lambda *config: embedded(*config) | ELSEWHERE)
+    elsewhere = ensure_server(fresh_settings)
+    monkeypatch.undo()
+    try:
+        remote = Settings(
+            home=fresh_settings.home, spark_remote=elsewhere.url, spark_token=SecretStr(elsewhere.token or "")
+        )
+        spark = open_session(remote, "run")
+        assert spark.sql(RESULTS).collect() == expected
+        with pytest.raises(PySparkException, match="CAST_INVALID_INPUT"):
+            spark.sql("SELECT CAST('x' AS INT)").collect()
+        with pytest.raises(PySparkException, match="DUPLICATED_MAP_KEY"):
+            spark.sql("SELECT map(1, 1, 1, id) FROM range(1)").collect()
+        close_session(spark)
+        # A setting that the server keeps for itself: it cannot be set by a session.
+        fixed = {**session_settings.REQUIRED, "spark.sql.warehouse.dir": "/elsewhere"}
+        monkeypatch.setattr(session_settings, "REQUIRED", fixed)
+        with pytest.raises(LakehouseError, match=r"does not take the settings.*spark\.sql\.warehouse\.dir"):
+            open_session(remote, "run")
+        assert session_records.recorded(remote.spark_dir) == []
+    finally:
+        stop_server(fresh_settings)
+
+
+def test_a_run_may_tune_its_session_but_not_change_what_results_depend_on() -> None:
+    session_settings.check_overrides({"spark.sql.shuffle.partitions": 8, "spark.sql.ansi.enabled": True})
+    for key, value in (("spark.sql.session.timeZone", "America/Sao_Paulo"), ("spark.sql.legacy.sizeOfNull", "true")):
+        with pytest.raises(LakehouseError, match=f"sets {key}, on which results depend"):
+            session_settings.check_overrides({key: value})
 
 
 # Prints "running" when its write has a task at work. 150 rows of 0.1 s each: the write would commit after 15 s.

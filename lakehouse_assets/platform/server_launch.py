@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lakehouse_assets.platform.jars import S3A, ensure_jars, find_java, pyspark_home
 from lakehouse_assets.platform.s3 import S3Path, fingerprint, hadoop_options, region
+from lakehouse_assets.platform.session_settings import REQUIRED
 from lakehouse_assets.settings import Settings
 
 LOGS_KEPT = 10
@@ -139,8 +140,7 @@ def spark_conf(spark_dir: Path, config: ServerConfig) -> dict[str, str]:
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.sql.redaction.options.regex": "(?i)url|jaas|password|secret|access.key",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.ansi.enabled": "true",
+        **REQUIRED,
         "spark.sql.adaptive.enabled": "true",
         # A small machine: the defaults (200 and 50) cost more in scheduling than they gain.
         "spark.sql.shuffle.partitions": "4",

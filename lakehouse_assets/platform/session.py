@@ -11,6 +11,7 @@ from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.processes import ProcessId
 from lakehouse_assets.platform.server import ServerAddress, ensure_server, find_server, server_lock
 from lakehouse_assets.platform.session_records import SessionRecord
+from lakehouse_assets.platform.session_settings import settle
 from lakehouse_assets.platform.writer_claim import claim_tables
 from lakehouse_assets.settings import Settings
 
@@ -34,8 +35,9 @@ def open_session(settings: Settings, run_id: str) -> "SparkSession":
     """A session of its own for the run, on the cluster of the settings or on the embedded server, started if need be.
 
     It becomes pyspark's active session; the token goes to the environment, for libraries that connect by URL.
-    Raises LakehouseError when the server cannot be reached or refuses the token, within 30 s of its being up, and when
-    the tables are in a bucket that another server writes, or that cannot be reached.
+    Raises LakehouseError when the server cannot be reached or refuses the token, within 30 s of its being up, when it
+    does not take the settings that results depend on, and when the tables are in a bucket that another server writes,
+    or that cannot be reached.
     """
     from pyspark.errors import PySparkException
     from pyspark.sql.connect.session import SparkSession as ConnectSession
@@ -60,6 +62,11 @@ def open_session(settings: Settings, run_id: str) -> "SparkSession":
         _forget(session_id)
         raise
     _retry_briefly(session.client)
+    try:
+        settle(session, address.url)
+    except LakehouseError:
+        close_session(session)  # type: ignore[arg-type]
+        raise
     return session  # type: ignore[return-value]
 
 

@@ -217,7 +217,7 @@ def test_a_new_name_adds_and_a_known_name_supersedes_all_that_it_brought(root: P
     assert keys(root, D1) == []
     assert [(p.name, p.landing) for p in parts(root, TABLE, [D2])] == [("b.csv", 2), ("a.csv", 3)]
     assert again.notes[0] == f"1 rows that it brought before, of {D1}, are superseded."
-    assert "1 rows of b.csv stay beside it on 2023-01-02" in again.notes[1]
+    assert "1 rows of b.csv stay beside it on 2023-01-02" in again.stays[0]
     assert keys(root, D2) == ["k3", "k4"]
 
 
@@ -331,9 +331,9 @@ def test_a_set_takes_over_files_that_were_landed_by_themselves_and_says_what_sta
     write(tmp_path, "p2.csv", HEADER + f"x,{D1},k4,\n")
     landed = land(root, TABLE, SOURCE, files, today=TODAY)
     assert sorted(map(str, keys(root))) == ["k1", "k2", "k3", "k4"]
-    assert landed.notes[0].startswith("1 rows of p2.csv stay beside it on 2023-01-01.")
+    assert landed.stays[0].startswith("1 rows of p2.csv stay beside it on 2023-01-01.")
     whole = land(root, TABLE, SOURCE, files, today=TODAY, replace=True)
-    assert (whole.notes, keys(root)) == ((), ["k1", "k2", "k4"])
+    assert (whole.stays, keys(root)) == ((), ["k1", "k2", "k4"])
 
 
 def test_two_files_of_one_name_are_refused_before_anything_is_landed(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def land(
         except LandingError as error:
             refused.append(str(error))
             continue
-        for note in landed.notes:
+        for note in (*landed.notes, *landed.stays):
             click.echo(f"{landed.name}: {note}", err=True)
         state = "already landed" if landed.already_landed else "landed"
         rows.append((landed.name, state, write_days(landed.days), sum(landed.days.values()), landed.version))

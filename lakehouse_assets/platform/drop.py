@@ -136,7 +136,7 @@ def landing_job(domain: str, catalog: Catalog, first_day: date) -> dg.JobDefinit
                 failed.append(f"{file.path}: {type(error).__name__}: {error}")
             else:
                 state = "already landed" if landed.already_landed else f"{sum(landed.days.values())} rows landed"
-                context.log.info("; ".join((f"{file.path}: {state}", *landed.notes)))
+                context.log.info("; ".join((f"{file.path}: {state}", *landed.notes, *landed.stays)))
         if failed:
             raise dg.Failure(description="\n".join(failed), allow_retries=False)
 

@@ -45,7 +45,8 @@ class Part:
 class Landed:
     """What a landing did: rows per feed day, and the manifest version that holds them.
 
-    `notes`: what a file says otherwise than it was landed, what of other days it superseded, what stays beside it.
+    `notes`: what a file says otherwise than it was landed, what of other days it superseded. `stays`: what of other
+    deliveries stays on its days.
     """
 
     table: str
@@ -54,6 +55,7 @@ class Landed:
     already_landed: bool
     version: int
     notes: tuple[str, ...] = ()
+    stays: tuple[str, ...] = ()
 
 
 def land(
@@ -185,8 +187,8 @@ def _land(
         put += written
         _discard(folder, written)
         raise
-    notes = (*delivery.notes, *superseded(found.gone, days), *found.stays)
-    return Landed(table, delivery.name, days, False, version, notes)
+    notes = (*delivery.notes, *superseded(found.gone, days))
+    return Landed(table, delivery.name, days, False, version, notes, found.stays)
 
 
 def _stage(folder: Location, delivery: str, file: Delivered, day: date, landing: int, action: str) -> Entry:

@@ -139,6 +139,8 @@ class Inbox(Supervised):
             self._refuse(file.path, str(error))
             self._seen.settle(file.path, state)
             return 0
+        for note in found.notes:
+            self.told(f"{file.path}: {note}")
         self._seen.settle(file.path, state)
         return 0 if found.already_landed else 1
 

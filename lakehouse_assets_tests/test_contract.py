@@ -1,6 +1,7 @@
 """A contract says everything of a table once; from it come schema, rules, SQL, counts, verdicts and the two outputs."""
 
 import json
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import duckdb
 import pyspark.sql.types as T
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.check_sql import DUCKDB_PRELUDE, sql_literal, sql_text
@@ -404,7 +407,7 @@ def counts(rows: int, duplicates: int = 0, **broken: int) -> DayCounts:
 
 
 @pytest.mark.parametrize(
-    ("given", "reasons"),
+    ("counted", "reasons"),
     [
         (counts(0), []),
         (counts(100, value_ge=50), []),
@@ -419,13 +422,26 @@ def counts(rows: int, duplicates: int = 0, **broken: int) -> DayCounts:
         (counts(1, day=1), ["feed_day:not_null (feed_day is not null): 1 of 1 rows broke it, and none may"]),
     ],
 )
-def test_a_day_fails_beyond_a_rate_or_at_the_first_row_of_a_fail_rule(given: DayCounts, reasons: list[str]) -> None:
-    judged = verdict(given, COMPILED)
+def test_a_day_fails_beyond_a_rate_or_at_the_first_row_of_a_fail_rule(counted: DayCounts, reasons: list[str]) -> None:
+    judged = verdict(counted, COMPILED)
     assert judged.failed is bool(reasons)
     assert len(judged.reasons) == len(reasons)
     assert all(reason.startswith(said) for reason, said in zip(judged.reasons, reasons, strict=True))
     assert [r.rule for r in judged.rules] == [r.name for r in COMPILED.rules]
     assert sum(not r.passed for r in judged.rules) == len(reasons)
+
+
+@given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 200), st.booleans())
+@example(60, 0, 0, False)
+def test_a_day_fails_of_which_nothing_is_left_however_small_unless_it_may_be_empty(
+    left: int, duplicates: int, kept: int, may_be_empty: bool
+) -> None:
+    tolerant = replace(define(ge=0, tolerate=Rate(above=1.0)).compiled(), may_be_empty=may_be_empty)
+    judged = verdict(DayCounts(left + duplicates + kept, duplicates, left, kept, {"c:ge": left}), tolerant)
+    assert judged.failed is (left > 0 and kept == 0 and not may_be_empty)
+    assert [rule.passed for rule in judged.rules if rule.rule == "c:ge"] == [not judged.failed]
+    if judged.failed:
+        assert judged.reasons[0].endswith(f"{left} of {left} rows broke it, and no row of the day is left")
 
 
 def test_a_rate_is_the_columns_own() -> None:

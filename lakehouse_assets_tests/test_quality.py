@@ -146,6 +146,14 @@ def test_the_map_is_read_without_colour(judged: Judge) -> None:
     assert f"… gmv/gold/gmv {RED}..{LAST}  waits for {SILVER} of {RED}" in said
 
 
+def test_a_small_day_of_which_nothing_is_left_is_named_first(judged: Judge) -> None:
+    judged.write(OTHERS[0], [judged.day(OTHERS[0], GOOD, {TOLERATED: 60}, rows=60)])
+    _, _, look = lakehouse().partition("Needs a look")
+    first, second, *_ = (line.strip() for line in look.strip().splitlines())
+    assert first == f"✗ {OTHERS[0]} {GOOD}  no row is left of 60; {TOLERATED}: 60 of 60 rows"
+    assert second.startswith(f"✗ {SILVER} {RED}")
+
+
 @pytest.mark.parametrize(
     ("days", "room", "unit", "columns"),
     [(31, 93, "day", 31), (60, 93, "day", 60), (365, 93, "week", 53), (365, 40, "month", 12), (3650, 60, "month", 120)],

@@ -64,6 +64,7 @@ class TableFacts:
     owners: tuple[str, ...] = ()
     key_action: Action = Action.QUARANTINE
     key_tolerate: Rate = field(default_factory=Rate)
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class CompiledContract:
     pii: frozenset[str]
     decimal_marks: Mapping[str, str]
     of: Mapping[str, tuple[str, ...]]
+    may_be_empty: bool = False
 
     @property
     def deciding(self) -> tuple[object, ...]:
@@ -102,7 +104,8 @@ class CompiledContract:
         columns = tuple((field.name, field.dataType.json(), field.nullable) for field in self.spark_schema)
         rules = tuple((r.name, r.action.value, r.tolerate.above, r.tolerate.at_least, r.sql) for r in self.rules)
         of_source = (self.source_columns, tuple(sorted(self.decimal_marks.items())), tuple(sorted(self.pii)))
-        return columns, rules, self.key, self.event_time, of_source
+        empty = ("may be empty",) if self.may_be_empty else ()
+        return columns, rules, self.key, self.event_time, of_source, *empty
 
     def dagster_columns(self) -> "dg.TableSchema":
         """The columns for Dagster's catalog: types, descriptions, and each rule as a constraint."""
@@ -156,6 +159,7 @@ def compile_contract(contract: "Model") -> CompiledContract:
         pii=frozenset(name for name, fact in facts.items() if fact.pii),
         decimal_marks=MappingProxyType({n: f.decimal_mark for n, f in facts.items() if f.decimal_mark is not None}),
         of=MappingProxyType({name: fact.of for name, fact in facts.items() if fact.of}),
+        may_be_empty=table.may_be_empty,
     )
 
 

@@ -141,9 +141,14 @@ def facts(
     owners: tuple[str, ...] = (),
     key_action: Action = Action.QUARANTINE,
     key_tolerate: Rate | None = None,
+    may_be_empty: bool = False,
 ) -> dict[str, TableFacts]:
-    """What a table says of itself, for `Config.metadata`. A key is unique within a feed day and never NULL."""
-    return {FACTS: TableFacts(tuple(key), event_time, fresh_within, tuple(owners), key_action, key_tolerate or Rate())}
+    """What a table says of itself, for `Config.metadata`. A key is unique within a feed day and never NULL.
+
+    `may_be_empty`: a day all of whose rows leave for quarantine is committed, empty; else it fails.
+    """
+    rate = key_tolerate or Rate()
+    return {FACTS: TableFacts(tuple(key), event_time, fresh_within, tuple(owners), key_action, rate, may_be_empty)}
 
 
 def row_rule(

@@ -38,7 +38,7 @@ class Dimension(Enum):
 class Rate:
     """A day fails when more than the share `above` of its rows broke a quarantine rule.
 
-    Rates mean nothing on a handful of rows: a day of fewer than `at_least` rows does not fail.
+    Rates mean nothing on a handful of rows: a day of fewer than `at_least` rows does not fail, if a row is left of it.
     """
 
     above: float = 0.5

@@ -66,22 +66,28 @@ class DayVerdict:
 
 
 def verdict(counts: DayCounts, contract: CompiledContract) -> DayVerdict:
-    """Judge a day: a broken `fail` rule fails it, a `quarantine` rule broken beyond its rate does, `warn` never."""
+    """Judge a day: a broken `fail` rule fails it, a `quarantine` rule broken beyond its rate does, `warn` never.
+
+    A day all of whose rows leave for quarantine fails by each rule that they broke, however few they are.
+    """
     asked = counts.rows - counts.duplicates
+    emptied = bool(counts.quarantined) and not counts.kept and not contract.may_be_empty
     results, reasons = [], []
     for rule in contract.rules:
         failed = counts.broken.get(rule.name, 0)
-        reason = _reason(rule, failed, asked)
+        reason = _reason(rule, failed, asked, emptied)
         results.append(RuleResult(rule.name, rule.dimension, rule.action, asked, failed, reason is None))
         if reason is not None:
             reasons.append(reason)
     return DayVerdict(tuple(results), tuple(reasons))
 
 
-def _reason(rule: Rule, failed: int, rows: int) -> str | None:
+def _reason(rule: Rule, failed: int, rows: int, emptied: bool) -> str | None:
     said = f"{rule.name} ({rule.description}): {failed} of {rows} rows broke it"
     if rule.action is Action.FAIL and failed:
         return f"{said}, and none may"
     if rule.action is Action.QUARANTINE and rule.tolerate.exceeded(failed, rows):
         return f"{said}, more than the tolerated {rule.tolerate.above:.0%}"
+    if rule.action is Action.QUARANTINE and failed and emptied:
+        return f"{said}, and no row of the day is left"
     return None

@@ -109,11 +109,16 @@ class Verdict:
             return State.LATE
         return State.SET_ASIDE if broken else State.PASSED
 
+    @property
+    def nothing_left(self) -> bool:
+        """Whether rows came in, and all of them broke a rule."""
+        return bool(self.quarantined) and self.rows_in == (self.quarantined or 0) + (self.duplicates or 0)
+
     def why(self) -> list[str]:
         """For each rule that was broken, worst first, what happened."""
         broken = [rule for rule in self.rules if rule.failed or not rule.passed]
         ordered = sorted(broken, key=lambda r: (r.passed, not r.blocking, -r.failed, r.rule))
-        said = [r.why for r in ordered]
+        said = [*([f"no row is left of {self.rows_in}"] if self.nothing_left else []), *[r.why for r in ordered]]
         if self.failed and all(rule.passed for rule in broken if rule.blocking):
             return [f"could not be judged by its rules: see run {self.run_id}", *said]
         return said

@@ -96,6 +96,7 @@ class Note:
 
     `days` are those whose rows it changed, `unchanged` those that were made as well and came out as they were: they
     are as new as the inputs noted, and nobody who reads them has to read them again. `rows` has both.
+    `key` and `nullable` are the contract's: its key, and the columns that may be NULL (None: of former code).
     `base` is the version it was computed from (None: there was no table), `requested` the days that were to be made;
     `unjudged` days that commits made outside Dagster had touched before and that nobody has judged yet; `position`
     how far a stream has read its source; `emptied` days whose snapshot really has no row.
@@ -116,6 +117,8 @@ class Note:
     position: Mapping[str, Any] | None = None
     emptied: frozenset[date] = frozenset()
     unchanged: frozenset[date] = frozenset()
+    key: tuple[str, ...] | None = None
+    nullable: frozenset[str] | None = None
 
     @property
     def made(self) -> frozenset[date]:
@@ -140,6 +143,8 @@ class Note:
             "position": self.position,
             "emptied": write_days(self.emptied),
             "unchanged": write_days(self.unchanged),
+            "key": self.key,
+            "nullable": None if self.nullable is None else sorted(self.nullable),
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
@@ -165,6 +170,8 @@ class Note:
             position=content.get("position"),
             emptied=read_days(content.get("emptied", "")),
             unchanged=read_days(content.get("unchanged", "")),
+            key=None if content.get("key") is None else tuple(content["key"]),
+            nullable=None if content.get("nullable") is None else frozenset(content["nullable"]),
         )
 
 

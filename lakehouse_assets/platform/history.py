@@ -97,7 +97,7 @@ class StateTable:
         if base is None and plan.base is not None:
             raise LostInput(
                 f"{self.log.target.path} is gone, from which {self.table.key} is made. Nothing was written. "
-                "Restore the folder, or move the table away as well and make all its days again."
+                "Restore the folder."
             )
         live = partial(self._live, plan.base) if self.is_folded(plan.base) else None
         changed = {day: rows for day, rows in note.rows.items() if day in note.days}

@@ -83,7 +83,10 @@ class Manifest:
         if self._table is None and version is not None:
             raise LandingError(f"{self._path}: there is no version {version}: nothing was ever landed here.")
         if self._table is not None and self._columns() not in (_SCHEMA.names, _WITHOUT_DELIVERY):
-            raise LandingError(f"{self._path}: not a manifest of landed files. Move that table away.")
+            raise LandingError(
+                f"{self._path}: not a manifest of landed files as this version writes it. Nothing was read or written. "
+                "Use the version of the project that wrote it, or another LAKEHOUSE_LANDING."
+            )
 
     def _columns(self) -> list[str]:
         return [] if self._table is None else [field.name for field in self._table.schema().fields]

@@ -18,6 +18,7 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import DayRows, Note
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.evolution import key_of, nullable_of
 from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.file_stats import rows_of_days
 from lakehouse_assets.platform.history import StateTable, change_columns, target_of
@@ -81,6 +82,8 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
         base=plan.base,
         requested=frozenset(plan.days),
         unjudged=plan.unjudged,
+        key=key_of(table),
+        nullable=nullable_of(table),
     )
     days: tuple[DayOutcome, ...] = ()
     version = plan.base

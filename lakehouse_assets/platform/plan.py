@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import date
 
 from lakehouse_assets.platform.days import DayRange, write_days
-from lakehouse_assets.platform.delta import Pin, commits, last_commit, last_note, open_table, version_of
+from lakehouse_assets.platform.delta import Commit, Pin, commits, last_commit, open_table, version_of
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.evolution import refuse_changed_contract
 from lakehouse_assets.platform.journal import committed_days, failed_days
 from lakehouse_assets.platform.landing import manifest_version
 from lakehouse_assets.platform.state import State
@@ -80,12 +81,18 @@ class Plan:
 def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
     """Pin every input now and set aside the days that a failed check upstream blocks.
 
-    Raises LostInput: what is gone must not be taken for what never came, least of all by a table that only grows.
+    Raises ForeignTable where the table is not what its contract declares; LostInput: what is gone must not be taken
+    for what never came, least of all by a table that only grows.
     """
     days = tuple(sorted(requested))
     base = lake.version(table.key)
-    _refuse_lost_inputs(lake, table, base, days)
-    published = _published(lake, table, base)
+    newest = last_commit(lake.path(table.key), base) if base is not None else None
+    if base is None:
+        _refuse_lost_ledger(lake, table)
+    else:
+        refuse_changed_contract(lake.path(table.key), table, base, newest.note if newest else None)
+    _refuse_lost_inputs(lake, table, newest, days)
+    published = newest.note.published if newest and newest.note and isinstance(table.write, Ledger) else None
     # The versions first: what is committed after them is not read, whether it is blocked or not.
     versions = {name: lake.version(read.table) for name, read in table.reads.items()}
     blocked = _blocked(lake, table, days, published)
@@ -109,13 +116,6 @@ def _outstanding(lake: Lake, table: Table, ready: tuple[date, ...]) -> frozenset
     foreign = unjudged(lake.path(table.key)).keys()
     replaced = isinstance(table.write, ReplaceDays) and table.write.door is None
     return frozenset(foreign - set(ready) if replaced else foreign)
-
-
-def _published(lake: Lake, table: Table, base: int | None) -> date | None:
-    if not isinstance(table.write, Ledger):
-        return None
-    note = last_note(lake.path(table.key), base)
-    return note.published if note else None
 
 
 def _pin(version: int | None, read: Read, days: tuple[date, ...], published: date | None) -> Pin:
@@ -150,10 +150,19 @@ def _blocked(lake: Lake, table: Table, days: tuple[date, ...], published: date |
     return blocked
 
 
-def _refuse_lost_inputs(lake: Lake, table: Table, base: int | None, days: tuple[date, ...]) -> None:
+def _refuse_lost_ledger(lake: Lake, table: Table) -> None:
+    """A ledger published anew would say of closed days what is known now."""
+    known = committed_days(lake.tables, table.key.domain, str(table.key)) if isinstance(table.write, Ledger) else ()
+    if known:
+        raise LostInput(
+            f"{table.key} is gone, which was published up to {max(known)}: published anew, closed days would have "
+            "other figures. Nothing was written. Restore its folder."
+        )
+
+
+def _refuse_lost_inputs(lake: Lake, table: Table, newest: Commit | None, days: tuple[date, ...]) -> None:
     """Compare the inputs with what the table's newest commit read. Logs alone are read, as a rule two entries."""
-    newest = last_commit(lake.path(table.key), base) if base is not None and days else None
-    if newest is None or newest.note is None:
+    if newest is None or newest.note is None or not days:
         return
     for name, read in table.reads.items():
         pin = newest.note.inputs.get(name)

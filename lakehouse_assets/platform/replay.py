@@ -148,7 +148,7 @@ def _erased(
 
 
 def _vacuumed(path: Location, key: TableKey, version: int) -> Iterator[tuple[Answer, str]]:
-    kept = "Its figures, hashes and landed files remain; materialize the day to rebuild it."
+    kept = "Its figures, hashes and landed files remain."
     try:
         table = open_table(path, version)
     except DeltaError:

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from lakehouse_assets.platform.days import ranges
 from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.evolution import ForeignTable, differences, refuse, schema_of
 from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.parquet import Parquet, laid_out
 from lakehouse_assets.platform.store import Location, answering
@@ -45,10 +46,6 @@ class LostRace(LakehouseError):
 
 class WriteError(LakehouseError):
     """Spark could not write a table; nothing of it was committed."""
-
-
-class ForeignTable(LakehouseError):
-    """The folder holds a Delta table that is not the one declared."""
 
 
 @dataclass(frozen=True)
@@ -232,31 +229,12 @@ def _described(frame: "DataFrame", schema: "StructType") -> "DataFrame":
 
 def _evolution(target: Target) -> dict[str, str]:
     """Options to add new columns. Raises ForeignTable when the table has other columns or types than declared."""
-    from pyspark.sql.types import StructType
-
     table = open_table(target.path)
     if table is None:
-        raise ForeignTable(f"{target.name}: the table disappeared while it was being written; run again to rebuild it")
-    stored = StructType.fromJson(_schema_json(table))
-    declared = {column.name: column.dataType for column in target.schema}
-    problems = [
-        f"{column.name} is {column.dataType.simpleString()}"
-        + (f", declared {declared[column.name].simpleString()}" if column.name in declared else ", not declared")
-        for column in stored
-        if declared.get(column.name) != column.dataType
-    ]
-    if problems:
-        raise ForeignTable(
-            f"{target.path} is not the table {target.name} as declared: {'; '.join(problems)}. "
-            "Nothing was written. Move the folder away to rebuild the table, or change the contract."
-        )
-    return {"mergeSchema": "true"} if len(stored) < len(declared) else {}
-
-
-def _schema_json(table: object) -> dict[str, object]:
-    import json
-
-    return json.loads(table.schema().to_json())  # type: ignore[attr-defined]
+        raise ForeignTable(f"{target.name}: the table disappeared while it was being written. Restore its folder.")
+    stored = schema_of(table)
+    refuse(target.path, target.name, differences(stored, target.schema))
+    return {"mergeSchema": "true"} if len(stored) < len(target.schema) else {}
 
 
 def first_line(error: BaseException) -> str:

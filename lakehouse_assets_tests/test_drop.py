@@ -84,11 +84,8 @@ def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[list[
     context = dg.build_sensor_context(instance, cursor=cursor)
     (sensor,) = [one for one in definitions.sensors or () if one.name == "store_drop"]
     assert isinstance(sensor, dg.SensorDefinition)
-    found = sensor(context)
-    if isinstance(found, dg.SkipReason):
-        return [], str(found.skip_message), context.cursor
-    assert isinstance(found, dg.SensorResult)
-    return list(found.run_requests or []), "", found.cursor
+    found = sensor.evaluate_tick(context)
+    return list(found.run_requests or []), found.skip_message or "", found.cursor
 
 
 def run(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.ExecuteInProcessResult:

@@ -167,10 +167,10 @@ def drop_sensor(domain: str, catalog: Catalog, job: dg.JobDefinition) -> dg.Sens
         }
         for file in (file for dropped in taken.values() for file in dropped):
             waiting[file.path] = replace(waiting[file.path], asked=waiting[file.path].asked + 1, last=now)
-        context.update_cursor(cursor_of(waiting))
         if taken:
             requests = [_request(day, dropped) for day, dropped in taken.items()]
             return dg.SensorResult(run_requests=requests, cursor=cursor_of(waiting))
+        context.update_cursor(cursor_of(waiting))
         yesterday = max(source.today(now) for source in sources.values()) - timedelta(days=1)
         return dg.SkipReason(_why(folder, files, [*left, *later], aside, yesterday))
 

@@ -30,6 +30,7 @@ QUIET = timedelta(seconds=2)
 TABLES = list(HEADERS)
 SOURCES = dropped_sources(catalog, "store")
 SECOND = timedelta(seconds=1)
+REPOSITORY = definitions.get_repository_def()
 
 
 # --- when a file is taken ---
@@ -81,10 +82,8 @@ def drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[list[dg.RunRequest], str, str | None]:
     """What a tick asks for, what it says, and its cursor."""
-    context = dg.build_sensor_context(instance, cursor=cursor)
-    (sensor,) = [one for one in definitions.sensors or () if one.name == "store_drop"]
-    assert isinstance(sensor, dg.SensorDefinition)
-    found = sensor.evaluate_tick(context)
+    context = dg.build_sensor_context(instance, cursor=cursor, repository_def=REPOSITORY)
+    found = REPOSITORY.get_sensor_def("store_drop").evaluate_tick(context)  # as the daemon does
     return list(found.run_requests or []), found.skip_message or "", found.cursor
 
 

@@ -1,6 +1,7 @@
 """What a topic may hold or lose: nothing of it stops the stream, is counted that does not count, or goes in silence."""
 
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -15,15 +16,19 @@ from pyspark.sql import SparkSession
 from lakehouse_assets.defs.orders.producer import send
 from lakehouse_assets.ops.quarantine import counts
 from lakehouse_assets.platform.delta import ask
+from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
 from lakehouse_assets.platform.journal import audit_path
+from lakehouse_assets.platform.session import fence_dead_sessions
 from lakehouse_assets.platform.set_aside import beside
 from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.stream import drain, drain_available
+from lakehouse_assets.platform.stream_log import log_of
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets.streaming import kafka_topic
 from lakehouse_assets.streaming.kafka_client import client_options
 from lakehouse_assets.streaming.kafka_topic import GoneRecords, KafkaTopic
 from lakehouse_assets_tests.lake_driver import LakeDriver
+from lakehouse_assets_tests.stream_process import StreamProcess
 from lakehouse_assets_tests.test_kafka import BRONZE, DAY, bronze, coordinates, numbered, step, topic_of
 
 GOOD = 1294142400000
@@ -234,3 +239,27 @@ def test_what_a_stream_asks_of_its_log_costs_what_came_since(
     send(client_options(broker), numbered(1, first=6), source.topic)
     drain(step(driver), bronze(driver), source)
     assert set(read) <= {5, 6}, "the version before, and its own"
+
+
+@pytest.mark.slow
+def test_a_stream_killed_between_its_commit_and_its_audit_leaves_the_row_to_the_next(
+    broker: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "unaudited", partitions=1)
+    send(client_options(broker), numbered(7), source.topic)
+    killed = StreamProcess.start(tmp_path, source.topic, **{VARIABLE: f"{Failpoint.AFTER_SWAP.value}:{BRONZE}"})
+    assert killed.end() == -signal.SIGKILL
+
+    def audited() -> list[tuple[int, int, date]]:
+        rows = ask(audit_path(driver.lake.tables, "orders"), "SELECT * FROM t ORDER BY output_version")
+        return [(row["output_version"], row["kept"], row["feed_day"]) for row in rows]
+
+    assert (len(coordinates(driver)), audited()) == (7, [])
+    fence_dead_sessions(broker)
+    assert drain(step(driver), bronze(driver), source) is None
+    assert audited() == [(0, 7, DAY)]
+    send(client_options(broker), numbered(2, first=7), source.topic)
+    drain(step(driver), bronze(driver), source)
+    log_of.cache_clear()  # as another process
+    drain(step(driver), bronze(driver), source)
+    assert audited() == [(0, 7, DAY), (1, 2, DAY)], "a row is written once"

@@ -61,6 +61,10 @@ def _drain(step: Step, table: Table, source: StreamSource, upto: object | None) 
     complete_audit(step.lake, table.key, step.run_id)
     base = log_of(path).version()
     fresh = source.next(step.spark, path, base, upto)
+    while fresh is not None and fresh.rows is None:
+        if not keep(set_aside_path(step.lake, table.key), fresh.set_aside):
+            return None
+        fresh = source.next(step.spark, path, base, upto)
     try:
         return _commit(step, table, source, fresh, base)
     except writer.WriteError:
@@ -71,11 +75,9 @@ def _drain(step: Step, table: Table, source: StreamSource, upto: object | None) 
 
 def _commit(step: Step, table: Table, source: StreamSource, fresh: Fresh | None, base: int | None) -> Batch | None:
     """Keep what is set aside, then commit the rows. Killed in between: what is set aside again is there already."""
-    if fresh is None:
+    if fresh is None or fresh.rows is None:
         return None
     keep(set_aside_path(step.lake, table.key), fresh.set_aside)
-    if fresh.rows is None:
-        return None
     version, rows = commit_batch(step, table, fresh.rows, base, fresh.position, source.door)
     return Batch(version, rows, fresh.position, fresh.lag)
 

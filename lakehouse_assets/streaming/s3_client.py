@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,30 @@ from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.s3_server import SERVER
 
+OF_ONE_OBJECT = (
+    "NoSuchKey",
+    "404",
+    "AccessDenied",
+    "403",
+    "InvalidObjectState",
+    "MethodNotAllowed",
+    "KMS.DisabledException",
+)
+NO_TEXT = "\ufffd"
+"""In the key of an object, as it is listed: something that is no text. By that key nobody can read it."""
 ANSWER_SECONDS = 12  # of silence; asked twice, so that nobody waits for more than half a minute
 
 
 class S3Error(LakehouseError):
     """S3 does not answer, refuses, or lacks a bucket or path."""
+
+
+class Unreadable(LakehouseError):
+    """An object that is there cannot be read: others can."""
+
+
+class Moved(LakehouseError):
+    """An object is not there any more, or not what it was when it was listed: the next listing says what it is."""
 
 
 def split(url: str) -> tuple[str, str]:
@@ -50,6 +70,7 @@ def client(settings: Settings) -> Any:
 def explained(settings: Settings, what: str) -> Iterator[None]:
     """S3's errors as S3Error, with where and what to do."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+    from botocore.parsers import ResponseParserError
 
     where = endpoint(settings) or "AWS"
     try:
@@ -65,7 +86,7 @@ def explained(settings: Settings, what: str) -> Iterator[None]:
         raise S3Error(
             f"{what} at {where}: no credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment."
         ) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise S3Error(
             f"{what}: S3 at {where} does not answer: {error}. This home's own: lakehouse s3 start; another: "
             "LAKEHOUSE_S3_ENDPOINT and AWS_* in the environment."
@@ -87,24 +108,59 @@ def buckets(settings: Settings) -> list[str]:
         return [one["Name"] for one in client(settings).list_buckets()["Buckets"]]
 
 
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as a listing names it."""
+
+    key: str
+    etag: str
+    changed: datetime
+    size: int
+
+
 def list_objects(
     settings: Settings, bucket: str, prefix: str = "", required: bool = True
 ) -> list[tuple[str, str, datetime]]:
     """Key, ETag and last change of each object below a path. Raises S3Error; if `required`, also for an empty path."""
-    found: list[tuple[str, str, datetime]] = []
-    with explained(settings, f"s3://{bucket}/{prefix}"):
-        for page in client(settings).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            found += [(one["Key"], one["ETag"].strip('"'), one["LastModified"]) for one in page.get("Contents", ())]
+    found = [(one.key, one.etag, one.changed) for one in listed_objects(settings, bucket, prefix)]
     if required and prefix and not found:
         raise S3Error(f"Path does not exist: s3://{bucket}/{prefix}. See what there is: lakehouse bucket list {bucket}")
     return found
 
 
+def listed_objects(settings: Settings, bucket: str, prefix: str = "") -> list[StoredObject]:
+    """The objects below a path, none where there is none. Raises S3Error."""
+    found: list[StoredObject] = []
+    with explained(settings, f"s3://{bucket}/{prefix}"):
+        for page in client(settings).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            found += [
+                StoredObject(one["Key"], one["ETag"].strip('"'), one["LastModified"], one["Size"])
+                for one in page.get("Contents", ())
+            ]
+    return found
+
+
 def read_object(settings: Settings, bucket: str, key: str, etag: str) -> bytes:
-    """The bytes of an object, if it still is the one with this ETag. Raises S3Error."""
-    with explained(settings, f"s3://{bucket}/{key}"):
-        data: bytes = client(settings).get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"].read()
-        return data
+    """The bytes of an object, if it still is the one with this ETag. Raises Moved, Unreadable, S3Error."""
+    from botocore.exceptions import ClientError
+
+    where = f"s3://{bucket}/{key}"
+    with explained(settings, where):
+        try:
+            data: bytes = client(settings).get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"].read()
+            return data
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            gone = code in ("NoSuchKey", "404") and NO_TEXT not in key
+            if code in ("PreconditionFailed", "412") or (gone and not _is_listed(settings, bucket, key)):
+                raise Moved(f"{where} was changed or removed while it was read.") from error
+            if code in OF_ONE_OBJECT:
+                raise Unreadable(f"{where} is listed and cannot be read: {error}") from error
+            raise
+
+
+def _is_listed(settings: Settings, bucket: str, key: str) -> bool:
+    return any(one.key == key for one in listed_objects(settings, bucket, key))
 
 
 def put_object(settings: Settings, bucket: str, key: str, file: Path) -> None:

@@ -5,8 +5,9 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.marketplace import FIRST_DAY, contracts
 from lakehouse_assets.platform.landing import EventFiles
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.table import ReplaceDays, landed_table
-from lakehouse_assets.streaming.documents import Documents
+from lakehouse_assets.streaming.documents import DayFrom, Documents
 
 
 def _as_documents(landed: DataFrame) -> DataFrame:
@@ -27,5 +28,5 @@ marketing_place = landed_table(
     EventFiles(("document",), first_day=FIRST_DAY, whole=True),
     rows=_as_documents,
     write=ReplaceDays(door="file"),
-    stream=Documents(),
+    stream=Documents(days=SourceDays(FIRST_DAY), day_from=DayFrom.MODIFIED),
 )

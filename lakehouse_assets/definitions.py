@@ -1,4 +1,7 @@
-"""The code location: every table declared in `defs/`, the I/O manager, Spark, and whatever else a domain defines."""
+"""The code location: every table declared in `defs/`, the I/O manager, Spark, and whatever else a domain defines.
+
+A domain's own assets, checks, jobs, schedules and sensors are Dagster's, in any module of the domain.
+"""
 
 from datetime import date
 from importlib import import_module
@@ -8,13 +11,14 @@ import dagster as dg
 from lakehouse_assets import defs as domains
 from lakehouse_assets.ops.deadline_sensor import deadline_sensor, report_job
 from lakehouse_assets.ops.maintenance_job import maintenance_job, maintenance_schedule
-from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets
+from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets, own_definitions
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.commits import adopt_job, commits_sensor
 from lakehouse_assets.platform.drop import landing_job
 from lakehouse_assets.platform.drop_sensor import drop_sensor
 from lakehouse_assets.platform.io import delta_io_manager
 from lakehouse_assets.platform.spark import SparkConnectResource
+from lakehouse_assets.platform.table import DeclarationError
 from lakehouse_assets.platform.triggers import level_sensor, yesterday_schedule
 from lakehouse_assets.serving.warehouse import served, warehouse_assets, warehouse_sensor
 from lakehouse_assets.serving.warehouse_quality import quality_assets, quality_sensor
@@ -23,9 +27,15 @@ catalog: Catalog = discover(domains)
 
 
 def first_days(tables: Catalog) -> dict[str, date]:
-    """The first feed day of each domain: `FIRST_DAY` of its package."""
+    """The first feed day of each domain: `FIRST_DAY` of its package. Raises DeclarationError."""
     names = {table.key.domain for table in tables.tables}
-    return {name: import_module(f"{domains.__name__}.{name}").FIRST_DAY for name in names}
+    found = {name: getattr(import_module(f"{domains.__name__}.{name}"), "FIRST_DAY", None) for name in sorted(names)}
+    for name, day in found.items():
+        if day is None:
+            raise DeclarationError(
+                f"{name}/__init__.py says no FIRST_DAY: write FIRST_DAY = date(…), its first feed day."
+            )
+    return {name: day for name, day in found.items() if day is not None}
 
 
 def with_drop_folder(tables: Catalog) -> list[str]:
@@ -38,16 +48,19 @@ days = first_days(catalog)
 maintenance = maintenance_job(catalog)
 landing_jobs = {domain: landing_job(domain, catalog, days[domain]) for domain in with_drop_folder(catalog)}
 
-definitions = dg.Definitions(
-    assets=[*build_assets(catalog, days), *warehouse_assets(catalog, days), quality_assets(catalog)],
-    sensors=[
-        *[make(domain, catalog) for domain in days for make in (level_sensor, commits_sensor, deadline_sensor)],
-        *[drop_sensor(domain, catalog, job) for domain, job in landing_jobs.items()],
-        *[warehouse_sensor(domain, catalog) for domain in sorted({table.key.domain for table in served(catalog)})],
-        quality_sensor(),
-    ],
-    jobs=[adopt_job(catalog), report_job(), maintenance, *landing_jobs.values()],
-    schedules=[*[yesterday_schedule(domain, catalog) for domain in days], maintenance_schedule(maintenance)],
-    resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog)},
-    executor=dg.in_process_executor,
+definitions = dg.Definitions.merge(
+    dg.Definitions(
+        assets=[*build_assets(catalog, days), *warehouse_assets(catalog, days), quality_assets(catalog)],
+        sensors=[
+            *[make(domain, catalog) for domain in days for make in (level_sensor, commits_sensor, deadline_sensor)],
+            *[drop_sensor(domain, catalog, job) for domain, job in landing_jobs.items()],
+            *[warehouse_sensor(domain, catalog) for domain in sorted({table.key.domain for table in served(catalog)})],
+            quality_sensor(),
+        ],
+        jobs=[adopt_job(catalog), report_job(), maintenance, *landing_jobs.values()],
+        schedules=[*[yesterday_schedule(domain, catalog) for domain in days], maintenance_schedule(maintenance)],
+        resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog)},
+        executor=dg.in_process_executor,
+    ),
+    own_definitions(domains),
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse_assets import defs as domains
@@ -469,6 +469,7 @@ def exactly(value: object) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
+@settings(deadline=None)
 @given(constants, constants)
 @example(1.0, 0.5)  # the rate that was changed, seen
 @example(1, True)

@@ -3,15 +3,16 @@
 import warnings
 from collections.abc import Iterator
 from datetime import date
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
 
-from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.catalog import Catalog, modules_of
 from lakehouse_assets.platform.checks import check_specs
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.column_lineage import column_lineage
-from lakehouse_assets.platform.io import EVENTS_ARE_OURS, TABLE_TAG
+from lakehouse_assets.platform.io import EVENTS_ARE_OURS, TABLE_TAG, input_name
 from lakehouse_assets.platform.table import Read, Span, Table, TableKey
 
 IO_MANAGER_KEY = "delta"
@@ -83,7 +84,7 @@ def build_asset(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -
         name="__".join(table.key.parts),
         outs={name: dg.AssetOut.from_spec(spec, io_manager_key=IO_MANAGER_KEY) for name, spec in specs.items()},
         ins={
-            name: dg.AssetIn(
+            input_name(name): dg.AssetIn(
                 asset_key(r.table), partition_mapping=partition_mapping(r), input_manager_key=IO_MANAGER_KEY
             )
             for name, r in table.reads.items()
@@ -98,8 +99,9 @@ def build_asset(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -
     )
     def compute(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
         manager, step = getattr(context.resources, IO_MANAGER_KEY), context.get_step_execution_context()
-        inputs |= {name: manager.input(step, table, name) for name in table.reads.keys() - inputs.keys()}
-        yield dg.Output(table(**inputs), output_name=table.key.name, metadata=EVENTS_ARE_OURS)
+        frames = {name: inputs[input_name(name)] for name in table.reads if input_name(name) in inputs}
+        frames |= {name: manager.input(step, table, name) for name in table.reads.keys() - frames.keys()}
+        yield dg.Output(table(**frames), output_name=table.key.name, metadata=EVENTS_ARE_OURS)
         for companion in table.companions:
             frames = manager.inputs(step, companion)
             yield dg.Output(companion(**frames), output_name=companion.key.name, metadata=EVENTS_ARE_OURS)
@@ -142,3 +144,10 @@ def _build_assets(
         if landing is not None:
             built.append(landing)
     return built
+
+
+def own_definitions(package: ModuleType) -> dg.Definitions:
+    """What the modules of all domains define besides tables: assets, checks, jobs, schedules, sensors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # Dagster's own way to load modules; a test guards it
+        return dg.load_definitions_from_modules(modules_of(package))

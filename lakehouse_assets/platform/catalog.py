@@ -1,13 +1,15 @@
-"""The declared tables of all domains."""
+"""The declared tables of all domains, found in their modules."""
 
 import pkgutil
+from collections.abc import Iterator
 from datetime import date, datetime
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 from lakehouse_assets.platform.days import today_in
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.table import LAYERS, Table, TableKey
+from lakehouse_assets.platform.table import DeclarationError, Table, TableKey
 
 
 class Catalog:
@@ -45,14 +47,39 @@ class Catalog:
         return today_in(self.zone(domain), now)
 
 
+def modules_of(package: ModuleType) -> tuple[ModuleType, ...]:
+    """Every module of every domain, imported: what one declares is never lost because of its name.
+
+    Raises DeclarationError for a folder with modules that Python does not see as a package.
+    """
+    for folder in map(Path, package.__path__):
+        for file in sorted(folder.rglob("*.py")):
+            if file.parent != folder and not (file.parent / "__init__.py").exists():
+                raise DeclarationError(f"{file.parent} has no __init__.py, so {file.name} in it would not be loaded.")
+    return tuple(import_module(found.name) for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."))
+
+
 def discover(package: ModuleType) -> Catalog:
-    """Every Table declared in `<package>/<domain>/{bronze,silver,gold}.py`."""
+    """Every Table declared in `<package>/<domain>/{bronze,silver,gold}.py`.
+
+    Raises DeclarationError for a table that is declared anywhere else, and for two tables of one key.
+    """
+    domains = {found.name for found in pkgutil.iter_modules(package.__path__) if found.ispkg}
     found: dict[TableKey, Table] = {}
-    for domain in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        layers = pkgutil.iter_modules(import_module(domain.name).__path__) if domain.ispkg else ()
-        for layer in layers:
-            if layer.name in LAYERS:
-                module = import_module(f"{domain.name}.{layer.name}")
-                found |= {value.key: value for value in vars(module).values() if isinstance(value, Table)}
+    for module in modules_of(package):
+        for table in _tables(module):
+            if table.key.domain not in domains:
+                raise DeclarationError(
+                    f"{module.__name__}: a table belongs in bronze.py, silver.py or gold.py of a domain"
+                )
+            if found.setdefault(table.key, table) is not table:
+                raise DeclarationError(f"{module.__name__}: {table.key} is declared twice; give one another name")
     companions = {companion.key for table in found.values() for companion in table.companions}
     return Catalog(tuple(table for key, table in sorted(found.items()) if key not in companions))
+
+
+def _tables(module: ModuleType) -> Iterator[Table]:
+    """Tables that a module holds by name, or in a list or a dictionary."""
+    for value in vars(module).values():
+        held = [*value.values()] if type(value) is dict else value if type(value) in (list, tuple) else [value]
+        yield from (one for one in held if isinstance(one, Table))

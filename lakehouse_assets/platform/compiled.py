@@ -243,7 +243,8 @@ def _row_rule(contract: "Model", name: str, declared: RowRule) -> Rule:
         sql=f"array_contains(_broken, '{name}')",
     )
     if declared.is_sql:
-        return replace(rule, sql=f"NOT ({declared.fine(contract)})")
+        expression = declared.fine(contract)
+        return replace(rule, sql=f"NOT ({expression})", expression=expression)
 
     def fine() -> "Column":
         return declared.fine(contract)

@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING
 import pyspark.sql.types as T
 
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.writer import first_line
 
 if TYPE_CHECKING:
+    from pyspark.errors import PySparkException
+    from pyspark.sql import DataFrame
+
     from lakehouse_assets.platform.compiled import CompiledContract
 
 _DIGITS = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
@@ -47,3 +51,18 @@ def _widens(has: T.DataType, wanted: T.DataType) -> bool:
         case T.FloatType(), T.DoubleType():
             return True
     return bool(from_digits and to_digits and to_digits >= from_digits)
+
+
+def said_of(error: "PySparkException", candidate: "DataFrame", contract: "CompiledContract") -> str:
+    """What Spark says of a step that failed; of SQL that it cannot read, in which rule. Nothing is computed."""
+    from pyspark.errors import AnalysisException
+    from pyspark.sql import functions as F
+
+    for rule in contract.rules if isinstance(error, AnalysisException) else ():
+        if rule.expression is None:
+            continue
+        try:
+            candidate.select(F.expr(rule.expression)).schema  # noqa: B018  (asks the server)
+        except AnalysisException as unread:
+            return f"Spark cannot read the SQL of the rule {rule.name}, {rule.expression}: {first_line(unread)}"
+    return first_line(error)

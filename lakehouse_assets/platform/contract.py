@@ -15,13 +15,16 @@ class Purchase(Contract):
 """
 
 import inspect
+import typing
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache
+from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandera.pyspark as pa
 import pyspark.sql.types as T
+from pandera.api.dataframe.model_components import FieldInfo
 from pandera.errors import SchemaInitError
 
 from lakehouse_assets.platform.check_sql import KEYWORDS
@@ -53,6 +56,16 @@ __all__ = [
     "row_rule",
 ]
 
+SPARK_TYPES = {
+    "str": "T.StringType",
+    "int": "T.LongType",
+    "float": "T.DoubleType",
+    "bool": "T.BooleanType",
+    "bytes": "T.BinaryType",
+    "date": "T.DateType",
+    "datetime": "T.TimestampNTZType",
+    "Decimal": "Annotated[T.DecimalType, 18, 2]",
+}
 PROVENANCE = ("source_file", "row_number", "feed_day", "landing")
 
 
@@ -64,8 +77,12 @@ class Contract(pa.DataFrameModel):  # type: ignore[type-arg]
         metadata = getattr(cls.__dict__.get("Config"), "metadata", None) or {}
         if FACTS in metadata:
             cls.Config.unique = list(metadata[FACTS].key) or None
-        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
-        compile_contract(cls)
+        _check_annotations(cls)
+        try:
+            super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
+            compile_contract(cls)
+        except (SchemaInitError, TypeError) as error:
+            raise ContractError(f"{cls.__name__}: {error}") from error
 
     @classmethod
     def compiled(cls) -> CompiledContract:
@@ -79,6 +96,27 @@ class Contract(pa.DataFrameModel):  # type: ignore[type-arg]
             if annotation.arg is T.TimestampNTZType or isinstance(annotation.arg, T.TimestampNTZType):
                 columns[name].checks = [_without_zone(check) for check in columns[name].checks]
         return columns
+
+
+def _check_annotations(contract: type[Contract]) -> None:
+    """Each column says its type, and that is Spark's. Raises ContractError."""
+    own = vars(contract).get("__annotations__", {})
+    unsaid = [name for name, value in vars(contract).items() if isinstance(value, FieldInfo) and name not in own]
+    hints = typing.get_type_hints(contract, include_extras=True)
+    for name in (*unsaid, *own):
+        where = f"{contract.__name__}.{name}"
+        if name in unsaid:
+            raise ContractError(f"{where} has no type: write {name}: T.StringType = column(…), or another Spark type.")
+        hint = hints[name]
+        if name.startswith("_") or typing.get_origin(hint) is typing.ClassVar:
+            continue
+        kind = (
+            typing.get_args(hint)[0] if typing.get_origin(hint) in (typing.Annotated, typing.Union, UnionType) else hint
+        )
+        if not (isinstance(kind, T.DataType) or (isinstance(kind, type) and issubclass(kind, T.DataType))):
+            said = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
+            instead = SPARK_TYPES.get(said, "a type of pyspark.sql.types")
+            raise ContractError(f"{where}: {said} is no Spark type; write {name}: {instead}.")
 
 
 def _without_zone(check: pa.Check) -> pa.Check:

@@ -7,7 +7,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from lakehouse_assets.platform.compiled import KEY_RULE, MALFORMED, CompiledContract
-from lakehouse_assets.platform.conform import check_conforms
+from lakehouse_assets.platform.conform import check_conforms, said_of
 from lakehouse_assets.platform.digests import RUN_COLUMNS, hexadecimal, row_hash, sums
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.row_json import ROW
@@ -27,6 +27,7 @@ __all__ = [
     "mark",
     "quarantined",
     "quarantined_digests",
+    "said_of",
     "samples",
     "verdict",
     "withheld",

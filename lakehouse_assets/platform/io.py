@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dagster._core.definitions.utils import DISALLOWED_NAMES
 from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
 
 from lakehouse_assets.platform.catalog import Catalog
@@ -65,7 +66,8 @@ class DeltaIOManager(dg.IOManager):
             if not context.has_asset_partitions or DAY_COLUMN not in frame.columns:
                 return frame
             return frame.where(on_days(DAY_COLUMN, map(parse_day, context.asset_partition_keys)))
-        return self.input(step, self._catalog.table(TableKey.parse(declared)), context.name)
+        table = self._catalog.table(TableKey.parse(declared))
+        return self.input(step, table, next(name for name in table.reads if input_name(name) == context.name))
 
     def input(self, step: "StepExecutionContext", table: Table, name: str) -> "DataFrame":
         """An input of a declared table, by its name there, as the step's plan pins it."""
@@ -123,6 +125,11 @@ class DeltaIOManager(dg.IOManager):
             raise dg.Failure(description="\n".join(lines[:20]), allow_retries=False)
         for line in lines:
             step.log.warning(line)
+
+
+def input_name(name: str) -> str:
+    """What Dagster calls an input: some names it keeps to itself, `input`, `type` and `context` among them."""
+    return f"{name}__input" if name in DISALLOWED_NAMES else name
 
 
 def _check_evaluation(

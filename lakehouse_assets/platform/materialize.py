@@ -96,9 +96,9 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
                 days = _judge(step, plan, rows)
                 version, days = _commit(step, plan, rows, note, days)
         except PySparkException as error:
-            raise writer.WriteError(
-                f"{table.key} could not be computed, its version is still {plan.base}: {writer.first_line(error)}"
-            ) from error
+            why = evaluate.said_of(error, judged, table.compiled)
+            failed = f"{table.key} could not be computed, its version is still {plan.base}: {why}"
+            raise writer.WriteError(failed) from error
     nothing = DayRows(0, 0, 0, 0, "")
     blocked = tuple(DayOutcome(day, Status.BLOCKED, nothing, reasons=(why,)) for day, why in plan.blocked.items())
     outcome = Outcome(

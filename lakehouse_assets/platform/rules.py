@@ -61,6 +61,7 @@ class Rule:
     description: str
     sql: str
     fine: "Callable[[], Column] | None" = field(default=None, compare=False, repr=False)
+    expression: str | None = field(default=None, compare=False, repr=False)  # of a rule over rows: as it is written
 
     def condition(self) -> "Column":
         """TRUE for a broken row, else FALSE or NULL."""

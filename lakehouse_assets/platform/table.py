@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from lakehouse_assets.platform.declared import faults_of_function, faults_of_rules
 from lakehouse_assets.platform.delivery import EventFiles
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.parquet import Parquet
@@ -162,7 +163,7 @@ class Table:
     contract: "type[Contract]"
     function: "Callable[..., DataFrame]"
     reads: Mapping[str, Read]
-    write: Write
+    write: Write = ReplaceDays()
     conserves: str | None = None
     source: EventFiles | None = None
     companions: "tuple[Table, ...]" = field(default=())
@@ -180,12 +181,14 @@ class Table:
             raise DeclarationError(
                 f"{self.key}: conserves={self.conserves!r} is not one of its inputs {list(self.reads)}"
             )
-
         if self.publish is not None and (unknown := set(self.publish.personal) - self.compiled.pii):
             raise DeclarationError(f"{self.key}: {sorted(unknown)[0]!r} is no personal column, nothing withholds it")
-
-        if isinstance(self.write, State) and (wrong := faults(self.write, self.compiled)):
-            raise DeclarationError(f"{self.key}: {self.contract.__name__} does not fit its write: {'; '.join(wrong)}")
+        misfits = faults(self.write, self.compiled) if isinstance(self.write, State) else []
+        if misfits:
+            name = self.contract.__name__
+            raise DeclarationError(f"{self.key}: {name} does not fit its write: {'; '.join(misfits)}")
+        for wrong in (*faults_of_function(self.function, self.reads), *faults_of_rules(self.compiled)):
+            raise DeclarationError(f"{self.key}: {wrong}")
 
     @property
     def compiled(self) -> "CompiledContract":
@@ -199,7 +202,7 @@ class Table:
         """The landed files this table is made of, if it is made of files."""
         return next((read.table for read in self.reads.values() if read.table.layer == LANDING_LAYER), None)
 
-    def __call__(self, **inputs: "DataFrame") -> "DataFrame":
+    def __call__(self, /, **inputs: "DataFrame") -> "DataFrame":
         return self.function(**inputs)
 
 
@@ -231,37 +234,35 @@ def whole(source: Table | TableKey) -> Read:
 
 def table(
     contract: "type[Contract]",
+    /,
     *,
-    write: Write | None = None,
-    conserves: str | None = None,
-    companions: tuple[Table, ...] = (),
-    sla: timedelta | None = None,
-    parquet: Parquet | None = None,
-    publish: Publish | None = None,
+    write: Write | Read | None = None,
+    conserves: str | Read | None = None,
+    companions: tuple[Table, ...] | Read = (),
+    sla: timedelta | Read | None = None,
+    parquet: Parquet | Read | None = None,
+    publish: Publish | Read | None = None,
+    inputs: Mapping[str, Read] | Read = MappingProxyType({}),
     **reads: Read,
 ) -> "Callable[[Callable[..., DataFrame]], Table]":
     """Declare the decorated function as a table.
 
     `conserves` names the input whose rows must all arrive: in the table, in quarantine or among the exact duplicates.
-    `companions` are plain tables that are refreshed in the same step. `sla`: how long after a day's end, in UTC, its
-    data must be there (`deadlines.py`). `parquet`: the layout of its files. `publish`: to the warehouse, as
-    gold is anyway. Raises DeclarationError.
+    `companions` are plain tables refreshed in the same step. `sla`: how long after a day's end, in UTC, its data must
+    be there (`deadlines.py`). `parquet`: the layout of its files. `publish`: to the warehouse, as gold is anyway.
+    An input may be called as one of these, in `inputs` where the option is given too. Raises DeclarationError.
     """
+    options: dict[str, Any] = {"write": write, "conserves": conserves, "companions": companions, "sla": sla}
+    options |= {"parquet": parquet, "publish": publish, "inputs": inputs}
+    named = {name: option for name, option in options.items() if isinstance(option, Read)}
+    given = {name: option for name, option in options.items() if option is not None and name not in named}
+    reads |= given.pop("inputs", {}) | named
 
     def declare(function: "Callable[..., DataFrame]") -> Table:
         key = TableKey.here(function.__module__, function.__name__)
-        return Table(
-            key=key,
-            contract=contract,
-            function=function,
-            reads=MappingProxyType(dict(reads)),
-            write=write or ReplaceDays(),
-            conserves=conserves,
-            companions=companions,
-            sla=sla,
-            parquet=parquet,
-            publish=publish or (Publish() if key.layer == PUBLISHED_LAYER else None),
-        )
+        if key.layer == PUBLISHED_LAYER:
+            given.setdefault("publish", Publish())
+        return Table(key, contract, function, MappingProxyType(reads), **given)
 
     return declare
 

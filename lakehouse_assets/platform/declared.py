@@ -1,0 +1,39 @@
+"""What is wrong in a declaration, in one sentence: told at load, where it is written."""
+
+import inspect
+from collections.abc import Callable, Collection, Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from lakehouse_assets.platform.rule_sql import mistake
+
+if TYPE_CHECKING:
+    from lakehouse_assets.platform.compiled import CompiledContract
+
+BESIDE = ("source_file", "row_number", "feed_day", "landing", "version", "_malformed")
+"""Columns that a rule may name beside the contract's: where a row came from."""
+
+
+def faults_of_function(function: Callable[..., Any], inputs: Collection[str]) -> Iterator[str]:
+    """Parameters that are no inputs, and inputs that are no parameters."""
+    parameters = inspect.signature(function).parameters
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    by_name = {name: one for name, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
+    for name, one in by_name.items():
+        if one.kind is one.POSITIONAL_ONLY:
+            yield f"its function cannot be given {name!r} by name; take away the / behind it"
+        elif name not in inputs and one.default is one.empty:
+            meant = get_close_matches(name, inputs, 1)
+            declared = f"is {meant[0]!r} meant?" if meant else f"declared are {', '.join(inputs) or 'none'}"
+            yield f"the parameter {name!r} of its function is no declared input; {declared}"
+    for name in inputs:
+        if name not in by_name and not takes_all:
+            yield f"its input {name!r} is no parameter of its function, which takes {', '.join(by_name) or 'none'}"
+
+
+def faults_of_rules(contract: "CompiledContract") -> Iterator[str]:
+    """Rules whose SQL is surely wrong."""
+    columns = (*contract.spark_schema.names, *BESIDE)
+    for rule in contract.rules:
+        if rule.expression is not None and (wrong := mistake(rule.expression, columns)):
+            yield f"the SQL of the rule {rule.name} of {contract.name}, {rule.expression}, is wrong: {wrong}"

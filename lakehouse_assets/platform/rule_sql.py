@@ -1,0 +1,133 @@
+"""Mistakes in the SQL of a rule, as far as its text tells: at load, without Spark.
+
+Only what is surely wrong is a mistake: Spark, which knows all of its SQL, names the rest at the first step.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import pairwise
+
+TOKEN = re.compile(
+    r"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)
+    |(?P<text>[rRxX]?'(?:[^'\\]|\\.|'')*'|[rRxX]?"(?:[^"\\]|\\.|"")*")
+    |(?P<quoted>`(?:[^`]|``)*`)
+    |(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?:BD|bd|[lLsSyYdDfF])?(?![A-Za-z0-9_]))
+    |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
+    |(?P<operator><=>|->|=>|::|\|\||<>|!=|==|<=|>=|<<|>>|[-+*/%&|^~!<>=.,()\[\]])""",
+    re.VERBOSE | re.DOTALL,
+)
+# Words that have a meaning of their own, so that they need not be columns.
+WORDS = frozenset(
+    """all and any array as asc at between bigint binary boolean both by byte case cast char collate cross current
+    current_catalog current_database current_date current_schema current_time current_timestamp current_timezone
+    current_user date day dayofyear days dec decimal desc distinct div double dow doy else end escape except exclude
+    exists extract false filter first float following for from group hour hours ignore ilike in int integer interval is
+    last leading left like limit localtimestamp long map microsecond microseconds millisecond milliseconds minute
+    minutes month months nanosecond nanoseconds not null nulls numeric offset on or order over overlay partition placing
+    position preceding quarter quarters range real regexp respect right rlike row rows second seconds session_user
+    short smallint some sort string struct substring table then time timestamp timestamp_ltz timestamp_ntz timezone_hour
+    tinyint to trailing trim true try_cast unbounded unknown user using values varchar variant void week weeks when
+    where with within without year years yearofweek zone""".split()  # noqa: SIM905
+)
+DANGLING = frozenset({"and", "or", "not", "in", "is", "like", "rlike", "between", "when", "then", "else"})
+OPERAND_BEFORE = frozenset({"text", "number", "name", "quoted"})
+BINARY = frozenset({"<=>", "->", "||", "<>", "!=", "==", "<=", ">=", "-", "+", "*", "/", "%", "<", ">", "=", "."})
+
+
+@dataclass(frozen=True)
+class Token:
+    """A word of SQL."""
+
+    kind: str
+    text: str
+
+    @property
+    def word(self) -> str:
+        """The token as a word of the language; empty where it is none."""
+        return self.text.lower() if self.kind == "name" else ""
+
+    @property
+    def is_operand(self) -> bool:
+        """A value or a name, and no word with a meaning of its own."""
+        return self.kind in OPERAND_BEFORE and self.word not in WORDS
+
+
+def mistake(sql: str, columns: Collection[str]) -> str | None:
+    """What is wrong in an expression over these columns; None where nothing surely is."""
+    tokens: list[Token] = []
+    at = 0
+    while at < len(sql):
+        found = TOKEN.match(sql, at)
+        if found is None:
+            return f"it has an open {sql[at]}" if sql[at] in "'\"`" else None
+        at = found.end()
+        if found.lastgroup != "space":
+            tokens.append(Token(str(found.lastgroup), found.group()))
+    if any(token.word == "select" for token in tokens):
+        return None
+    return _unbalanced(tokens) or _out_of_place(tokens) or _unknown(tokens, columns)
+
+
+def _unbalanced(tokens: list[Token]) -> str | None:
+    pairs, opened = {")": "(", "]": "["}, list[str]()
+    for token in tokens:
+        if token.kind == "operator" and token.text in "([":
+            opened.append(token.text)
+        elif token.text in pairs and (not opened or opened.pop() != pairs[token.text]):
+            return f"a {token.text} closes nothing"
+    return f"a {opened[-1]} is never closed" if opened else None
+
+
+def _out_of_place(tokens: list[Token]) -> str | None:
+    if not tokens:
+        return "it is empty"
+    for one, other in pairwise(tokens):
+        ends = one.is_operand or one.text in (")", "]")
+        if ends and other.is_operand and not one.kind == other.kind == "text":
+            return f"{one.text} {other.text} is no expression"
+        if other.text == ")" and ((one.text in BINARY and one.text != "*") or one.word in DANGLING):  # count(*) is fine
+            return f"something is missing after {one.text}"
+    last = tokens[-1]
+    return f"something is missing after {last.text}" if last.text in BINARY or last.word in DANGLING else None
+
+
+def _unknown(tokens: list[Token], columns: Collection[str]) -> str | None:
+    known = {name.lower() for name in columns}
+    padded = [Token("", ""), *tokens, Token("", "")]
+    parameters = _parameters(tokens)
+    for before, token, after in zip(padded, padded[1:], padded[2:], strict=False):
+        name = token.text.strip("`").lower() if token.kind == "quoted" else token.word
+        if not name or before.text == "." or before.word == "as" or name in parameters or name in known:
+            continue
+        if after.text == "(":
+            meant = None if name in WORDS or name in _functions() else get_close_matches(name, _functions(), 1, 0.8)
+            if meant:
+                return f"{token.text} is no function; is {meant[0]} meant?"
+        elif after.text not in (".", "=>") and (token.kind == "quoted" or name not in WORDS):
+            meant = get_close_matches(name, known, 1, 0.6)
+            return f"{token.text} is no column of it" + (f"; is {meant[0]} meant?" if meant else "")
+    return None
+
+
+def _parameters(tokens: list[Token]) -> set[str]:
+    """Names of the parameters of lambdas: `x -> …`, `(x, y) -> …`."""
+    found: set[str] = set()
+    for place, token in enumerate(tokens):
+        if token.text != "->":
+            continue
+        back = place - 1
+        if tokens[back].text != ")":
+            found.add(tokens[back].word)
+            continue
+        while back >= 0 and tokens[back].text != "(":
+            found.add(tokens[back].word)
+            back -= 1
+    return found
+
+
+def _functions() -> frozenset[str]:
+    from pyspark.sql import functions
+
+    return frozenset(name.lower() for name in dir(functions) if not name.startswith("_"))

@@ -1,0 +1,345 @@
+"""Mistakes in declarations are told at load, in one sentence, where they are made; whatever is declared is loaded."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from importlib import import_module
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import dagster as dg
+import pyspark.sql.types as T
+import pytest
+from dagster._core.definitions.utils import DISALLOWED_NAMES
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, SparkSession
+
+from lakehouse_assets.platform import table as tables
+from lakehouse_assets.platform.assets import build_assets, own_definitions
+from lakehouse_assets.platform.catalog import Catalog, discover
+from lakehouse_assets.platform.contract import Contract, ContractError, column, facts, row_rule
+from lakehouse_assets.platform.rule_sql import mistake
+from lakehouse_assets.platform.table import (
+    DeclarationError,
+    Overwrite,
+    Publish,
+    Read,
+    Span,
+    Table,
+    TableKey,
+    day,
+    table,
+    whole,
+)
+from lakehouse_assets.platform.writer import WriteError
+from lakehouse_assets_tests.lake_driver import LakeDriver
+
+SILVER = TableKey("shop", "silver", "orders")
+COLUMNS = ("amount", "country", "sold_at", "feed_day", "items", "a", "b")
+
+
+class Sales(Contract):
+    """Sales."""
+
+    feed_day: T.DateType = column("day")
+    amount: T.LongType = column("amount")
+
+    class Config:
+        metadata = facts(key=("amount",))
+
+
+def declared(function: Callable[..., Any], *arguments: Any, module: str = "shop.gold", **options: Any) -> Table:
+    """The function as a table of that module."""
+    function.__module__, function.__name__ = module, "sales"
+    return table(*(arguments or (Sales,)), **options)(function)
+
+
+# --- parameters and inputs ---
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda order: order, r"the parameter 'order' of its function is no declared input; is 'orders' meant\?"),
+        (lambda orders, users: orders, "the parameter 'users' of its function is no declared input; declared are"),
+        (lambda: None, "its input 'orders' is no parameter of its function, which takes none"),
+        (lambda orders, /: orders, "its function cannot be given 'orders' by name"),
+    ],
+)
+def test_parameters_are_the_declared_inputs(function: Callable[..., Any], says: str) -> None:
+    with pytest.raises(DeclarationError, match=f"shop/gold/sales: {says}"):
+        declared(function, orders=day(SILVER))
+
+
+def test_a_function_may_take_inputs_as_it_likes() -> None:
+    for function in (
+        lambda orders: orders,
+        lambda orders, rate=1: orders,
+        lambda **orders: orders,
+        lambda *, orders: orders,
+    ):
+        assert list(declared(function, module="shop.gold", orders=day(SILVER)).reads) == ["orders"]
+
+
+OPTIONS = ["write", "conserves", "companions", "sla", "parquet", "publish", "inputs"]
+NAMES = st.sampled_from([*OPTIONS, *sorted(DISALLOWED_NAMES), "context", "contract", "reads", "orders", "self"])
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.sets(NAMES, min_size=1, max_size=4))
+@example({"write", "sla", "publish"})  # seen
+@example({"context", "input", "type"})
+def test_inputs_may_have_any_name(names: set[str]) -> None:
+    keys = {name: TableKey("shop", "silver", f"of_{name}") for name in sorted(names)}
+    made = declared(lambda **given: given, **{name: day(key) for name, key in keys.items()})
+    assert {name: read.table for name, read in made.reads.items()} == keys
+    assert (made.write, made.sla, made.publish) == (tables.ReplaceDays(), None, Publish())
+    assert made(**{name: name for name in names}) == {name: name for name in names}  # type: ignore[arg-type]
+    upstream = [
+        Table(key, Sales, lambda: None, {})  # type: ignore[arg-type, return-value]
+        for key in keys.values()
+    ]
+    built = build_assets(Catalog((made, *upstream)), {"shop": date(2024, 1, 1)})
+    (asset,) = [one for one in built if isinstance(one, dg.AssetsDefinition) and one.key.path[1] == "gold"]
+    assert set(asset.keys_by_input_name.values()) == {dg.AssetKey(key.parts) for key in keys.values()}
+
+
+def test_an_input_and_an_option_of_one_name_go_together() -> None:
+    made = declared(
+        lambda write, sla: write,
+        write=Overwrite(),
+        sla=timedelta(hours=1),
+        inputs={"write": whole(SILVER), "sla": day(SILVER)},
+    )
+    assert (made.write, made.sla) == (Overwrite(), timedelta(hours=1))
+    assert made.reads["write"] == Read(SILVER, Span.WHOLE)
+
+
+# --- columns ---
+
+
+@pytest.mark.parametrize(
+    ("annotation", "says"),
+    [
+        (str, "Bad.country: str is no Spark type; write country: T.StringType"),
+        ("str", "Bad.country: str is no Spark type; write country: T.StringType"),
+        (int, "write country: T.LongType"),
+        (int | None, "int is no Spark type"),
+        (date, "write country: T.DateType"),
+        (list[str], r"list\[str\] is no Spark type"),
+        (dict, "dict is no Spark type"),
+        (Annotated[T.DecimalType, 18], "Bad: .*DecimalType.* requires all positional arguments"),
+        (None, r"Bad.country has no type: write country: T.StringType = column\(…\)"),
+    ],
+)
+def test_a_column_has_a_spark_type(annotation: Any, says: str) -> None:
+    annotations = {} if annotation is None else {"country": annotation}
+    with pytest.raises(ContractError, match=says):
+        type("Bad", (Contract,), {"__annotations__": annotations, "__doc__": "Bad.", "country": column("c")})
+
+
+# --- the SQL of rules ---
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("amout > 0", "amout is no column of it; is amount meant?"),
+        ("`amuont` > 0", "`amuont` is no column of it; is amount meant?"),
+        ("amount > 0 AND elsewhere", "elsewhere is no column of it"),
+        ("lenght(country) = 2", "lenght is no function; is length meant?"),
+        ("coalesc(amount, 0) > 0", "coalesc is no function; is coalesce meant?"),
+        ("amount > 0 ADN a > 0", "0 ADN is no expression"),
+        ("amount 0", "amount 0 is no expression"),
+        ("(amount > 0", "a ( is never closed"),
+        ("amount > 0)", "a ) closes nothing"),
+        ("amount > 0) OR (a > 0", "a ) closes nothing"),
+        ("items[0 = 1", "a [ is never closed"),
+        ("country = 'BR", "it has an open '"),
+        ("amount >", "something is missing after >"),
+        ("(amount > 0 AND) OR a = 1", "something is missing after AND"),
+        ("", "it is empty"),
+    ],
+)
+def test_a_mistake_in_the_sql_of_a_rule_is_found_without_spark(sql: str, says: str) -> None:
+    assert mistake(sql, COLUMNS) == says
+
+
+READABLE = [
+    "amount > 0 OR NOT (a = 0)",
+    "Amount > 0 AND COUNTRY IS NOT NULL",
+    "country RLIKE '^[A-Z]{2}$' AND country NOT LIKE 'X%' ESCAPE '!'",
+    "country IN ('BR', \"PT\", 'it''s', 'a\\'b')",
+    "sold_at < feed_day + INTERVAL 1 DAY AND sold_at >= feed_day - INTERVAL '2' HOURS",
+    "feed_day BETWEEN DATE'2020-01-01' AND DATE '2099-01-01' AND sold_at > TIMESTAMP_NTZ '2020-01-01 00:00:00'",
+    "exists(items, x -> x > 1) AND aggregate(items, 0, (total, x) -> total + x) = 3",
+    "items[0] = 1L AND a <=> 1.5D AND b = .5 AND a = 1e3 AND b == 2BD AND ! (a > b)",
+    "CASE WHEN a = 1 THEN b = 2 WHEN a IS DISTINCT FROM b THEN false ELSE true END",
+    "CAST(country AS STRING) = country::string || '' AND TRY_CAST(country AS DECIMAL(10, 2)) IS NULL",
+    "coalesce(size(from_json(country, 'array<map<string,string>>')), 0) >= 0 -- a comment",
+    "extract(YEAR FROM sold_at) >= 2020 AND trim(BOTH ' ' FROM country) = country /* another */",
+    "a % 2 = 0 AND (a & 1) = 0 AND a DIV 2 > -1 AND `amount` IS NULL AND X'1F' IS NOT NULL",
+    "length(country) = 2 AND if(a > b, true, false) AND row_number > 0 AND source_file IS NOT NULL",
+    "named_struct('x', a).x = a AND current_date() >= feed_day AND r'\\d' = '\\\\d' AND startswith(country, 'B')",
+]
+
+
+@pytest.mark.parametrize("sql", READABLE)
+def test_no_rule_that_spark_reads_is_called_a_mistake(sql: str) -> None:
+    assert mistake(sql, (*COLUMNS, "row_number", "source_file")) is None
+
+
+def test_spark_agrees_and_knows_no_function_that_is_called_a_mistake(spark: SparkSession) -> None:
+    types = "amount bigint, country string, sold_at timestamp_ntz, feed_day date, items array<int>, a bigint, b bigint"
+    rows = spark.createDataFrame([], f"{types}, row_number bigint, source_file string")
+    assert rows.selectExpr(*[f"NOT ({sql}\n) AS c{number}" for number, sql in enumerate(READABLE)]).columns
+    names = [row[0] for row in spark.sql("SHOW FUNCTIONS").collect() if row[0].isidentifier()]
+    assert len(names) > 400
+    assert {name: said for name in names if (said := mistake(f"{name}(amount) IS NULL", COLUMNS))} == {}
+
+
+def typo(sql: str) -> type[Contract]:
+    """A contract with a rule of this SQL."""
+
+    class Typo(Sales):
+        """Sales."""
+
+        class Config:
+            metadata = facts(key=("amount",))
+
+        @row_rule("as it is written")
+        def sold(cls) -> str:
+            return sql
+
+    return Typo
+
+
+def test_the_rule_is_named_at_load() -> None:
+    says = (
+        "shop/gold/sales: the SQL of the rule sold of Typo, amuont > 0, is wrong: amuont is no column of it; is amount"
+    )
+    with pytest.raises(DeclarationError, match=says):
+        declared(lambda orders: orders, typo("amuont > 0"), orders=day(SILVER)).key  # noqa: B018
+
+
+def test_what_only_spark_finds_names_the_rule_at_the_first_step(spark: SparkSession, tmp_path: Path) -> None:
+    def rows() -> DataFrame:
+        return spark.createDataFrame([(date(2024, 1, 2), 1)], "feed_day date, amount bigint")
+
+    made = declared(rows, typo("make_dt(amount) > 0"))
+    driver = LakeDriver(spark, LakeDriver.at(spark, tmp_path).lake, Catalog((made,)))
+    with pytest.raises(WriteError, match=r"cannot read the SQL of the rule sold, make_dt\(amount\) > 0: .*make_dt"):
+        driver.make("shop/gold/sales", [date(2024, 1, 2)])
+
+
+# --- what is declared is loaded ---
+
+_numbers = count()
+SOURCE = '''
+from pyspark.sql import DataFrame
+import pyspark.sql.types as T
+from lakehouse_assets.platform.contract import Contract, column
+from lakehouse_assets.platform.table import TableKey, day, table
+
+
+class Sales(Contract):
+    """Sales."""
+
+    feed_day: T.DateType = column("day")
+
+
+@table(Sales, orders=day(TableKey("shop", "silver", "orders")))
+def sales(orders: DataFrame) -> DataFrame:
+    return orders
+'''
+Load = Callable[[dict[str, str]], ModuleType]
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """A package of domains of these files."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def load(files: dict[str, str]) -> ModuleType:
+        package = f"domains_{next(_numbers)}"
+        for name, source in {"__init__.py": "", **files}.items():
+            file = tmp_path / package / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(source, encoding="utf-8")
+        return import_module(package)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    "file", ["shop/platinum.py", "shop/Gold.py", "shop/gold_tables.py", "shop/gold/sales.py", "shop/cli.py", "gold.py"]
+)
+def test_a_table_in_a_misnamed_file_is_an_error(file: str, load: Load) -> None:
+    packages = {f"{parent}/__init__.py": "" for parent in Path(file).parents if str(parent) != "."}
+    with pytest.raises(DeclarationError, match=r"a table belongs in bronze\.py, silver\.py or gold\.py of"):
+        discover(load({**packages, file: SOURCE}))
+
+
+@pytest.mark.parametrize("file", ["shop/gold.py", "shop/more/gold.py"])
+def test_a_folder_that_is_no_package_is_an_error(file: str, load: Load) -> None:
+    packages = {f"{parent}/__init__.py": "" for parent in Path(file).parent.parents if str(parent) != "."}
+    with pytest.raises(DeclarationError, match=r"has no __init__.py, so gold.py in it would not be loaded"):
+        discover(load({**packages, file: SOURCE}))
+
+
+def test_tables_held_in_a_list_or_a_dictionary_are_found(load: Load) -> None:
+    several = SOURCE.replace("def sales", "def first") + "\nfound = [first]\ndel first\n"
+    by_name = SOURCE.replace("def sales", "def second") + "\nnamed = {'x': second}\ndel second\n"
+    catalog = discover(load({"shop/__init__.py": "", "shop/gold.py": several, "shop/silver.py": by_name}))
+    assert [str(one.key) for one in catalog.tables] == ["shop/gold/first", "shop/silver/second"]
+
+
+def test_two_tables_of_one_key_are_an_error(load: Load) -> None:
+    both = SOURCE + "\nfirst = sales\n" + SOURCE.partition("@table")[1] + SOURCE.partition("@table")[2]
+    with pytest.raises(DeclarationError, match="shop/gold/sales is declared twice"):
+        discover(load({"shop/__init__.py": "", "shop/gold.py": both}))
+
+
+PLAIN = '''
+import dagster as dg
+
+
+@dg.asset
+def exported() -> None:
+    """An asset without a table."""
+
+
+@dg.asset_check(asset=exported)
+def is_fine() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
+
+
+outside = dg.AssetSpec("outside")
+nightly = dg.define_asset_job("nightly", selection=[exported])
+at_night = dg.ScheduleDefinition(name="at_night", job=nightly, cron_schedule="0 3 * * *")
+
+
+@dg.sensor(job=nightly)
+def seen() -> None:
+    """A sensor."""
+'''
+
+
+@pytest.mark.parametrize("file", ["shop/gold.py", "shop/exports.py", "shop/more/exports.py", "exports.py"])
+def test_what_dagster_knows_belongs_to_the_definitions(file: str, load: Load) -> None:
+    packages = {f"{parent}/__init__.py": "" for parent in Path(file).parents if str(parent) != "."}
+    again = f"from .{Path(file).stem} import exported\n"
+    package = load({**packages, file: PLAIN, str(Path(file).parent / "uses_it.py"): again})
+    assert discover(package).tables == ()
+    loaded = own_definitions(package)
+    keys = {key.to_user_string() for key in loaded.resolve_asset_graph().get_all_asset_keys()}
+    assert keys == {"exported", "outside"}
+    repository = loaded.get_repository_def()
+    assert {"nightly"} <= set(repository.job_names)
+    assert [one.name for one in repository.schedule_defs] == ["at_night"]
+    assert [one.name for one in repository.sensor_defs] == ["seen"]
+    assert len(loaded.resolve_asset_graph().asset_check_keys) == 1
+    merged = dg.Definitions.merge(dg.Definitions(executor=dg.in_process_executor), loaded)
+    assert merged.resolve_implicit_global_asset_job_def().execute_in_process().success

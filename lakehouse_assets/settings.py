@@ -1,35 +1,55 @@
 """Settings of one lakehouse, from the environment (`LAKEHOUSE_*`) and `.env`. Nothing is read at import."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lakehouse_assets.platform import plaintext
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.s3 import S3Path
 from lakehouse_assets.platform.store import SCHEMES, Location, location
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+MISREAD = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff"$`,*?|^\[\]{}\\]|%[0-9A-Fa-f]{2}')
+"""What of a path Spark takes for a pattern, delta-rs for an encoded character, PostgreSQL and its shell for an end."""
+
+
+def _readable(path: Any) -> None:
+    if found := MISREAD.search(str(path)):
+        raise ValueError(
+            f"has {found[0]!r} in its path, {str(path)!r}, which Spark, Delta or PostgreSQL would read as something "
+            "else; blanks, accents and other signs are no trouble. Name another folder"
+        )
+
 
 def _folder(value: Any) -> Any:
-    """Refuses a bucket where a folder is meant: it would become a folder called `s3a:`."""
+    """Refuses a bucket where a folder is meant (it would become a folder called `s3a:`), and a path misread by some."""
     if str(value).startswith(SCHEMES):
         raise ValueError("is a folder of this machine; a bucket can be LAKEHOUSE_LAKE and LAKEHOUSE_LANDING")
+    _readable(Path(value).absolute())
     return value
 
 
 def _place(value: Any, info: ValidationInfo) -> Location:
     """A path or `s3a://bucket/prefix`; where nothing is said, a folder of the root, else of the home."""
     if isinstance(value, Path | S3Path):
-        return value.absolute()
-    if not value:
+        found: Location = value.absolute()
+    elif not value:
         return _in_root(str(info.field_name), info.data)
-    try:
-        return location(str(value), info.data.get("s3_endpoint"))
-    except LakehouseError as error:
-        raise ValueError(str(error)) from error
+    else:
+        try:
+            found = location(str(value), info.data.get("s3_endpoint"))
+        except LakehouseError as error:
+            raise ValueError(str(error)) from error
+    _readable(found)
+    return found
 
 
 def _in_root(name: str, values: Mapping[str, Any]) -> Path:
@@ -48,7 +68,11 @@ class Settings(BaseSettings):
         env_prefix="LAKEHOUSE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    home: Folder = Field(Path(".lakehouse"), description="folder of lake, landing, Spark server and Dagster's storage")
+    home: Folder = Field(
+        Path(".lakehouse"),
+        validate_default=True,
+        description="folder of lake, landing, Spark server and Dagster's storage",
+    )
     root: Folder | None = Field(None, description="folder of the lake and the landed files; unset: the home")
     s3_endpoint: str | None = Field(
         None, description="S3 endpoint, http://host:port; unset: AWS; of documents: this home's server where it runs"
@@ -91,6 +115,16 @@ class Settings(BaseSettings):
     kafka_username: str | None = Field(None, description="user of Kafka")
     kafka_password: SecretStr | None = Field(None, description="password of that user")
     kafka_ca: Path | None = Field(None, description="PEM file of the authority that signed Kafka's certificate")
+    plaintext_hosts: str | None = Field(
+        None, description="hosts, with commas, to which credentials may go in clear; *: any"
+    )
+
+    @model_validator(mode="after")
+    def _over_tls(self) -> Self:
+        """Refuses what would send a credential in clear to another machine, unless told otherwise."""
+        if found := plaintext.refused(self.exposures, self.plaintext_hosts or ""):
+            raise ValueError(". ".join(one.refusal() for one in found))
+        return self
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy, in which landed files and tables lie in the copy's root, where they lay in this one's."""
@@ -99,6 +133,22 @@ class Settings(BaseSettings):
         moved = [name for name in ("landing", "lake") if getattr(self, name) == _in_root(name, ours)]
         return super().model_copy(
             update={name: _in_root(name, theirs) for name in moved} | dict(update or {}), deep=deep
+        )
+
+    @property
+    def exposures(self) -> tuple[plaintext.Exposure, ...]:
+        """Hosts to which these settings would send a credential without TLS, allowed or not."""
+        warehouse, analyst, webhook = (
+            url.get_secret_value() if url else None
+            for url in (self.warehouse_url, self.analyst_url, self.alert_webhook)
+        )
+        return (
+            *plaintext.of_spark(self.spark_remote, self.spark_token is not None),
+            *plaintext.of_url(self.s3_endpoint, "LAKEHOUSE_S3_ENDPOINT", "Requests signed with the keys of S3"),
+            *plaintext.of_postgres(warehouse, "LAKEHOUSE_WAREHOUSE_URL"),
+            *plaintext.of_postgres(analyst, "LAKEHOUSE_ANALYST_URL"),
+            *plaintext.of_kafka(self.kafka_bootstrap, self.kafka_security_protocol),
+            *plaintext.of_url(webhook, "LAKEHOUSE_ALERT_WEBHOOK", "The URL of the webhook"),
         )
 
     @property
@@ -112,7 +162,20 @@ class Settings(BaseSettings):
         return self.home.absolute() / "spark"
 
 
+class SettingsError(LakehouseError):
+    """A setting that cannot be used."""
+
+
 @cache
 def settings() -> Settings:
-    """The settings of this process, read on first use."""
-    return Settings()  # type: ignore[call-arg]
+    """The settings of this process, read on first use. Raises SettingsError."""
+    try:
+        return Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        # Not the error itself: it quotes what was given, which may be a secret.
+        raise SettingsError(". ".join(_said(one) for one in error.errors()) + ".") from None
+
+
+def _said(error: "ErrorDetails") -> str:
+    text = error["msg"].removeprefix("Value error, ")
+    return f"LAKEHOUSE_{str(error['loc'][0]).upper()}: {text}" if error["loc"] else text

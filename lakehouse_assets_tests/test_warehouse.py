@@ -50,7 +50,7 @@ WRITES = (
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with embedded(tmp_path_factory.mktemp("warehouse")) as here:
+    with embedded(tmp_path_factory.mktemp("warehouse") / "my lake x=1 50% #é+'q") as here:
         yield here
 
 
@@ -254,7 +254,7 @@ def test_no_answer() -> None:
 
 
 def test_no_such_host() -> None:
-    assert "No such host" in timed_out_of(elsewhere("postgresql://me:geheim@nowhere.invalid/db"))
+    assert "No such host" in timed_out_of(elsewhere("postgresql://me:geheim@nowhere.invalid/db?sslmode=require"))
 
 
 def test_no_such_database(server: Settings) -> None:

@@ -36,6 +36,7 @@ def examine(settings: Settings) -> list[Finding]:
         "dagster": _dagster,
         "server": _server,
         "pseudonyms": _pseudonyms,
+        "credentials": _credentials,
     }
     return [_find(name, check, settings) for name, check in checks.items()]
 
@@ -124,6 +125,14 @@ def _pseudonyms(settings: Settings) -> str:
             raise LakehouseError(f"Others can read {file}. chmod 600 {file}")
         return f"this home's own key for development, {pseudonym.DEVELOPMENT!r}: {file}"
     return f"key {pseudonym.key(settings).id!r} of the environment"
+
+
+def _credentials(settings: Settings) -> str:
+    """What the settings refuse is never seen here: no command, this one included, gets that far."""
+    hosts = sorted({one.host for one in settings.exposures})
+    if not hosts:
+        return "none leaves this machine without TLS"
+    return f"in clear to {', '.join(hosts)}, as LAKEHOUSE_PLAINTEXT_HOSTS allows"
 
 
 def _existing(folder: Path) -> Path:

@@ -31,7 +31,7 @@ def is_readable(path: Location, version: int) -> bool:
         table = open_table(path, version)
     except DeltaError:
         return False
-    return table is not None and not missing(files_of(path, table.file_uris()))
+    return table is not None and not missing(files_of(path, table))
 
 
 def first_day(path: Location, version: int) -> date | None:

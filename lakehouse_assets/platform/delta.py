@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse_assets.platform.days import read_days, write_days
 from lakehouse_assets.platform.store import Location, answering, storage_options
+from lakehouse_assets.platform.table_features import Reader, refusal_to_open, require
 from lakehouse_assets.platform.touched import actions_of, info_of, touched_days
 
 
@@ -186,12 +187,17 @@ class Commit:
 
 
 def open_table(path: Location, version: int | None = None) -> DeltaTable | None:
-    """The table as of a version (default: the latest), or None if there is none. Raises StoreError."""
+    """The table as of a version (default: the latest), or None if there is none. Raises StoreError, UnknownFeature."""
     try:
         with answering(path):
             return DeltaTable(str(path), version=version, storage_options=storage_options(path))
     except TableNotFoundError:
         return None
+    except DeltaError as error:
+        refusal = refusal_to_open(error, path)
+        if refusal is None:
+            raise
+        raise refusal from error
 
 
 def version_of(path: Location) -> int | None:
@@ -260,10 +266,11 @@ def last_note(path: Location, version: int | None = None) -> Note | None:
 def ask(path: Location, query: str, version: int | None = None) -> list[dict[str, Any]]:
     """Rows of SQL over a table, which it calls `t`, by delta-rs's own engine; none where there is no table.
 
-    Its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26). Raises StoreError.
+    Its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26). Raises StoreError, UnknownFeature.
     """
     table = open_table(path, version)
     if table is None:
         return []
+    require(Reader.DELTA_RS, table, path, str(path))
     with answering(path):
         return pa.table(QueryBuilder().register("t", table).execute(query).read_all()).to_pylist()

@@ -56,10 +56,11 @@ def rows_of_days(path: Location, version: int, column: str, days: Collection[dat
 
 
 def bytes_of(path: Location, version: int | None, column: str, values: Collection[object]) -> int:
-    """Size of the files of these values of a partition column, as of a version."""
+    """Size of the files of these values of a partition column, as of a version; of all where it is none."""
     found = files(path, version)
-    of = zip(found.get(f"partition.{column}", ()), found.get("size_bytes", ()), strict=True)
-    return sum(size for value, size in of if value in values)
+    sizes = found.get("size_bytes", [])
+    of = found.get(f"partition.{column}")
+    return sum(sizes) if of is None else sum(size for value, size in zip(of, sizes, strict=True) if value in values)
 
 
 def _rows_of_files(

@@ -156,7 +156,7 @@ def _vacuumed(path: Location, key: TableKey, version: int) -> Iterator[tuple[Ans
     if table is None:
         yield Answer.VACUUMED, f"version {version} of {key} is older than the table's log. {kept}"
         return
-    files = files_of(path, table.file_uris())
+    files = files_of(path, table)
     gone = missing(files)
     if gone:
         yield Answer.VACUUMED, f"{len(gone)} of {len(files)} files of version {version} of {key} were vacuumed. {kept}"

@@ -6,11 +6,12 @@ is what Spark, delta-rs and messages take; `storage_options` is what delta-rs ne
 
 import hashlib
 import posixpath
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import unquote
 
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.s3 import OF_S3, S3Path, arrow_filesystem, delta_options, said
@@ -67,11 +68,22 @@ def missing(files: Collection[Location]) -> list[Location]:
     return found
 
 
-def files_of(place: Location, uris: Iterable[str]) -> list[Location]:
-    """The files that a table at this place names by their addresses."""
-    if isinstance(place, Path):
-        return [Path(uri.removeprefix("file://")) for uri in uris]
-    return [location(uri, place.endpoint) for uri in uris]
+def files_of(place: Location, table: "DeltaTable") -> list[Location]:
+    """The files of a table's version."""
+    import pyarrow as pa
+
+    found = pa.table(table.get_add_actions())
+    return [file_at(place, path) for path in found.column("path").to_pylist()] if found.num_rows else []
+
+
+def file_at(place: Location, path: str) -> Location:
+    """The file that the log of the table at this place calls so: URL-encoded, below the table or an address."""
+    name = unquote(path)
+    if path.startswith("file:"):
+        return Path("/" + name.removeprefix("file:").lstrip("/"))
+    if path.startswith(SCHEMES):
+        return location(name, place.endpoint if isinstance(place, S3Path) else None)
+    return place / name
 
 
 def uri_of(place: Location) -> str:
@@ -123,7 +135,7 @@ def scan(place: S3Path, table: "DeltaTable") -> "Dataset":
     import pyarrow as pa
     from pyarrow import dataset
 
-    keys = [f"{file.bucket}/{file.key}" for file in files_of(place, table.file_uris()) if isinstance(file, S3Path)]
+    keys = [f"{file.bucket}/{file.key}" for file in files_of(place, table) if isinstance(file, S3Path)]
     return dataset.dataset(
         keys,
         schema=pa.schema(table.schema().to_arrow()),

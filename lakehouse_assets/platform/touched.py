@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow.parquet as pq
+from deltalake import DeltaTable
 
 from lakehouse_assets.platform.days import DayRange
-from lakehouse_assets.platform.store import Location, parquet
+from lakehouse_assets.platform.store import Location, answering, file_at, parquet, storage_options
 from lakehouse_assets.platform.table import DAY_COLUMN
+from lakehouse_assets.platform.table_features import physical_name
 
 Action = dict[str, dict[str, Any]]
 
@@ -25,13 +26,22 @@ def touched_days(path: Location, actions: list[Action]) -> tuple[frozenset[date]
 
     Also whether that is all of them: not where a file is gone and nothing says which days it held.
     """
-    held = [_days_of(path, change) for change in _changes(actions)]
+    changes = list(_changes(actions))
+    held = [_days_of(path, change, DAY_COLUMN) for change in changes]
+    if frozenset() in held and (column := _name_in_files(path)) != DAY_COLUMN:
+        held = [_days_of(path, change, column) for change in changes]
     return frozenset().union(*[days for days in held if days is not None]), None not in held
 
 
 def changes_rows(actions: list[Action]) -> bool:
     """Whether a commit adds or removes rows; compaction does not."""
     return any(True for _ in _changes(actions))
+
+
+def _name_in_files(path: Location) -> str:
+    """What a table's files call the feed day."""
+    with answering(path):
+        return physical_name(DeltaTable(str(path), storage_options=storage_options(path)), DAY_COLUMN)
 
 
 def _changes(actions: list[Action]) -> Iterator[dict[str, Any]]:
@@ -41,18 +51,20 @@ def _changes(actions: list[Action]) -> Iterator[dict[str, Any]]:
             yield change
 
 
-def _days_of(path: Location, change: dict[str, Any]) -> frozenset[date] | None:
-    """Feed days of a file: by its statistics if they name one day, else by its rows; None where nothing says."""
-    first, last = _bounds(change)
+def _days_of(path: Location, change: dict[str, Any], column: str) -> frozenset[date] | None:
+    """Feed days of a file: by its statistics if they name one day, else by its rows; none of rows without
+    such a column; None where nothing says.
+    """
+    first, last = _bounds(change, column)
     if first is not None and first == last:
         return frozenset({first})
-    file = path / unquote(change["path"])
+    file = file_at(path, change["path"])
     if file.is_file():
         held = pq.ParquetFile(parquet(file))
-        if DAY_COLUMN not in held.schema_arrow.names:
+        if column not in held.schema_arrow.names:
             return frozenset()
-        column = held.read(columns=[DAY_COLUMN])[DAY_COLUMN]
-        return frozenset(day for day in column.unique().to_pylist() if day)
+        values = held.read(columns=[column])[column]
+        return frozenset(day for day in values.unique().to_pylist() if day)
     return frozenset(DayRange(first, last)) if first and last else None
 
 
@@ -63,11 +75,11 @@ def rows_per_day(path: Location, version: int) -> dict[date, int]:
         change = action.get("add")
         if not change:
             continue
-        first, last = _bounds(change)
+        first, last = _bounds(change, DAY_COLUMN)
         if first is not None and first == last:
             counted = {first: int(json.loads(change["stats"])["numRecords"])}
         else:
-            file = parquet(path / unquote(change["path"]))
+            file = parquet(file_at(path, change["path"]))
             days = pq.read_table(file, columns=[DAY_COLUMN])[DAY_COLUMN].value_counts()
             counted = {one["values"].as_py(): one["counts"].as_py() for one in days}
         for day, rows in counted.items():
@@ -94,8 +106,9 @@ def actions_of(path: Location, version: int) -> list[Action]:
     return [json.loads(line) for line in lines if line]
 
 
-def _bounds(change: Mapping[str, Any]) -> tuple[date | None, date | None]:
-    """The first and the last day that a file may hold, as Delta's statistics say."""
+def _bounds(change: Mapping[str, Any], column: str) -> tuple[date | None, date | None]:
+    """The first and the last day that a file may hold, as its partition or Delta's statistics say."""
     stats = json.loads(change.get("stats") or "{}")
-    first, last = (stats.get(side, {}).get(DAY_COLUMN) for side in ("minValues", "maxValues"))
+    of_file = (change.get("partitionValues") or {}).get(column)
+    first, last = (of_file or stats.get(side, {}).get(column) for side in ("minValues", "maxValues"))
     return date.fromisoformat(first) if first else None, date.fromisoformat(last) if last else None

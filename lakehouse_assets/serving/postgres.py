@@ -1,10 +1,12 @@
 """The warehouse: a PostgreSQL by URL, else one embedded in the lakehouse's home. Clear errors, no secrets in them."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
@@ -57,7 +59,7 @@ def dsn(settings: Settings, options: str = "") -> str:
     own = settings.warehouse_url
     try:
         return make_dsn(
-            own.get_secret_value() if own else _server(_folder(settings)).get_uri(database=DATABASE),
+            own.get_secret_value() if own else _uri(_server(_folder(settings))),
             connect_timeout=CONNECT_SECONDS,
             application_name="lakehouse",
             options=f"-c timezone=UTC {options}",
@@ -103,7 +105,7 @@ def url(settings: Settings) -> str:
     """URL for other programs. Starts the embedded server if need be; raises WarehouseError for a URL of one's own."""
     if settings.warehouse_url is not None:
         raise WarehouseError("The warehouse is the one in LAKEHOUSE_WAREHOUSE_URL; its password is not shown.")
-    return str(_server(_folder(settings), keep=True).get_uri(database=DATABASE))
+    return _uri(_server(_folder(settings), keep=True))
 
 
 def keep_with(settings: Settings, pid: int) -> None:
@@ -124,6 +126,22 @@ def stop(settings: Settings) -> bool:
     return True
 
 
+class _DataFolder(PosixPath):
+    """The folder of the data and of the socket, formatted for the shell.
+
+    pgserver 0.6 formats it into the options of `pg_ctl`, where a blank would begin the next one.
+    """
+
+    def __format__(self, _: str) -> str:
+        return shlex.quote(str(self))
+
+
+def _uri(server: "PostgresServer") -> str:
+    """Where the embedded server is. pgserver's own has the folder as it is, in which a `%` would mean something."""
+    folder = quote(str(server.get_postmaster_info().socket_dir))
+    return f"postgresql://postgres:@/{DATABASE}?host={folder}"
+
+
 def _folder(settings: Settings) -> Path:
     return settings.home.absolute() / "warehouse"
 
@@ -141,7 +159,9 @@ def _server(folder: Path, keep: bool = False) -> "PostgresServer":
         folder.mkdir(parents=True, exist_ok=True)
         _clear_up_after_a_dead(folder)
         ends_with_us = not keep and not (folder / "postmaster.pid").exists()
-        server = _servers.get(folder) or PostgresServer(folder, cleanup_mode="stop" if ends_with_us else None)
+        server = _servers.get(folder) or PostgresServer(
+            _DataFolder(folder), cleanup_mode="stop" if ends_with_us else None
+        )
         _servers[folder] = server
         server.start()
     except (OSError, SubprocessError) as error:

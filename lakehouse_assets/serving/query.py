@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from deltalake import DeltaTable
+import pyarrow as pa
+from deltalake import DeltaTable, QueryBuilder
 
 from lakehouse_assets.platform.check_sql import DUCKDB_PRELUDE
 from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.s3 import S3Path
-from lakehouse_assets.platform.store import Location, answering, scan, tables_below
+from lakehouse_assets.platform.store import Location, answering, files_of, scan, tables_below
+from lakehouse_assets.platform.table_features import Reader, reader_of
 from lakehouse_assets.serving.as_of import AsOf
 from lakehouse_assets.settings import Settings
 
@@ -84,7 +86,9 @@ def open_tables(
 
     `as_of`: those with history as they were known at the end of a day. Raises QueryError where none has.
     """
-    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
+    with duckdb.connect(
+        ":memory:", config={"autoinstall_known_extensions": "false", "parquet_metadata_cache": "true"}
+    ) as connection:
         known = [_open(connection, settings, name, version, as_of) for name, version in versions.items()]
         if as_of and not any(known):
             raise QueryError(f"None of {', '.join(versions) or 'no table'} has a history to be read as of {as_of.day}.")
@@ -163,23 +167,42 @@ def _open(
 
 
 def _select(connection: duckdb.DuckDBPyConnection, path: Location, table: DeltaTable, name: str) -> str:
-    """A SELECT of the files of a version, its columns in the table's order."""
+    """A SELECT of the rows of a version, its columns in the table's order. Raises UnknownFeature."""
     fields = table.schema().fields
-    columns = ", ".join(f'"{field.name}"' for field in fields)
-    files = table.file_uris()
-    if files and isinstance(path, S3Path):
+    columns = ", ".join(_quoted_name(field.name) for field in fields)
+    files = files_of(path, table)
+    if not files:
+        nothing = ", ".join(f"NULL::{_type(field.type)} AS {_quoted_name(field.name)}" for field in fields)
+        return f"SELECT * FROM (SELECT {nothing} WHERE false)"  # noqa: S608  (names of the table's own columns)
+    if reader_of(table, path, name) is Reader.DELTA_RS:
+        # It applies deletion vectors and the names that columns have in files; the rows are held in memory.
+        with answering(path):
+            rows = QueryBuilder().register("t", table).execute("SELECT * FROM t").read_all()
+        connection.register(f"{name} by delta-rs", pa.table(rows))
+        return f"SELECT {columns} FROM temp.main.{_quoted_name(f'{name} by delta-rs')}"  # noqa: S608
+    if isinstance(path, S3Path):
         with answering(path):
             connection.register(f"{name} in S3", scan(path, table))
-        return f'SELECT {columns} FROM temp.main."{name} in S3"'  # noqa: S608
-    if files:
-        paths = ", ".join(_quoted(uri.removeprefix("file://")) for uri in files)
-        partitioned = "true" if table.metadata().partition_columns else "false"
-        return (
-            f"SELECT {columns} FROM read_parquet([{paths}], union_by_name = true, "  # noqa: S608
-            f"hive_partitioning = {partitioned})"
-        )
-    nothing = ", ".join(f'NULL::{_type(field.type)} AS "{field.name}"' for field in fields)
-    return f"SELECT * FROM (SELECT {nothing} WHERE false)"  # noqa: S608  (names of the table's own columns)
+        return f"SELECT {columns} FROM temp.main.{_quoted_name(f'{name} in S3')}"  # noqa: S608
+    return _select_files(connection, [str(file) for file in files], table)
+
+
+def _select_files(connection: duckdb.DuckDBPyConnection, files: list[str], table: DeltaTable) -> str:
+    """A SELECT of Parquet files: values of partitions by their folders, NULL for a column that no file has yet."""
+    partitions = table.metadata().partition_columns
+    rows = (
+        f"read_parquet([{', '.join(map(_quoted, files))}], union_by_name = true, "
+        f"hive_partitioning = {'true' if partitions else 'false'}, hive_types_autocast = false)"
+    )
+    found = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}  # noqa: S608
+    columns = []
+    for field in table.schema().fields:
+        column = _quoted_name(field.name)
+        if field.name in partitions:
+            columns.append(f"CAST({column} AS {_type(field.type)}) AS {column}")
+        else:
+            columns.append(column if field.name in found else f"NULL::{_type(field.type)} AS {column}")
+    return f"SELECT {', '.join(columns)} FROM {rows}"  # noqa: S608  (names of the table's own columns)
 
 
 def _type(delta_type: Any) -> str:
@@ -189,6 +212,10 @@ def _type(delta_type: Any) -> str:
     if name.startswith("decimal"):
         return name.upper()
     return DUCKDB_TYPES.get(name, "VARCHAR")
+
+
+def _quoted_name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _quoted(text: str) -> str:

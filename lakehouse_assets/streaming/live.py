@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +24,7 @@ from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.plan import Plan, make_plan
 from lakehouse_assets.platform.reader import read_inputs, read_table
-from lakehouse_assets.platform.store import Location, missing, parquet
+from lakehouse_assets.platform.store import Location, file_at, missing, parquet
 from lakehouse_assets.platform.table import DAY_COLUMN, ByMinute, ReplaceDays, Table, TableKey
 from lakehouse_assets.platform.touched import actions_of
 from lakehouse_assets.platform.writer import on_days
@@ -74,7 +73,7 @@ def touched_minutes(step: Step, levels: Levels, plan: Plan) -> set[datetime] | N
         if entry is None:
             return None
         if entry.note is not None and entry.note.kind is Kind.STREAM:
-            files = [path / unquote(one["add"]["path"]) for one in actions_of(path, version) if "add" in one]
+            files = [file_at(path, one["add"]["path"]) for one in actions_of(path, version) if "add" in one]
             if missing(files):  # compacted, and removed since
                 return None
             for file in files:

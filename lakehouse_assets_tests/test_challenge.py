@@ -50,8 +50,11 @@ def told(lake: DagsterLake, day: date) -> dict[Key, tuple[Decimal, int]]:
     """What `lakehouse gmv --as-of` says, vanished keys left out."""
     output = lake.cli("gmv", "--as-of", str(day), "--by", "subsidiary,product", "--format", "json").stdout
     return {
-        (date.fromisoformat(row["gmv_date"]), row["subsidiary"], row["product_id"]): (row["gmv"], row["purchases"])
-        for row in json.loads(output, parse_float=Decimal)
+        (date.fromisoformat(row["gmv_date"]), row["subsidiary"], row["product_id"]): (
+            Decimal(row["gmv"]),
+            row["purchases"],
+        )
+        for row in json.loads(output)
         if row["purchases"]
     }
 
@@ -76,7 +79,7 @@ def test_the_figures_by_subsidiary_are_json_rows_of_these_keys(in_dagster: Dagst
         {
             "gmv_date": "2023-01-20",
             "subsidiary": "nacional",
-            "gmv": 50.0,
+            "gmv": "50.00",
             "purchases": 1,
             "effective_date": "2023-01-23",
             "version": 1,
@@ -84,7 +87,7 @@ def test_the_figures_by_subsidiary_are_json_rows_of_these_keys(in_dagster: Dagst
         {
             "gmv_date": "2023-01-20",
             "subsidiary": "unknown",
-            "gmv": 0.0,
+            "gmv": "0.00",
             "purchases": 0,
             "effective_date": "2023-01-23",
             "version": 2,

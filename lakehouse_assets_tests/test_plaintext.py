@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from hypothesis import example, given
+from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from lakehouse_assets.cli import main
@@ -100,6 +101,7 @@ def test_the_environment_of_postgresql_counts(monkeypatch: pytest.MonkeyPatch) -
 @example("127.255.255.255")
 @example("::1")
 @example("126.255.255.255")
+@limits(deadline=None)
 def test_only_the_loopback_interface_is_this_machine(host: str) -> None:
     first = host.split(".")[0]
     as_known = (first == "127" and host.count(".") == 3 and host.replace(".", "").isdigit()) or host == "::1"

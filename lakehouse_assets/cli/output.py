@@ -1,10 +1,13 @@
 """Rows on the terminal: as a table for people, as JSON or CSV for programs."""
 
 import csv
+import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -29,17 +32,15 @@ def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def show(result: Rows, output: str, title: str | None = None) -> None:
-    """Print a result. In JSON, DECIMALs are numbers with all their digits and days are ISO text."""
+    """Print a result. In JSON, DECIMALs and days are text: a JSON number is a float to whoever reads it."""
     match output:
         case "json":
-            import simplejson
-
-            rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-            click.echo(simplejson.dumps(rows, use_decimal=True, default=_text, ensure_ascii=False, indent=1))
+            rows = [dict(zip(result.columns, map(_plain, row), strict=True)) for row in result.rows]
+            click.echo(json.dumps(rows, default=_text, ensure_ascii=False, indent=1))
         case "csv":
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(result.columns)
-            writer.writerows(result.rows)
+            writer.writerows([map(_digits, row) for row in result.rows])
         case _:
             _table(result, title)
 
@@ -55,11 +56,26 @@ def _table(result: Rows, title: str | None) -> None:
         )
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in result.rows:
-        table.add_row(*["" if value is None else str(value) for value in row])
+        table.add_row(*["" if value is None else str(_digits(value)) for value in row])
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
+def _plain(value: Any) -> Any:
+    """A value without floats that JSON has not: NaN and infinities are text."""
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case list() | tuple():
+            return [_plain(one) for one in value]
+        case dict():
+            return {_text(key): _plain(one) for key, one in value.items()}
+    return value
+
+
+def _digits(value: Any) -> Any:
+    """A DECIMAL as text with all its digits and no exponent; anything else as it is."""
+    return f"{value:f}" if isinstance(value, Decimal) else value
+
+
 def _text(value: Any) -> str:
-    if isinstance(value, date | datetime):
-        return value.isoformat()
-    return str(value)
+    return value.isoformat() if isinstance(value, date | datetime) else str(_digits(value))

@@ -28,6 +28,8 @@ def sql(statement: str, versions: tuple[str, ...], as_of: str | None, output: st
     known = clauses_as_of(discover(domains), parse_day(as_of)) if as_of else None
     result = query(settings(), statement, versions=pinned, as_of=known)
     show(Rows(result.columns, result.rows), output)
+    for remark in result.remarks:
+        click.echo(remark, err=True)
 
 
 @click.command()

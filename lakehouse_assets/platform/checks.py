@@ -102,7 +102,9 @@ def evaluations(
             asset_key=key,
             check_name=CONSERVATION,
             passed=day.conserved,
-            description=_equation(rows),
+            description=_equation(rows)
+            if rows.rows_in or not day.unchanged
+            else "Nothing came: the day stays as it is.",
             metadata={
                 "rows_in": rows.rows_in,
                 "kept": rows.kept,

@@ -1,5 +1,6 @@
 """Feed days: sets of calendar days, written as contiguous ranges (`2023-01-20..2023-07-16`)."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -59,6 +60,16 @@ def parse_day(text: str) -> date:
 def today_in(zone: str, now: datetime) -> date:
     """The day that it is in a time zone, which is the open day of a source there. `now` has a zone of its own."""
     return now.astimezone(ZoneInfo(zone)).date()
+
+
+def parse_month(text: str) -> date:
+    """The first day of an ISO month. Raises DayError."""
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}", text, re.ASCII):
+            return date.fromisoformat(f"{text}-01")
+    except ValueError:
+        pass  # a month that no year has
+    raise DayError(f"{text!r} is not a month: write it as 2023-01")
 
 
 def ranges(days: Iterable[date]) -> tuple[DayRange, ...]:

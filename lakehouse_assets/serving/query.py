@@ -16,13 +16,13 @@ import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 
 from lakehouse_assets.platform.check_sql import DUCKDB_PRELUDE
-from lakehouse_assets.platform.delta import open_table
+from lakehouse_assets.platform.delta import last_note, open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.s3 import S3Path
 from lakehouse_assets.platform.store import Location, answering, files_of, scan, tables_below
 from lakehouse_assets.platform.table_features import Reader, reader_of
-from lakehouse_assets.serving.as_of import AsOf
+from lakehouse_assets.serving.as_of import AsOf, outside
 from lakehouse_assets.settings import Settings
 
 DUCKDB_TYPES = {
@@ -47,10 +47,11 @@ class QueryError(LakehouseError):
 
 @dataclass(frozen=True)
 class Result:
-    """Columns and rows, as plain Python values."""
+    """Columns and rows, as plain Python values; what is to be said beside them."""
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
+    remarks: tuple[str, ...] = ()
 
 
 def query(
@@ -73,7 +74,9 @@ def query(
     with open_tables(settings, {name: asked.get(name) for name in names}, as_of) as connection:
         try:
             cursor = connection.execute(sql, list(parameters))
-            return Result([column[0] for column in cursor.description or []], cursor.fetchall())
+            columns, rows = [column[0] for column in cursor.description or []], cursor.fetchall()
+            remarks = [remark_as_of(settings, name, as_of) for name in names] if as_of else []
+            return Result(columns, rows, tuple(filter(None, remarks)))
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
 
@@ -95,6 +98,21 @@ def open_tables(
         connection.execute(DUCKDB_PRELUDE)
         _lock(connection, settings)
         yield connection
+
+
+def remark_as_of(settings: Settings, name: str, as_of: AsOf) -> str:
+    """What is to be said of a table as of a day: that the day lies before or after all that it knows; or nothing."""
+    path = table_path(settings, name)
+    table = open_table(path)
+    moment = as_of.moment(name, [field.name for field in table.schema().fields]) if table else None
+    if moment is None:
+        return ""
+    # Of the newest version, also where another one was asked for: what is known is known.
+    sql = f"SELECT min({moment})::DATE, max({moment})::DATE FROM {name}"  # noqa: S608  (names of the table's own)
+    ((first, last),) = query(settings, sql).rows
+    note = last_note(path)
+    published = note.published if note else None
+    return outside(name, as_of.day, first, max(filter(None, (last, published)), default=None))
 
 
 def _syntax_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:

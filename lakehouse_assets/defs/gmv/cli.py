@@ -7,6 +7,7 @@ import click
 from lakehouse_assets.cli.output import Rows, format_option, show
 from lakehouse_assets.settings import settings
 
+LEDGER = "gmv.gold.gmv"
 COLUMNS = {"subsidiary": "subsidiary", "product": "product_id"}
 
 
@@ -16,35 +17,53 @@ COLUMNS = {"subsidiary": "subsidiary", "product": "product_id"}
 @click.option("--by", default="subsidiary", show_default=True, help="subsidiary, product, or both with a comma.")
 @format_option
 def gmv(as_of: str | None, month: str | None, by: str, output: str) -> None:
-    """GMV by day, as known on a day: the same question about a closed day has the same answer for ever."""
-    from lakehouse_assets.platform.days import parse_day
+    """GMV by day, as known on a day: the same question about a closed day has the same answer for ever.
+
+    `version` counts how often the figure shown has changed, `effective_date` says when it last did.
+    """
+    from lakehouse_assets.platform.days import parse_day, parse_month
 
     known = parse_day(as_of) if as_of else None
-    first = parse_day(f"{month}-01") if month else None
-    unknown = [name for name in by.split(",") if name not in COLUMNS]
+    first = parse_month(month) if month else None
+    asked = by.split(",")
+    unknown = [name for name in asked if name not in COLUMNS]
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r}: choose from subsidiary, product", param_hint="--by")
-    show(figures(known, first, tuple(COLUMNS[name] for name in by.split(","))), output)
+    if len(set(asked)) < len(asked):
+        raise click.BadParameter(f"{by!r} names one twice", param_hint="--by")
+    show(figures(known, first, tuple(COLUMNS[name] for name in asked)), output)
+    if known:
+        from lakehouse_assets.serving.as_of import AsOf
+        from lakehouse_assets.serving.query import remark_as_of
+
+        if remark := remark_as_of(settings(), LEDGER, AsOf(known, {LEDGER: ()})):
+            click.echo(remark, err=True)
 
 
 def figures(as_of: date | None, month: date | None, by: tuple[str, ...]) -> Rows:
-    """Figures per GMV day and `by`, as known at the end of `as_of`; `month` is the first day of a month."""
+    """Figures per GMV day and `by`, as known at the end of `as_of`; `month` is the first day of a month.
+
+    A row of the ledger moves its key's figure; the moves of one publication and effective day are one step of the sum.
+    """
     from lakehouse_assets.serving.query import query
 
     dimensions = ", ".join(("gmv_date", *by))
     statement = f"""
-        WITH known AS (
-            SELECT * FROM gmv.gold.gmv
-            WHERE effective_date <= coalesce(?, DATE '9999-12-31')
-            QUALIFY row_number() OVER (
-                PARTITION BY gmv_date, subsidiary, product_id ORDER BY effective_date DESC, version DESC
-            ) = 1
+        WITH moves AS (
+            SELECT gmv_date, subsidiary, product_id, effective_date, processed_at,
+                   gmv - coalesce(lag(gmv) OVER of_key, 0) AS gmv,
+                   purchases - coalesce(lag(purchases) OVER of_key, 0) AS purchases
+            FROM gmv.gold.gmv
+            WHERE effective_date <= coalesce(?, DATE '9999-12-31') AND coalesce(date_trunc('month', gmv_date) = ?, true)
+            WINDOW of_key AS (PARTITION BY gmv_date, subsidiary, product_id ORDER BY effective_date, version)
+        ), steps AS (
+            SELECT {dimensions}, effective_date, processed_at, sum(gmv) AS gmv, sum(purchases) AS purchases
+            FROM moves GROUP BY ALL
         )
         SELECT {dimensions}, sum(gmv)::DECIMAL(38, 2) AS gmv, sum(purchases)::BIGINT AS purchases,
-               max(effective_date) AS effective_date, max(version) AS version
-        FROM known
-        WHERE coalesce(date_trunc('month', gmv_date) = ?, true)
-        GROUP BY {dimensions} ORDER BY {dimensions}
+               max(effective_date) FILTER (gmv != 0 OR purchases != 0) AS effective_date,
+               count(*) FILTER (gmv != 0 OR purchases != 0) AS version
+        FROM steps GROUP BY {dimensions} ORDER BY {dimensions}
     """  # noqa: S608  (column names come from COLUMNS)
     result = query(settings(), statement, [as_of, month])
     return Rows(result.columns, result.rows)

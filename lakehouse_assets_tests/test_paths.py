@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from lakehouse_assets.cli import main
 from lakehouse_assets.platform.changes import is_readable
+from lakehouse_assets.platform.jars import find_java
 from lakehouse_assets.platform.replay import Answer
+from lakehouse_assets.platform.server_launch import _environment
 from lakehouse_assets.platform.store import files_of
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.settings import MISREAD, Settings, SettingsError, settings
@@ -70,6 +73,14 @@ def test_a_path_that_would_be_misread_is_refused_by_the_first_command(
     with pytest.raises(SettingsError):
         settings()
     assert not os.listdir(tmp_path)
+
+
+def test_java_names_files_in_utf_8_in_any_locale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a cron job, whose locale knows no accents."""
+    monkeypatch.setenv("LC_ALL", "C")
+    asked = [str(find_java().path), "-XshowSettings:properties", "-version"]
+    told = subprocess.run(asked, env=_environment(tmp_path), capture_output=True, text=True, check=True).stderr
+    assert "sun.jnu.encoding = UTF-8" in told
 
 
 @pytest.mark.slow

@@ -279,10 +279,9 @@ def test_a_wrong_password(server: Settings) -> None:
         rules.write_text("local all keyed scram-sha-256\n" + before)
         cursor.execute("SELECT pg_reload_conf()")
     try:
-        socket_folder = postgres.url(server).split("host=")[1]
-        there = f"postgresql://keyed:%s@/postgres?host={socket_folder}"
-        assert "Wrong user or password" in timed_out_of(elsewhere(there % "geheim"))
-        with connect(elsewhere(there % "right")) as connection:
+        there = postgres.url(server)
+        assert "Wrong user or password" in timed_out_of(elsewhere(there.replace("postgres:@", "keyed:geheim@")))
+        with connect(elsewhere(there.replace("postgres:@", "keyed:right@"))) as connection:
             assert connection.status
     finally:
         rules.write_text(before)

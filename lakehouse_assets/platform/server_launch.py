@@ -178,6 +178,8 @@ def _environment(spark_dir: Path) -> dict[str, str]:
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_CONNECT_AUTHENTICATE_TOKEN": token_of(spark_dir),
         "PYSPARK_PYTHON": sys.executable,
+        # Java writes names of files in the locale's encoding; in that of a cron job, é becomes a question mark.
+        "LC_ALL": "C.UTF-8",
     }
 
 

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lakehouse_assets.platform import erasure, landing
-from lakehouse_assets.platform.erasure import remember, rewrite_parts
+from lakehouse_assets.platform.erasure import Subject, remember, rewrite_parts
+from lakehouse_assets.platform.identifier import NormalForm
 from lakehouse_assets.platform.landing import EventFiles, LandingError, land, manifest_version, parts, verify
 from lakehouse_assets.platform.landing_manifest import FOLDER
 from lakehouse_assets.platform.landing_names import FileSet, SourceFile
@@ -60,7 +61,7 @@ def there(root: Location) -> list[str]:
 def erase(root: Location) -> None:
     """What `lakehouse forget` does to landed files."""
     remember(root, "shop", "ana")
-    rewrite_parts(root / TABLE, "who", "ana")
+    rewrite_parts(root / TABLE, Subject("who", NormalForm.EXACT, "ana"))
 
 
 def once(before: Callable[..., object], then: Callable[[], None]) -> Callable[..., object]:
@@ -192,7 +193,7 @@ def test_a_part_that_a_killed_landing_left_is_erased(
 def test_an_erasure_that_finds_nobody_changes_no_day(root: Location, file: Path) -> None:
     land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
     remember(root, "shop", "eva")
-    assert rewrite_parts(root / TABLE, "who", "eva") == []
+    assert rewrite_parts(root / TABLE, Subject("who", NormalForm.EXACT, "eva")) == []
     assert manifest_version(root, TABLE) == 1, "a landing that read the manifest before loses its race"
     manifest = root / TABLE / FOLDER
     assert touched_days(manifest, actions_of(manifest, 1)) == (frozenset(), True)

@@ -20,6 +20,7 @@ from lakehouse_assets.cli import main
 from lakehouse_assets.defs.loyalty import generate as feeds
 from lakehouse_assets.ops.forget import forget
 from lakehouse_assets.platform import erasure
+from lakehouse_assets.platform.identifier import NormalForm
 from lakehouse_assets.platform.landing import LandingError
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.outcome import Status
@@ -386,4 +387,5 @@ def test_a_person_is_erased_everywhere_and_does_not_come_back(programme: LakeDri
         programme.make(f"loyalty/{one}", [MARCH])
     assert traces() == []
     for source in ("clientes", "transacao"):
-        assert erasure.rewrite_parts(programme.lake.landing / "loyalty" / source, "id_cliente", subject) == []
+        who = erasure.Subject("id_cliente", NormalForm.CASELESS, subject)
+        assert erasure.rewrite_parts(programme.lake.landing / "loyalty" / source, who) == []

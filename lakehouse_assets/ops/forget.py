@@ -4,30 +4,39 @@ Killed at any point, the same command again finishes: the list of the erased com
 the person is left as it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform import erasure, writer
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.days import write_days
-from lakehouse_assets.platform.delta import Kind, Note, open_table
+from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
 from lakehouse_assets.platform.delta_log import unjudged
+from lakehouse_assets.platform.erasure import Subject
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.history import target_of
+from lakehouse_assets.platform.history import StateTable, target_of
 from lakehouse_assets.platform.landing import manifest_path
+from lakehouse_assets.platform.log_cleaning import clean_log, keep_statistics, named_files
+from lakehouse_assets.platform.maintenance import Place, data_places
 from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Status
 from lakehouse_assets.platform.plan import Lake, landed_name, make_plan
+from lakehouse_assets.platform.quarantine import QUARANTINE
 from lakehouse_assets.platform.reader import read_inputs
-from lakehouse_assets.platform.s3 import S3Path
-from lakehouse_assets.platform.store import Location
-from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.sweep import sweep
+from lakehouse_assets.platform.table import Read, ReplaceDays, Span, Table, TableKey
+from lakehouse_assets.platform.touched import log_file
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+ATTEMPTS = 6
+ERASURE = "erasure"  # in place of the fingerprint of code: no code made the commit
 
 
 class NoSubject(LakehouseError):
@@ -50,36 +59,75 @@ def forget(spark: "SparkSession", lake: Lake, catalog: Catalog, name: str, subje
     Raises NoSubject, NoKey, and what materializing raises.
     """
     domain = name.split("/")[0]
-    sources = [t for t in catalog.tables if t.key.domain == domain and t.source and t.source.subject]
+    whose = {
+        table.key: Subject(source.subject, source.subject_form, subject)
+        for table in catalog.tables
+        if table.key.domain == domain and (source := table.source) and source.subject
+    }
+    sources = [catalog.table(key) for key in whose]
     if name not in {landed_name(table.key) for table in sources}:
         having = ", ".join(landed_name(table.key) for table in sources) or "none in this domain"
         raise NoSubject(f"The files of {name} do not say whose their rows are. These do: {having}")
-    erasure.remember(lake.landing, domain, subject)
+    if empty := next((who for who in whose.values() if not who.form.of(subject)), None):
+        raise NoSubject(f"{subject!r} names nobody in column {empty.column} ({empty.form.value}). Nothing was erased.")
+    erasure.remember(lake.landing, domain, subject, {who.form for who in whose.values()})
     days: dict[TableKey, set[date]] = {}
     removed: dict[TableKey, int] = {}
-    for table in sources:
-        folder = manifest_path(lake.landing, landed_name(table.key)).parent
-        column = table.source.subject if table.source else None
-        parts = erasure.rewrite_parts(folder, column, subject) if column else []
-        removed[table.key] = sum(part.rows_removed for part in parts)
-        days[table.key] = erasure.erased_days(folder)
+    for key, who in whose.items():
+        folder = manifest_path(lake.landing, landed_name(key)).parent
+        removed[key] = sum(part.rows_removed for part in erasure.rewrite_parts(folder, who))
+        days[key] = erasure.erased_days(folder) | held_days(lake, key, who)
     step = Step(spark, lake, catalog, f"forget-{domain}")
     done = []
     for table in _downstream(catalog, sources):
-        asked = days.setdefault(table.key, set()).union(*[days.get(r.table, set()) for r in table.reads.values()])
+        asked = days.get(table.key, set()) | _reached(lake, table, days)
         days[table.key] = asked
+        fenced = _fence(step, table, asked)
         if asked and lake.version(table.key) is not None:
-            plan = make_plan(lake, table, asked)
-            outcome = materialize(step, plan, table(**read_inputs(spark, lake, plan, catalog)))
-            rebuilt = {day.day for day in outcome.with_status(Status.COMMITTED)}
-            _say_erased(step, table, rebuilt)
-            if left := asked - rebuilt:
-                raise LakehouseError(
-                    f"{table.key} of {write_days(left)} could not be made without the person: an input failed a check, "
-                    "or is not checked yet. Repair those days, then forget again."
-                )
-        done.append(Forgotten(str(table.key), len(asked), removed.get(table.key, 0), _remove_old(spark, lake, table)))
+            _make_again(step, table, asked)
+        if table.key in whose and (left := held_days(lake, table.key, whose[table.key])):
+            raise LakehouseError(
+                f"{table.key} of {write_days(left)} has rows of the person that no landed file brought. Whoever wrote "
+                "them has to delete them; then forget again."
+            )
+        places = [place for place in data_places(lake, table) if version_of(place.path) is not None]
+        files = sum(_remove_old(spark, place, list(whose.values()), fenced) for place in places)
+        done.append(Forgotten(str(table.key), len(asked), removed.get(table.key, 0), files))
     return done
+
+
+def held_days(lake: Lake, key: TableKey, who: Subject) -> set[date]:
+    """Feed days on which a table made of landed files, or its quarantine, has rows of the subject still."""
+    path, quarantine = lake.path(key), lake.quarantine(key)
+    days = {day for name in named_files(path) for day in who.days(path / name)}
+    return days | {day for name in named_files(quarantine) for day in who.days_in_quarantine(quarantine / name)}
+
+
+def _reached(lake: Lake, table: Table, days: Mapping[TableKey, set[date]]) -> set[date]:
+    """The days of a table that read days of its inputs which are made again."""
+    found: set[date] = set()
+    for read in table.reads.values():
+        changed = days.get(read.table, set())
+        found |= changed
+        if changed and read.span in (Span.LAST, Span.THROUGH) and isinstance(table.write, ReplaceDays):
+            made = {day for commit in commits(lake.path(table.key)) if commit.note for day in commit.note.rows}
+            found |= {day for day in made if any(_is_read(read, day, one) for one in changed)}
+    return found
+
+
+def _is_read(read: Read, day: date, changed: date) -> bool:
+    first, last = read.bounds(day, day)
+    return (first is None or first <= changed) and changed <= last
+
+
+def _make_again(step: Step, table: Table, asked: set[date]) -> None:
+    plan = make_plan(step.lake, table, asked)
+    outcome = materialize(step, plan, table(**read_inputs(step.spark, step.lake, plan, step.catalog)))
+    if left := asked - {day.day for day in outcome.with_status(Status.COMMITTED)}:
+        raise LakehouseError(
+            f"{table.key} of {write_days(left)} could not be made without the person: an input failed a check, "
+            "or is not checked yet. Repair those days, then forget again."
+        )
 
 
 def _downstream(catalog: Catalog, sources: list[Table]) -> Iterator[Table]:
@@ -99,40 +147,62 @@ def _downstream(catalog: Catalog, sources: list[Table]) -> Iterator[Table]:
         left = [table for table in left if table.key not in reached]
 
 
-def _say_erased(step: Step, table: Table, days: set[date]) -> None:
-    """A commit of no rows whose note says so: a replay of these days then answers that they were erased."""
-    target, base = target_of(step.lake, table), step.lake.version(table.key)
-    attempt = f"{step.run_id}/{table.key}@{base}"
-    note = Note(
-        table=str(table.key),
-        run_id=step.run_id,
-        attempt=attempt,
-        days=frozenset(days),
-        code_version=code_version(table),
-        inputs={},
-        base=base,
-        unjudged=frozenset(unjudged(target.path)),
-        kind=Kind.ERASURE,
-    )
-    writer.append(step.spark.createDataFrame([], target.schema), target, note, base)
+def _fence(step: Step, table: Table, days: set[date]) -> float:
+    """Commits of no rows, before the days are made again; returns when they were made, by the clock of the files.
+
+    Their note says which days are erased, so that a replay of what was made before answers so. Whoever has read what
+    was there before loses the race to them, by whatever door, also with what it writes beside the table; it then starts
+    again.
+    """
+    path = step.lake.path(table.key)
+    if step.lake.version(table.key) is None:
+        return inf
+    doors = {None, table.write.door if isinstance(table.write, ReplaceDays) else None}
+    doors |= {table.stream.door} if table.stream else set()
+    version = max(_say_erased(step, target_of(step.lake, table), days, door) for door in sorted(doors, key=str))
+    for beside in _beside(step, table):
+        if version_of(beside.path) is not None:
+            _say_erased(step, beside, days, None)
+    entry = log_file(path, version)
+    return entry.stat().st_mtime if isinstance(entry, Path) else inf
 
 
-def _remove_old(spark: "SparkSession", lake: Lake, table: Table) -> int:
-    """Remove the files that only old versions of a table need: they hold the person still."""
-    found = 0
-    for path in (lake.path(table.key), lake.changes(table.key), lake.quarantine(table.key)):
-        found += len(_vacuum(spark, path))
-    return found
+def _beside(step: Step, table: Table) -> Iterator[writer.Target]:
+    yield writer.Target(step.lake.quarantine(table.key), f"{table.key}__quarantine", QUARANTINE)
+    if isinstance(table.write, State):
+        yield StateTable(step.spark, step.lake, table, table.write).log.target
 
 
-def _vacuum(spark: "SparkSession", path: Location) -> list[str]:
-    """delta-rs commits that it vacuumed. In a bucket only Spark may commit to a data table, so there it does it."""
-    table = open_table(path)
-    if table is None:
-        return []
-    in_bucket = isinstance(path, S3Path)
-    removed = table.vacuum(retention_hours=0, dry_run=in_bucket, enforce_retention_duration=False)
-    if in_bucket:
-        spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
-        spark.sql(f"VACUUM delta.`{path}` RETAIN 0 HOURS").collect()
-    return removed
+def _say_erased(step: Step, target: writer.Target, days: set[date], door: str | None) -> int:
+    for _ in range(ATTEMPTS):
+        base = version_of(target.path)
+        note = Note(
+            table=target.name,
+            run_id=step.run_id,
+            attempt=f"{step.run_id}/{target.name}:{door}@{base}",
+            days=frozenset(days),
+            code_version=ERASURE,
+            inputs={},
+            base=base,
+            unjudged=frozenset(unjudged(target.path)),
+            kind=Kind.ERASURE,
+        )
+        try:
+            return writer.append(step.spark.createDataFrame([], target.schema), target, note, base, door)
+        except writer.LostRace:
+            continue
+    raise LakehouseError(f"{target.name}: others committed first {ATTEMPTS} times. Nothing was lost: forget again.")
+
+
+def _remove_old(spark: "SparkSession", place: Place, whose: list[Subject], fenced: float) -> int:
+    """Remove what only old versions of a table need and what attempts left; first, what its log says of either."""
+    keep_statistics(place.path, place.statistics or (), lambda: spark)
+    clean_log(place.path, place.statistics or (), erased=True)
+    if isinstance(place.path, Path):
+        return sweep(place.path, fenced, lambda file: any(who.is_in(file) for who in whose))
+    table = open_table(place.path)
+    removed = table.vacuum(0, dry_run=True, enforce_retention_duration=False, full=True) if table else []
+    # Only Spark may commit to a data table in a bucket.
+    spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+    spark.sql(f"VACUUM delta.`{place.path}` RETAIN 0 HOURS").collect()
+    return len(removed)

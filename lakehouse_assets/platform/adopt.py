@@ -18,6 +18,8 @@ from lakehouse_assets.platform.delta import DayRows, Kind, Note
 from lakehouse_assets.platform.delta_log import Entry, read_entry, unjudged
 from lakehouse_assets.platform.history import target_of
 from lakehouse_assets.platform.journal import audited
+from lakehouse_assets.platform.log_cleaning import keep_statistics
+from lakehouse_assets.platform.maintenance import data_places
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake
@@ -76,6 +78,10 @@ def judge(step: Step, table: Table) -> Outcome | None:
     Raises LakehouseError: LostRace when the table moved on meanwhile, WriteError.
     """
     path = step.lake.path(table.key)
+    if not unjudged(path):
+        return None
+    for place in data_places(step.lake, table):
+        keep_statistics(place.path, place.statistics or (), lambda: step.spark)
     version = step.lake.version(table.key)
     foreign = unjudged(path)
     if not foreign or version is None:

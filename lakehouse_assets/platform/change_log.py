@@ -12,6 +12,7 @@ from lakehouse_assets.platform import snapshots, writer
 from lakehouse_assets.platform.delta import Note, commits, version_of
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.stats_columns import stats_columns
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
 from lakehouse_assets.platform.touched import info_of
@@ -55,7 +56,11 @@ class ChangeLog:
             unknown = T.StructField(snapshots.UNKNOWN, T.BooleanType(), False, {"comment": "there, but in quarantine"})
             schema = T.StructType([*of_key, unknown])
         return writer.Target(
-            self.lake.changes(self.table.key), f"{self.table.key}{SUFFIX}", schema, parquet=self.table.parquet
+            self.lake.changes(self.table.key),
+            f"{self.table.key}{SUFFIX}",
+            schema,
+            parquet=self.table.parquet,
+            statistics=stats_columns(self.table),
         )
 
     @property

@@ -52,6 +52,7 @@ class ColumnFacts:
     source: bool
     decimal_mark: Literal[".", ","] | None
     of: tuple[str, ...] = ()
+    pseudonym: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class CompiledContract:
     comments: Mapping[str, str]
     source_columns: tuple[str, ...]
     pii: frozenset[str]
+    pseudonyms: frozenset[str]
     decimal_marks: Mapping[str, str]
     of: Mapping[str, tuple[str, ...]]
     may_be_empty: bool = False
@@ -106,6 +108,11 @@ class CompiledContract:
         of_source = (self.source_columns, tuple(sorted(self.decimal_marks.items())), tuple(sorted(self.pii)))
         empty = ("may be empty",) if self.may_be_empty else ()
         return columns, rules, self.key, self.event_time, of_source, *empty
+
+    @property
+    def personal(self) -> frozenset[str]:
+        """Columns that say whose a row is, by name or by pseudonym: neither samples nor statistics show them."""
+        return self.pii | self.pseudonyms
 
     def dagster_columns(self) -> "dg.TableSchema":
         """The columns for Dagster's catalog: types, descriptions, and each rule as a constraint."""
@@ -157,6 +164,7 @@ def compile_contract(contract: "Model") -> CompiledContract:
         comments=MappingProxyType({name: column.description for name, column in columns.items()}),
         source_columns=tuple(name for name, fact in facts.items() if fact.source),
         pii=frozenset(name for name, fact in facts.items() if fact.pii),
+        pseudonyms=frozenset(name for name, fact in facts.items() if fact.pseudonym),
         decimal_marks=MappingProxyType({n: f.decimal_mark for n, f in facts.items() if f.decimal_mark is not None}),
         of=MappingProxyType({name: fact.of for name, fact in facts.items() if fact.of}),
         may_be_empty=table.may_be_empty,

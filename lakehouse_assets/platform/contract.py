@@ -148,6 +148,7 @@ def column(
     tolerate: Rate | None = None,
     dimension: Dimension | None = None,
     pii: bool = False,
+    pseudonym: bool = False,
     decimal_mark: Literal[".", ","] | None = None,
     of: tuple[str, ...] = (),
     **checks: Any,
@@ -156,15 +157,17 @@ def column(
 
     `source`: it comes from the source's file. `action`: what becomes of a row whose value breaks a check; one that
     is missing or malformed cannot be stored, so WARN means QUARANTINE there. `decimal_mark`: how the source writes
-    decimals, where that is known: without it `1.234` is ambiguous and malformed. `of`: the columns it is made of, as
-    `input.column`; not needed for those of the inputs that have the same name. Raises ContractError.
+    decimals, where that is known: without it `1.234` is ambiguous and malformed. `pii`: personal, so not
+    published, in no sample, without statistics. `pseudonym`: it stands for a person: as `pii`, but published. `of`: the
+    columns it is made of, as `input.column`; not needed for those of the inputs that have the same name. Raises
+    ContractError.
     """
     unknown = sorted(set(checks) - KEYWORDS)
     if unknown:
         raise ContractError(f"{unknown[0]!r} is no check of a column; there are {', '.join(sorted(KEYWORDS))}.")
     if not description.strip():
         raise ContractError("A column needs a description: it is all that many readers will know of it.")
-    said = ColumnFacts(action, tolerate or Rate(), dimension, pii, source, decimal_mark, of)
+    said = ColumnFacts(action, tolerate or Rate(), dimension, pii, source, decimal_mark, of, pseudonym)
     try:
         return pa.Field(nullable=nullable, description=description, metadata={FACTS: said}, **checks)
     except (TypeError, ValueError, SchemaInitError) as error:

@@ -1,5 +1,6 @@
 """Delivery: files of a source, each read whole as of one moment, and split by feed day."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from lakehouse_assets.platform.days import today_in
 from lakehouse_assets.platform.drift import Drift, day_in_name, read_drifting
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.identifier import NormalForm
 from lakehouse_assets.platform.landed_files import LandingError, NotNow, format_of, read_rows, whole_text
 from lakehouse_assets.platform.landing_days import Bounds, other_days, split_by_day
 from lakehouse_assets.platform.landing_names import FileSet, SourceFile, check_content, name_of
@@ -28,7 +30,8 @@ class EventFiles:
 
     `day_in_name`: a file's name, else its folder's, says the day. `drift`: how files may differ. `most_missing`: the
     files are full snapshots, of which one that has fewer rows than the one before, by more than this share, is refused.
-    `subject`: the column that says whose a row is, by which it can be erased on request. `streamed`: its files also
+    `subject`: the column that says whose a row is, by which it can be erased on request; two of its values are the same
+    person where `subject_form` of them is equal. `streamed`: its files also
     come as a stream (`streaming/inbox.py`).
     `day_formats`: how the day column writes its days, besides ISO, in strptime's letters.
     `whole`: a file is one record, its text the only column; its path says its day as with `day_in_name`.
@@ -41,6 +44,7 @@ class EventFiles:
     drift: Drift | None = None
     most_missing: float | None = None
     subject: str | None = None
+    subject_form: NormalForm = NormalForm.EXACT
     streamed: bool = False
     day_formats: tuple[str, ...] = ()
     whole: bool = False
@@ -174,7 +178,7 @@ def _read(source: EventFiles, named: SourceFile, day: date | None, today: date, 
     notes = _disagreements(source, named, rows, day) if day is not None else ()
     rows = rows.append_column("row_number", pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)))
     if gone and source.subject:
-        rows = without_erased(gone, source.subject, rows)
+        rows = without_erased(gone, source.subject, rows, source.subject_form)
     days = split_by_day(str(file), rows, source.day_column, source.bounds(today), day or by_name, source.day_formats)
     return Delivered(named.name, kind, sha256, days, notes)
 
@@ -214,10 +218,26 @@ def _bytes(file: Path) -> bytes:
     return data
 
 
-def without_erased(gone: frozenset[str], column: str, rows: pa.Table) -> pa.Table:
-    """The rows of a file without those of erased subjects, whose pseudonyms are `gone`."""
+def without_erased(gone: frozenset[str], column: str, rows: pa.Table, form: NormalForm = NormalForm.EXACT) -> pa.Table:
+    """The rows of a file without those of erased subjects, whose pseudonyms are `gone`.
+
+    Subjects that were erased before identifiers had a normal form are known by what was typed.
+    """
     from lakehouse_assets.platform.pseudonym import pseudonym
 
-    there = pc.unique(pc.drop_null(rows[column])).to_pylist()
-    named = [value for value in there if pseudonym(value.strip()) in gone]
-    return rows.filter(pc.invert(pc.fill_null(pc.is_in(rows[column], pa.array(named, rows[column].type)), False)))
+    def is_gone(value: str) -> bool:
+        return any(pseudonym(name) in gone for name in {form.of(value), value.strip()} if name)
+
+    return rows.filter(pc.invert(_says(rows[column], is_gone)))
+
+
+def of_subject(rows: pa.Table, column: str, subject: str, form: NormalForm) -> pa.ChunkedArray:
+    """Which rows are the subject's: true or false, never null."""
+    meant = form.of(subject)
+    return _says(rows[column], lambda value: form.of(value) == meant)
+
+
+def _says(column: pa.ChunkedArray, is_meant: Callable[[str], bool]) -> pa.ChunkedArray:
+    """Which values are meant; each is asked of once."""
+    meant = [value for value in pc.unique(pc.drop_null(column)).to_pylist() if is_meant(value)]
+    return pc.fill_null(pc.is_in(column, pa.array(meant, column.type)), False)

@@ -6,6 +6,8 @@ as well (`ops/forget.py`).
 """
 
 import hashlib
+import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,19 +17,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import write_deltalake
 
-from lakehouse_assets.platform.delivery import without_erased
+from lakehouse_assets.platform.delivery import of_subject
 from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.identifier import NormalForm
 from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.landing_manifest import ADD, REMOVE, Entry, Manifest, ManifestMoved, current
 from lakehouse_assets.platform.landing_manifest import FOLDER as MANIFEST
 from lakehouse_assets.platform.landing_store import locked, publish, stage, stored
 from lakehouse_assets.platform.pseudonym import key, pseudonym
+from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, parquet, storage_options
+from lakehouse_assets.platform.table import DAY_COLUMN
 from lakehouse_assets.settings import settings
 
 FOLDER = "_erased"
 ERASED = "erased from "
+STATISTICS = ("erased_at",)
 _ATTEMPTS = 20
 _SCHEMA = pa.schema(
     [("pseudonym", pa.string()), ("erased_at", pa.timestamp("us", tz="UTC")), ("pseudonym_key_id", pa.string())]
@@ -45,6 +51,55 @@ class Rewritten:
     feed_day: date
     name: str
     rows_removed: int
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose rows are erased: those whose `column` has the same normal form as `key`."""
+
+    column: str
+    form: NormalForm
+    key: str
+
+    def rows(self, rows: pa.Table) -> pa.ChunkedArray:
+        """Which rows are the subject's."""
+        return of_subject(rows, self.column, self.key, self.form)
+
+    def days(self, file: Location) -> set[date]:
+        """Feed days on which a Parquet file has rows of the subject; none where it has no such columns."""
+        held = pq.ParquetFile(parquet(file))
+        if not {self.column, DAY_COLUMN} <= set(held.schema_arrow.names):
+            return set()
+        rows = held.read(columns=[self.column, DAY_COLUMN])
+        return set(rows.filter(self.rows(rows))[DAY_COLUMN].to_pylist())
+
+    def days_in_quarantine(self, file: Location) -> set[date]:
+        """The same of rows that are kept whole, as JSON."""
+        rows = pq.ParquetFile(parquet(file)).read(columns=["row", DAY_COLUMN]).to_pylist()
+        return {row[DAY_COLUMN] for row in rows if self._is_in(row["row"])}
+
+    def is_in(self, file: Location) -> bool:
+        """Whether a file tells of the subject, by identifier or by pseudonym; not of one that is being written."""
+        try:
+            held = pq.ParquetFile(parquet(file))
+        except (pa.ArrowInvalid, FileNotFoundError):
+            return False
+        names = {pseudonym(self.key.strip()), pseudonym(self.form.of(self.key))}
+        columns = [name for name in held.schema_arrow.names if name in (self.column, "row")]
+        texts = [text for column in held.read(columns=columns).columns for text in column.unique().to_pylist()]
+        meant = self.form.of(self.key)
+        return any(
+            isinstance(text, str) and (text in names or self.form.of(text) == meant or self._is_in(text))
+            for text in texts
+        )
+
+    def _is_in(self, row: str) -> bool:
+        try:
+            values = json.loads(row)
+        except ValueError:
+            return False
+        value = values.get(self.column) if isinstance(values, dict) else None
+        return isinstance(value, str) and self.form.of(value) == self.form.of(self.key)
 
 
 def erased(root: Location, domain: str) -> frozenset[str]:
@@ -66,14 +121,22 @@ def _key_id() -> str:
     return key(settings()).id
 
 
-def remember(root: Location, domain: str, subject: str) -> None:
-    """Put a subject on the list, once. Raises as `erased`."""
-    if pseudonym(subject) not in erased(root, domain):
-        row = {"pseudonym": pseudonym(subject), "erased_at": datetime.now(UTC), "pseudonym_key_id": _key_id()}
-        path, rows = root / domain / FOLDER, pa.Table.from_pylist([row], schema=_SCHEMA)
+def remember(root: Location, domain: str, subject: str, forms: Collection[NormalForm] = (NormalForm.EXACT,)) -> None:
+    """Put a subject on the list, once, in each form in which the domain's sources compare. Raises as `erased`."""
+    new = {pseudonym(form.of(subject)) for form in forms} - erased(root, domain)
+    if new:
+        known = {"erased_at": datetime.now(UTC), "pseudonym_key_id": _key_id()}
+        rows = pa.Table.from_pylist([{"pseudonym": one, **known} for one in sorted(new)], schema=_SCHEMA)
+        path = root / domain / FOLDER
         with answering(path):
-            options = storage_options(path)
-            write_deltalake(str(path), rows, mode="append", schema_mode="merge", storage_options=options)
+            write_deltalake(
+                str(path),
+                rows,
+                mode="append",
+                schema_mode="merge",
+                configuration=stats_properties(STATISTICS),
+                storage_options=storage_options(path),
+            )
 
 
 def erased_days(folder: Location) -> set[date]:
@@ -81,7 +144,7 @@ def erased_days(folder: Location) -> set[date]:
     return {entry.feed_day for entry in current(Manifest(folder).entries()) if entry.source_sha256.startswith(ERASED)}
 
 
-def rewrite_parts(folder: Location, column: str, subject: str) -> list[Rewritten]:
+def rewrite_parts(folder: Location, who: Subject) -> list[Rewritten]:
     """Rewrite the landed parts of a table that hold the subject, as landings of their own, and remove the old ones.
 
     Parts that no longer hold (superseded landings) go as well, and those that a killed landing left without naming
@@ -100,16 +163,16 @@ def rewrite_parts(folder: Location, column: str, subject: str) -> list[Rewritten
             entries = manifest.entries()
             for entry in entries:
                 if entry.action != REMOVE and entry.part not in read:
-                    read[entry.part] = _with(subject, column, folder / entry.part)
+                    read[entry.part] = _with(who, folder / entry.part)
             found = [(entry, rows) for entry in entries if (rows := read.get(entry.part)) is not None]
-            new, done = _without(subject, column, folder, entries, found)
+            new, done = _without(who, folder, entries, found)
             try:
                 manifest.commit(new)
             except ManifestMoved:
                 continue
             for entry, _rows in found:
                 (folder / entry.part).unlink(missing_ok=True)
-            _sweep(folder, column, frozenset({pseudonym(subject)}))
+            _sweep(who, folder)
             return done
     raise NotNow(f"{folder}: landings came first {_ATTEMPTS} times. Erase again later.")
 
@@ -123,8 +186,8 @@ def _refuse_lost(folder: Location) -> None:
         )
 
 
-def _sweep(folder: Location, column: str, gone: frozenset[str]) -> None:
-    """After an erasure's commit: remove parts that no manifest names and that hold rows of these erased subjects.
+def _sweep(who: Subject, folder: Location) -> None:
+    """After an erasure's commit: remove parts that no manifest names and that hold rows of the erased subject.
 
     A landing left them that was killed, or that lost its race to the erasure; none that runs can name them any more.
     One that is no Parquet file was not written to its end.
@@ -133,25 +196,24 @@ def _sweep(folder: Location, column: str, gone: frozenset[str]) -> None:
     for part in stored(folder):
         if part not in named:
             try:
-                rows = pq.ParquetFile(parquet(part)).read(columns=[column])
+                rows = pq.ParquetFile(parquet(part)).read(columns=[who.column])
             except pa.ArrowInvalid:
                 part.unlink(missing_ok=True)
                 continue
-            if without_erased(gone, column, rows).num_rows < rows.num_rows:
+            if pc.any(who.rows(rows)).as_py():
                 part.unlink(missing_ok=True)
 
 
-def _with(subject: str, column: str, part: Location) -> pa.Table | None:
+def _with(who: Subject, part: Location) -> pa.Table | None:
     """The rows of a part, if the subject is among them."""
     if not part.exists():
         return None
     rows = pq.ParquetFile(parquet(part)).read()
-    held = pc.any(pc.equal(pc.utf8_trim_whitespace(rows[column]), subject)).as_py()
-    return rows if held else None
+    return rows if pc.any(who.rows(rows)).as_py() else None
 
 
 def _without(
-    subject: str, column: str, folder: Location, entries: list[Entry], found: list[tuple[Entry, pa.Table]]
+    who: Subject, folder: Location, entries: list[Entry], found: list[tuple[Entry, pa.Table]]
 ) -> tuple[list[Entry], list[Rewritten]]:
     """Landings in place of those of `found` that hold, and what was taken from each."""
     holding = {entry.part for entry in current(entries)}
@@ -159,7 +221,7 @@ def _without(
     done: list[Rewritten] = []
     for entry, rows in found:
         if entry.part in holding:
-            rest = rows.filter(pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(rows[column]), subject), True))
+            rest = rows.filter(pc.invert(who.rows(rows)))
             landing = 1 + max(e.landing for e in [*entries, *new] if e.feed_day == entry.feed_day)
             new.append(_write(folder, entry, rest, landing))
             done.append(Rewritten(entry.feed_day, entry.name, rows.num_rows - rest.num_rows))

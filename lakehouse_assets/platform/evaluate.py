@@ -272,7 +272,7 @@ def samples(
         return {}
     where_from = [name for name in LANDED_ORDER if name in marked.columns and ROW in marked.columns]
     wanted = F.array_intersect(BROKEN, F.array(*map(F.lit, sorted(rules))))
-    row = _row_json(marked.columns, without=contract.pii)
+    row = _row_json(marked.columns, without=contract.personal)
     broken = marked.where(F.size(BROKEN) > 0).select(
         DAY, F.explode(wanted).alias("rule"), row.alias("row"), *where_from
     )
@@ -280,6 +280,6 @@ def samples(
     ranked = broken.select("*", F.row_number().over(first).alias("rank")).where(F.col("rank") <= limit)
     found: dict[tuple[date, str], list[dict[str, Any]]] = {}
     for line in sorted(ranked.collect(), key=lambda line: (line[DAY], line["rule"], line["rank"])):
-        shown = _shown(line["row"], contract.pii)
+        shown = _shown(line["row"], contract.personal)
         found.setdefault((line[DAY], line["rule"]), []).append({**shown, **{name: line[name] for name in where_from}})
     return found

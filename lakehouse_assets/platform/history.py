@@ -21,10 +21,12 @@ from lakehouse_assets.platform.delta import DayRows, Note, Pin, last_note
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.digests import RUN_COLUMNS
 from lakehouse_assets.platform.emptied import really_empty
+from lakehouse_assets.platform.erased_since import refuse_erased
 from lakehouse_assets.platform.file_stats import bytes_of, may_hold
 from lakehouse_assets.platform.fold import BUCKET, bucket, fold, newest, order, versions
 from lakehouse_assets.platform.plan import Lake, LostInput, Plan
 from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.stats_columns import stats_columns
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
 
 if TYPE_CHECKING:
@@ -58,12 +60,12 @@ def change_columns(spec: State) -> "dict[str, Column]":
 
 def target_of(lake: Lake, table: Table) -> writer.Target:
     """A declared table as the writer knows it; one with a state has also the part that a key belongs to."""
-    schema, path = table.compiled.spark_schema, lake.path(table.key)
+    schema, path, kept = table.compiled.spark_schema, lake.path(table.key), stats_columns(table)
     if not isinstance(table.write, State):
-        return writer.Target(path, str(table.key), schema, parquet=table.parquet)
+        return writer.Target(path, str(table.key), schema, parquet=table.parquet, statistics=kept)
     part = T.StructField(BUCKET, T.IntegerType(), False, {"comment": "part of the table that the key belongs to"})
     schema = T.StructType([*schema, part])
-    return writer.Target(path, str(table.key), schema, partition_by=(BUCKET,), parquet=table.parquet)
+    return writer.Target(path, str(table.key), schema, partition_by=(BUCKET,), parquet=table.parquet, statistics=kept)
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class StateTable:
         Returns the table's version. Raises as `writer.replace_days`, and LostInput when the changes are gone.
         """
         base = self.log.version
+        refuse_erased(self.lake, plan)
         if base is None and plan.base is not None:
             raise LostInput(
                 f"{self.log.target.path} is gone, from which {self.table.key} is made. Nothing was written. "

@@ -15,6 +15,7 @@ from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from lakehouse_assets.platform.delta import Kind, ask, commits
+from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, storage_options
 
 INPUTS = pa.map_(pa.string(), pa.struct([("version", pa.int64()), ("days", pa.string())]))
@@ -72,6 +73,9 @@ ALERTS = pa.schema(
     ]
 )
 
+STATISTICS = ("table", "feed_day", "finished", "evaluated_at", "at")
+"""Columns of journals whose bounds their logs keep: none that tells of rows."""
+
 COMMITTED, FAILED = "committed", "failed"
 CREATIONS = 5
 DEADLINE = "deadline"  # rule of the check `freshness` that is judged when the time has come, not by the run
@@ -95,6 +99,8 @@ def alerts_path(lake: Location) -> Location:
 
 def append(path: Location, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> None:
     """Append rows in one commit; creates the journal on first use, and adds columns that an older one lacks."""
+    kept = [name for name in STATISTICS if name in rows.schema.names]
+    properties = {"delta.appendOnly": "true", "delta.checkpointInterval": "20", **stats_properties(kept)}
     for attempt in range(CREATIONS):
         try:
             with answering(path):
@@ -104,7 +110,7 @@ def append(path: Location, rows: pa.Table, partition_by: tuple[str, ...] = ()) -
                     mode="append",
                     schema_mode="merge",
                     partition_by=list(partition_by) or None,
-                    configuration={"delta.appendOnly": "true", "delta.checkpointInterval": "20"},
+                    configuration=properties,
                     storage_options=storage_options(path),
                 )
             return

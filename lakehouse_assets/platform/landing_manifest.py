@@ -13,6 +13,7 @@ from lakehouse_assets.platform.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.landing_names import canonical
 from lakehouse_assets.platform.s3 import S3Path, StoreError
+from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, storage_options
 
 FOLDER = "_manifest"
@@ -35,8 +36,13 @@ _SCHEMA = pa.schema(
 )
 _WITHOUT_DELIVERY = [name for name in _SCHEMA.names if name != "delivery"]
 _APP = "landing"
+STATISTICS = ("feed_day",)
 # Every version stays readable for ever: lineage names manifest versions.
-_CONFIGURATION = {"delta.appendOnly": "true", "delta.enableExpiredLogCleanup": "false"}
+_CONFIGURATION = {
+    "delta.appendOnly": "true",
+    "delta.enableExpiredLogCleanup": "false",
+    **stats_properties(STATISTICS),
+}
 
 
 @dataclass(frozen=True)

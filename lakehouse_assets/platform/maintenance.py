@@ -20,12 +20,17 @@ from pyspark.errors import PySparkException
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.journal import STATISTICS as OF_JOURNALS
 from lakehouse_assets.platform.journal import alerts_path, audit_path, check_results_path
 from lakehouse_assets.platform.landing import manifest_path
+from lakehouse_assets.platform.landing_manifest import STATISTICS as OF_MANIFESTS
+from lakehouse_assets.platform.log_cleaning import keep_statistics
 from lakehouse_assets.platform.parquet import Parquet, laid_out
 from lakehouse_assets.platform.plan import Lake, landed_name
 from lakehouse_assets.platform.set_aside import SUFFIX, set_aside_path
+from lakehouse_assets.platform.stats_columns import stats_columns
 from lakehouse_assets.platform.store import Location, answering, storage_options
+from lakehouse_assets.platform.table import DAY_COLUMN, Table
 from lakehouse_assets.platform.writer import first_line
 
 if TYPE_CHECKING:
@@ -51,7 +56,8 @@ class Engine(Enum):
 class Place:
     """A Delta table of the lake, declared or our own. `keeps_all`: every version of it stays readable for ever.
 
-    `parquet`: the layout that its files have.
+    `parquet`: the layout that its files have. `statistics`: the columns whose bounds its log keeps;
+    None: as it is.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Place:
     engine: Engine
     keeps_all: bool = False
     parquet: Parquet | None = None
+    statistics: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,18 +111,28 @@ def places(lake: Lake, catalog: Catalog, only: str | None = None) -> list[Place]
 
 def _places(lake: Lake, catalog: Catalog) -> Iterator[Place]:
     for table in catalog.tables:
-        yield Place(str(table.key), lake.path(table.key), Engine.SPARK, parquet=table.parquet)
-        for beside, path in (("quarantine", lake.quarantine(table.key)), ("changes", lake.changes(table.key))):
-            yield Place(f"{table.key}__{beside}", path, Engine.SPARK, parquet=table.parquet)
+        yield from data_places(lake, table)
         if table.stream is not None:
-            yield Place(f"{table.key}{SUFFIX}", set_aside_path(lake, table.key), Engine.DELTA_RS)
+            path = set_aside_path(lake, table.key)
+            yield Place(f"{table.key}{SUFFIX}", path, Engine.DELTA_RS, statistics=(DAY_COLUMN,))
         if table.landing is not None:
             path = manifest_path(lake.landing, landed_name(table.landing))
-            yield Place(str(table.landing), path, Engine.DELTA_RS, keeps_all=True)
+            yield Place(str(table.landing), path, Engine.DELTA_RS, keeps_all=True, statistics=OF_MANIFESTS)
     for domain in sorted({table.key.domain for table in catalog.tables}):
-        yield Place(f"{domain}/audit", audit_path(lake.tables, domain), Engine.DELTA_RS)
-    yield Place("ops/check_results", check_results_path(lake.tables), Engine.DELTA_RS)
-    yield Place("ops/alerts", alerts_path(lake.tables), Engine.DELTA_RS)
+        yield Place(f"{domain}/audit", audit_path(lake.tables, domain), Engine.DELTA_RS, statistics=OF_JOURNALS)
+    yield Place("ops/check_results", check_results_path(lake.tables), Engine.DELTA_RS, statistics=OF_JOURNALS)
+    yield Place("ops/alerts", alerts_path(lake.tables), Engine.DELTA_RS, statistics=OF_JOURNALS)
+
+
+def data_places(lake: Lake, table: Table) -> Iterator[Place]:
+    """A declared table and the Delta tables beside it, whether they are there or not."""
+    kept = stats_columns(table)
+    for name, path, statistics in (
+        (str(table.key), lake.path(table.key), kept),
+        (f"{table.key}__quarantine", lake.quarantine(table.key), (DAY_COLUMN,)),
+        (f"{table.key}__changes", lake.changes(table.key), kept),
+    ):
+        yield Place(name, path, Engine.SPARK, parquet=table.parquet, statistics=statistics)
 
 
 def survey(place: Place) -> State:
@@ -132,9 +149,10 @@ def _table(place: Place) -> DeltaTable:
 
 
 def maintain(state: State, session: "Callable[[], SparkSession]") -> Maintained:
-    """Compact and vacuum one table, if it needs it. `session` is asked for only where Spark has something to do.
+    """Compact and vacuum one table, if it needs it; its log keeps no bounds of personal columns.
 
-    A writer that commits meanwhile goes first: compaction is then tried again. Raises LakehouseError when it fails.
+    `session` is asked for only where Spark has something to do. A writer that commits meanwhile goes first: compaction
+    is then tried again. Raises LakehouseError when it fails.
     """
     place = state.place
     said = ""
@@ -146,6 +164,8 @@ def maintain(state: State, session: "Callable[[], SparkSession]") -> Maintained:
         else:
             with answering(place.path):
                 _table(place).vacuum(dry_run=False, full=True)
+    if place.statistics is not None:
+        keep_statistics(place.path, place.statistics, session if place.engine is Engine.SPARK else None)
     after = survey(place)
     return Maintained(state, after.files, state.dead - after.dead, said)
 

@@ -17,6 +17,7 @@ from lakehouse_assets.platform import evaluate, publication, writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import DayRows, Note
+from lakehouse_assets.platform.erased_since import lost_to_erasure
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.evolution import key_of, nullable_of
 from lakehouse_assets.platform.failpoints import Failpoint, reach
@@ -63,7 +64,8 @@ def materialize(step: Step, plan: Plan, frame: "DataFrame") -> Outcome:
     """
     for number in range(1, ATTEMPTS):
         try:
-            return _attempt(step, plan, frame, number)
+            with lost_to_erasure(step.lake, plan):
+                return _attempt(step, plan, frame, number)
         except writer.LostRace:
             plan = make_plan(step.lake, plan.table, plan.requested)
             frame = plan.table(**read_inputs(step.spark, step.lake, plan, step.catalog))
@@ -85,8 +87,7 @@ def _attempt(step: Step, plan: Plan, frame: "DataFrame", number: int) -> Outcome
         key=key_of(table),
         nullable=nullable_of(table),
     )
-    days: tuple[DayOutcome, ...] = ()
-    version = plan.base
+    days, version = tuple[DayOutcome, ...](), plan.base
     reach(Failpoint.BEFORE_WRITE, table.key)
     if plan.days:
         judged = candidate(step, plan, frame, started)

@@ -6,6 +6,7 @@ from pyspark.sql import types as T
 
 from lakehouse_assets.platform import evaluate, writer
 from lakehouse_assets.platform.delta import Note, version_of
+from lakehouse_assets.platform.erased_since import refuse_erased
 from lakehouse_assets.platform.file_stats import may_hold
 from lakehouse_assets.platform.marked import Marked
 from lakehouse_assets.platform.plan import Lake, Plan
@@ -33,6 +34,7 @@ def replace_quarantine(lake: Lake, plan: Plan, rows: Marked, note: Note) -> None
     if not any(of.quarantined for of in of_days.values()) and not may_hold(path, DAY_COLUMN, note.days):
         return
     base = version_of(path)
+    refuse_erased(lake, plan)  # after the version: an erasure that comes later moves it
     note = replace(note, rows=of_days, unchanged=frozenset(), base=base)
     target = writer.Target(path, f"{plan.table.key}__quarantine", QUARANTINE, parquet=plan.table.parquet)
     left = evaluate.quarantined(rows.bad, plan.table.compiled).where(writer.on_days(DAY_COLUMN, note.days))

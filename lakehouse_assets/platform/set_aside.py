@@ -14,6 +14,7 @@ from deltalake.exceptions import CommitFailedError
 
 from lakehouse_assets.platform.delta import ask, open_table
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, storage_options
 from lakehouse_assets.platform.stream_source import SetAside
 from lakehouse_assets.platform.table import TableKey
@@ -22,6 +23,7 @@ SUFFIX = "__stream__quarantine"
 ATTEMPTS = 6
 WRITER = "set aside"
 
+PROPERTIES = {"delta.appendOnly": "true", "delta.checkpointInterval": "20", **stats_properties(("feed_day",))}
 SCHEMA = pa.schema(
     [
         ("feed_day", pa.date32()),
@@ -73,7 +75,7 @@ def keep(path: Location, records: Sequence[SetAside]) -> int:
                     table or str(path),
                     _rows(new),
                     mode="append",
-                    configuration=None if table else {"delta.appendOnly": "true", "delta.checkpointInterval": "20"},
+                    configuration=None if table else PROPERTIES,
                     storage_options=None if table else storage_options(path),
                     commit_properties=CommitProperties(
                         app_transactions=[Transaction(WRITER, table.version() + 1 if table else 0)]

@@ -14,6 +14,7 @@ from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import Kind, Note
 from lakehouse_assets.platform.delta_log import unjudged
+from lakehouse_assets.platform.history import target_of
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.set_aside import keep, set_aside_path
 from lakehouse_assets.platform.stream_audit import complete_audit, write_audit
@@ -112,6 +113,6 @@ def commit_batch(
         kind=Kind.STREAM,
         position=position,
     )
-    target = writer.Target(path, name, table.compiled.spark_schema, parquet=table.parquet)
+    target = target_of(step.lake, table)
     version = writer.append(frame, target, note, base, door)
     return version, write_audit(step.lake, table.key, note, version, started, datetime.now(UTC))

@@ -14,6 +14,8 @@ from lakehouse_assets.platform.table import DAY_COLUMN
 from lakehouse_assets.platform.table_features import physical_name
 
 Action = dict[str, dict[str, Any]]
+DAYS_TAG = "lakehouse.rowsPerDay"
+"""Tag of a log entry's file: how many rows of each feed day it held, where that was looked up before it was removed."""
 
 
 def log_file(path: Location, version: int) -> Location:
@@ -58,14 +60,24 @@ def _days_of(path: Location, change: dict[str, Any], column: str) -> frozenset[d
     first, last = _bounds(change, column)
     if first is not None and first == last:
         return frozenset({first})
-    file = file_at(path, change["path"])
-    if file.is_file():
-        held = pq.ParquetFile(parquet(file))
-        if column not in held.schema_arrow.names:
-            return frozenset()
-        values = held.read(columns=[column])[column]
-        return frozenset(day for day in values.unique().to_pylist() if day)
+    rows = days_by_rows(path, change, column)
+    if rows is not None:
+        return frozenset(rows)
     return frozenset(DayRange(first, last)) if first and last else None
+
+
+def days_by_rows(path: Location, change: Mapping[str, Any], column: str) -> dict[date, int] | None:
+    """How many rows of each feed day a file has, by its tag, else by its rows; None where the file is gone."""
+    if said := (change.get("tags") or {}).get(DAYS_TAG):
+        return {date.fromisoformat(day): rows for day, rows in json.loads(said).items()}
+    file = file_at(path, change["path"])
+    if not file.is_file():
+        return None
+    held = pq.ParquetFile(parquet(file))
+    if column not in held.schema_arrow.names:
+        return {}
+    counts = held.read(columns=[column])[column].value_counts().to_pylist()
+    return {one["values"]: one["counts"] for one in counts if one["values"]}
 
 
 def rows_per_day(path: Location, version: int) -> dict[date, int]:
@@ -79,9 +91,7 @@ def rows_per_day(path: Location, version: int) -> dict[date, int]:
         if first is not None and first == last:
             counted = {first: int(json.loads(change["stats"])["numRecords"])}
         else:
-            file = parquet(file_at(path, change["path"]))
-            days = pq.read_table(file, columns=[DAY_COLUMN])[DAY_COLUMN].value_counts()
-            counted = {one["values"].as_py(): one["counts"].as_py() for one in days}
+            counted = days_by_rows(path, change, DAY_COLUMN) or {}
         for day, rows in counted.items():
             found[day] = found.get(day, 0) + rows
     return dict(sorted(found.items()))

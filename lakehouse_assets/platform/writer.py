@@ -22,6 +22,7 @@ from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.evolution import ForeignTable, differences, refuse, schema_of
 from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.parquet import Parquet, laid_out
+from lakehouse_assets.platform.stats_columns import day_alone, stats_properties
 from lakehouse_assets.platform.store import Location, answering
 from lakehouse_assets.platform.touched import actions_of, changes_rows, info_of
 
@@ -50,7 +51,10 @@ class WriteError(LakehouseError):
 
 @dataclass(frozen=True)
 class Target:
-    """A Delta table to write: where, its columns with comments, its properties at creation, the layout of its files."""
+    """A Delta table to write: where, its columns with comments, its properties at creation, the layout of its files.
+
+    `statistics`: the columns whose bounds its log keeps (`stats_columns.py`).
+    """
 
     path: Location
     name: str
@@ -58,6 +62,13 @@ class Target:
     append_only: bool = False
     partition_by: tuple[str, ...] = ()
     parquet: Parquet | None = None
+    statistics: tuple[str, ...] | None = None
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What the table is created with. Without columns of `statistics`, the feed day alone has any."""
+        columns = day_alone(self.schema) if self.statistics is None else self.statistics
+        return RETENTION | stats_properties(columns) | ({"delta.appendOnly": "true"} if self.append_only else {})
 
 
 def days_predicate(column: str, days: Collection[date]) -> str:
@@ -172,10 +183,7 @@ def _commit(
     options: dict[str, str],
     door: str | None = None,
 ) -> int:
-    if base is None:
-        options = options | RETENTION | ({"delta.appendOnly": "true"} if target.append_only else {})
-    else:
-        options = options | _evolution(target)
+    options = options | (target.properties if base is None else _evolution(target))
     start = -1 if base is None else base
     application, sequence = _compared(target, base, door)
     options |= {"txnAppId": application, "txnVersion": str(sequence), "userMetadata": note.dump()}

@@ -64,8 +64,8 @@ class ClientesFile(Contract):
 class Clientes(Drifting, SnapshotHistory):
     """Customers and every version of them, from daily snapshots; known by a pseudonym."""
 
-    id_cliente: T.StringType = column("customer: pseudonym", source=True)
-    email: T.StringType = column("e-mail address: pseudonym", source=True, nullable=True)
+    id_cliente: T.StringType = column("customer: pseudonym", pseudonym=True, source=True)
+    email: T.StringType = column("e-mail address: pseudonym", pseudonym=True, source=True, nullable=True)
     fl_email: T.IntegerType = column("1: gave an e-mail address", source=True, nullable=True, isin=[0, 1])
     fl_twitch: T.IntegerType = column("1: has a Twitch account", source=True, nullable=True, isin=[0, 1])
     fl_you_tube: T.IntegerType = column("1: has a YouTube account", source=True, nullable=True, isin=[0, 1])
@@ -108,7 +108,7 @@ class Transacao(Change):
     """Transactions of points, by their last change; deleted ones stay, marked."""
 
     id_transacao: T.StringType = column("transaction", source=True, tolerate=SOME)
-    id_cliente: T.StringType = column("customer: pseudonym", source=True, nullable=True)
+    id_cliente: T.StringType = column("customer: pseudonym", pseudonym=True, source=True, nullable=True)
     dt_transacao: T.TimestampNTZType = column("when it took place", source=True, nullable=True, tolerate=SOME)
     qtde_pontos: T.LongType = column("points, negative when redeemed", source=True, nullable=True, tolerate=SOME)
     pseudonym_key_id: T.StringType = column("key that the pseudonym was made with", action=Action.FAIL)
@@ -148,8 +148,8 @@ LandedTransacaoProduto = landed_contract("LandedTransacaoProduto", TransacaoProd
 class DimCliente(Contract):
     """Customers for joining: every version, and an inferred one for a customer that only transactions know so far."""
 
-    sk_cliente: T.StringType = fails("version of a customer: SHA-256 of customer and effective_from")
-    id_cliente: T.StringType = fails("customer: pseudonym")
+    sk_cliente: T.StringType = fails("version of a customer: SHA-256 of customer and effective_from", pseudonym=True)
+    id_cliente: T.StringType = fails("customer: pseudonym", pseudonym=True)
     fl_email: T.IntegerType = column("1: gave an e-mail address", nullable=True)
     fl_twitch: T.IntegerType = column("1: has a Twitch account", nullable=True)
     qtde_pontos: T.LongType = column("points, as the source states them", nullable=True)
@@ -167,8 +167,8 @@ class FctTransacao(Contract):
     """Transactions that are not deleted, each with the version of its customer that held at its time."""
 
     id_transacao: T.StringType = fails("transaction")
-    sk_cliente: T.StringType = fails("version of the customer, see dim_cliente")
-    id_cliente: T.StringType = fails("customer: pseudonym")
+    sk_cliente: T.StringType = fails("version of the customer, see dim_cliente", pseudonym=True)
+    id_cliente: T.StringType = fails("customer: pseudonym", pseudonym=True)
     dt_transacao: T.TimestampNTZType = fails("when it took place")
     qtde_pontos: T.LongType = fails("points, negative when redeemed")
     is_inferred: T.BooleanType = fails("whether no snapshot has the customer yet")
@@ -194,7 +194,7 @@ class DailyReport(Contract):
 class PointsBalance(Contract):
     """Points of each customer by transactions, beside the balance that the source states."""
 
-    id_cliente: T.StringType = fails("customer: pseudonym")
+    id_cliente: T.StringType = fails("customer: pseudonym", pseudonym=True)
     saldo: T.LongType = fails("sum of the points of the customer's transactions")
     saldo_informado: T.LongType = column("points that the newest snapshot states", nullable=True)
     diferenca: T.LongType = column("stated less summed", nullable=True)

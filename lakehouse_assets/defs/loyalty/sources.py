@@ -3,6 +3,7 @@
 from lakehouse_assets.defs.loyalty import FIRST_DAY
 from lakehouse_assets.platform.contract import Contract
 from lakehouse_assets.platform.drift import Drift
+from lakehouse_assets.platform.identifier import NormalForm
 from lakehouse_assets.platform.landing import EventFiles
 
 DELIMITERS = (",", ";")
@@ -54,5 +55,6 @@ def files(contract: type[Contract], drift: Drift, most_missing: float | None = N
         drift=drift,
         most_missing=most_missing,
         subject=subject,
+        subject_form=NormalForm.CASELESS,
         streamed=most_missing is None,
     )

@@ -1,0 +1,193 @@
+"""A person is erased from a domain of every kind of table, also while runs are under way: nothing tells of them."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from types import MappingProxyType
+
+import pyspark.sql.types as T
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lakehouse_assets.ops.forget import NoSubject, forget
+from lakehouse_assets.platform import materialize as steps
+from lakehouse_assets.platform import writer
+from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.contract import Contract, Rate, column, facts, landed_contract
+from lakehouse_assets.platform.delivery import EventFiles
+from lakehouse_assets.platform.failpoints import Failpoint
+from lakehouse_assets.platform.identifier import NormalForm
+from lakehouse_assets.platform.levels import Levels
+from lakehouse_assets.platform.lineage import trace
+from lakehouse_assets.platform.log_cleaning import named_files
+from lakehouse_assets.platform.materialize import Step
+from lakehouse_assets.platform.parse import parse
+from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.replay import Answer, replay
+from lakehouse_assets.platform.silver import CurrentState
+from lakehouse_assets.platform.state import scd1
+from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey, day, landed_table, last
+from lakehouse_assets.settings import settings
+from lakehouse_assets_tests.lake_driver import LakeDriver
+from lakehouse_assets_tests.traces import traces
+
+pytestmark = pytest.mark.slow
+ALL = Rate(1.0)
+D1, D2, D3 = DAYS = [date(2025, 1, n) for n in (1, 2, 3)]
+
+
+class Visit(CurrentState):
+    """Visits of people."""
+
+    visit: T.LongType = column("visit", source=True)
+    at: T.TimestampNTZType = column("when", source=True)
+    who: T.StringType = column("person", source=True, pii=True)
+    email: T.StringType = column("address", source=True, nullable=True, pii=True)
+    minutes: T.LongType = column("how long", source=True, nullable=True, ge=0, tolerate=ALL)
+
+    class Config:
+        metadata = facts(event_time="at")
+
+
+class Plain(Contract):
+    """Visits of a day."""
+
+    visit: T.LongType = column("visit", source=True)
+    at: T.TimestampNTZType = column("when", source=True)
+    who: T.StringType = column("person", source=True, pii=True)
+    email: T.StringType = column("address", source=True, nullable=True, pii=True)
+    minutes: T.LongType = column("how long", source=True, nullable=True, ge=0, tolerate=ALL)
+    feed_day: T.DateType = column("feed day")
+
+
+class Recent(Contract):
+    """Who came in the last three days."""
+
+    feed_day: T.DateType = column("feed day")
+    who: T.StringType = column("person", pii=True)
+    visits: T.LongType = column("visits")
+
+
+def _parsed(contract: type[Contract]) -> Callable[..., DataFrame]:
+    return lambda landed: parse(landed, contract)
+
+
+def _recent(visits: DataFrame) -> DataFrame:
+    days = F.explode(F.sequence("feed_day", F.date_add("feed_day", 2)))
+    counted = visits.select(days.alias("feed_day"), "who").groupBy("feed_day", "who")
+    return counted.agg(F.count("*").alias("visits"))
+
+
+def _table(layer: str, name: str, *rest: object, **reads: object) -> Table:
+    contract, function, write = rest
+    return Table(TableKey("people", layer, name), contract, function, MappingProxyType(reads), write)  # type: ignore[arg-type]
+
+
+SOURCE = EventFiles(("visit", "at", "who", "email", "minutes"), subject="who", subject_form=NormalForm.CASELESS)
+bronze = landed_table("lakehouse_assets_tests.people.bronze", "visits", landed_contract("LandedVisit", Plain), SOURCE)
+visits = _table("silver", "visits", Plain, _parsed(Plain), ReplaceDays(), landed=day(bronze))
+newest = _table("silver", "newest", Visit, _parsed(Visit), scd1(("visit",), "at", buckets=2), landed=day(bronze))
+recent = _table("gold", "recent", Recent, _recent, ReplaceDays(), visits=last(3, visits))
+CATALOG = Catalog((bronze, visits, newest, recent))
+IN_ORDER = (bronze, visits, newest, recent)
+ROWS = {
+    D1: "1,2025-01-01 10:00:00,ana-1,Ana@example.org,5\n2,2025-01-01 11:00:00,bia-2,bia@example.org,-1\n"
+    "3,2025-01-01 12:00:00,Zoe-9,zoe@example.org,3\n4,2025-01-01 13:00:00,ana-1,ana@example.org,-7\n",
+    D2: "5,2025-01-02 10:00:00, ANA-1,ana@example.org,5\n6,2025-01-02 11:00:00,eva-3,eva@example.org,5\n",
+    D3: "7,2025-01-03 10:00:00,eva-3,eva@example.org,6\n8,2025-01-03 10:00:00,BIA-2,bia@example.org,6\n",
+}
+
+
+@dataclass
+class People(LakeDriver):
+    """The lake of these tables."""
+
+    def erase(self, subject: str) -> None:
+        forget(self.spark, self.lake, CATALOG, "people/visits", subject)
+
+    def tells_of(self, *values: str) -> list[str]:
+        return [*traces(self.lake.tables, values), *traces(self.lake.landing, values)]
+
+
+@pytest.fixture(scope="module")
+def people(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> People:
+    folder = tmp_path_factory.mktemp("people")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LAKEHOUSE_PSEUDONYM_KEY", "0123456789abcdef0123456789abcdef")
+        settings.cache_clear()
+        lake = People(spark, Lake(folder / "lake", folder / "landing"), CATALOG)
+        for of, text in ROWS.items():
+            file = folder / f"{of}.csv"
+            file.write_text(f"visit,at,who,email,minutes\n{text}")
+            lake.land("people/visits", file, day=of)
+        for table in IN_ORDER:
+            # What reads three days has something to say of two more.
+            lake.make(str(table.key), [*DAYS, *[D3 + timedelta(days=n) for n in (1, 2) if table is recent]])
+        yield lake
+    settings.cache_clear()
+
+
+def untouched(lake: Lake) -> list[object]:
+    """What sensors, `status` and `lineage` read of days that nobody was erased from, and what is to be done."""
+    levels = Levels(lake, CATALOG)
+    levels.read_on()
+    behind = [levels.behind(table) for table in CATALOG.tables]
+    unjudged = [levels.of(table.key).unjudged for table in CATALOG.tables]
+    return [behind, unjudged, [sorted(levels.of(table.key).built) for table in CATALOG.tables]]
+
+
+def test_nothing_tells_of_a_person_who_was_erased(people: People) -> None:
+    path = people.lake.path(bronze.key)
+    orphan = path / "attempt" / "part-0.parquet"  # of a run that was killed before its commit
+    orphan.parent.mkdir()
+    orphan.write_bytes((path / sorted(named_files(path))[0]).read_bytes())
+    os.utime(orphan, (0, 0))
+    people.spark.sql(f"OPTIMIZE delta.`{people.lake.path(visits.key)}`").collect()
+    assert len(people.tells_of("ana-1", "ana@example.org")) > 8, "the test has something to find"
+    before = untouched(people.lake)
+    assert before[0] == [{}] * len(IN_ORDER)
+    people.erase("Ana-1 ")
+    assert people.tells_of("ana-1", "ana@example.org") == []
+    assert untouched(people.lake) == before
+    assert people.rows("people/silver/visits", "visit") == [(3,), (6,), (7,), (8,)]
+    assert people.rows("people/silver/newest", "visit") == [(3,), (6,), (7,), (8,)]
+    assert people.rows("people/gold/recent", "feed_day", "who", "visits").count((D3, "eva-3", 2)) == 1
+    step = Step(people.spark, people.lake, CATALOG, "replay")
+    assert replay(step, visits.key, D1, version=0).answer is Answer.ERASED
+    assert replay(step, visits.key, D1).answer is Answer.SAME
+    tree = list(trace(people.lake, CATALOG, visits.key, D1).lines())
+    assert any("erased from " in line for line in tree), tree
+    assert list(trace(people.lake, CATALOG, recent.key, D3).lines())
+
+
+@pytest.mark.parametrize(
+    ("subject", "place", "table"),
+    [
+        ("bia-2", Failpoint.BEFORE_SWAP, "people/silver/visits__quarantine"),
+        ("eva-3", Failpoint.BEFORE_WRITE, "people/bronze/visits"),
+    ],
+)
+def test_a_run_under_way_starts_again_without_the_person(
+    people: People, monkeypatch: pytest.MonkeyPatch, subject: str, place: Failpoint, table: str
+) -> None:
+    """The run has read the person's rows; the erasure comes and ends before it commits."""
+    erased: list[str] = []
+
+    def reach(where: Failpoint, of: object) -> None:
+        if where is place and str(of) == table and not erased:
+            erased.append(subject)
+            people.erase(subject)
+
+    monkeypatch.setattr(steps, "reach", reach)
+    monkeypatch.setattr(writer, "reach", reach)
+    outcome = people.make(table.removesuffix("__quarantine"), DAYS)
+    assert erased == [subject]
+    assert [one.status.value for one in outcome.days] == ["committed"] * 3
+    assert people.tells_of(subject) == []
+
+
+def test_a_key_that_names_nobody_erases_nobody(people: People) -> None:
+    with pytest.raises(NoSubject, match="names nobody"):
+        people.erase(" \t")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import duckdb
 import pyspark.sql.types as T
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
@@ -431,6 +431,7 @@ def test_a_day_fails_beyond_a_rate_or_at_the_first_row_of_a_fail_rule(counted: D
     assert sum(not r.passed for r in judged.rules) == len(reasons)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 200), st.booleans())
 @example(60, 0, 0, False)
 def test_a_day_fails_of_which_nothing_is_left_however_small_unless_it_may_be_empty(

@@ -20,10 +20,8 @@ from hypothesis import strategies as st
 from lakehouse_assets.cli import main
 from lakehouse_assets.cli.output import Rows, show
 from lakehouse_assets.defs.gmv.cli import COLUMNS, figures
-from lakehouse_assets.platform.delta import DayRows
-from lakehouse_assets.platform.events import rows_held
-from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
-from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.plan import Lake, Plan
+from lakehouse_assets.platform.publication import rows_before
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.warehouse_lake import LEDGER, commit
 
@@ -195,11 +193,10 @@ def test_what_json_has_not_is_text() -> None:
     ]  # fmt: skip
 
 
-def test_the_row_count_of_a_ledgers_day_is_the_tables(tmp_path: Path) -> None:
-    """Rebuilt, nothing is added: the day still has the rows it had."""
+def test_what_a_ledger_has_of_a_published_day_is_counted() -> None:
+    """Made again, nothing is added: the day still has the rows it had."""
     with lake_of(KEPT):
-        day, lake = FIRST + timedelta(days=1), Lake(settings().lake, settings().landing)
-        nothing = DayOutcome(day, Status.COMMITTED, DayRows(0, 0, 0, 0, ""), unchanged=True)
-        now = datetime(2023, 2, 2, tzinfo=UTC)
-        outcome = Outcome(LEDGER.key, "r", "c", {}, 0, 0, (nothing,), now, now)
-        assert rows_held(LEDGER, lake, outcome, [nothing]) == {day: 3}
+        second, lake = FIRST + timedelta(days=1), Lake(settings().lake, settings().landing)
+        days = (FIRST, second, second + timedelta(days=1))
+        plan = Plan(LEDGER, days, days, {}, 0, published=second, pins={})
+        assert rows_before(lake, plan, days) == {FIRST: 2, second: 3}

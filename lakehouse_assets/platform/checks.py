@@ -73,7 +73,7 @@ def evaluations(
     """The day's three check results, as Dagster events."""
     key = dg.AssetKey(outcome.table.parts)
     fresh = freshness(contract, day.day, day.rows.newest)
-    rows = day.rows
+    rows = day.rows.of_the_day()
     reasons = "; ".join(day.reasons)
     broken = [rule for rule in day.rules if rule.failed]
     contract_metadata: dict[str, dg.MetadataValue] = {

@@ -33,7 +33,8 @@ class DayRows:
     """What became of the rows of one day. Digests are independent of row order and of run times.
 
     `digest` is of the rows kept; the other two of the rows in quarantine, with the rules they broke, and of exact
-    duplicates; "": not known, where there are such rows.
+    duplicates; "": not known, where there are such rows. `before`: rows that the table had of the day already, where
+    a commit adds to them (a ledger); elsewhere a day is replaced.
     """
 
     rows_in: int
@@ -45,6 +46,11 @@ class DayRows:
     broken: Mapping[str, int] = field(default_factory=dict)
     quarantined_digest: str = ""
     duplicates_digest: str = ""
+    before: int = 0
+
+    def of_the_day(self) -> Self:
+        """The figures of the table's day: what was added, and what it was added to."""
+        return replace(self, rows_in=self.rows_in + self.before, kept=self.kept + self.before, before=0)
 
     def same_rows(self, other: Self) -> bool:
         """Whether the rows kept, in quarantine and exact duplicates are known to be the same."""
@@ -69,7 +75,9 @@ class DayRows:
         """As a commit's note holds it: what is not the rule is left out."""
         counts = [*self._counts, self.digest]
         newest = self.newest.isoformat() if self.newest else None
-        others = [self.quarantined_digest, self.duplicates_digest] if self.quarantined or self.duplicates else []
+        others: list[Any] = []
+        if self.quarantined or self.duplicates or self.before:
+            others = [self.quarantined_digest, self.duplicates_digest, *([self.before] if self.before else [])]
         return [*counts, newest, dict(self.broken), *others] if self.newest or self.broken or others else counts
 
     @classmethod

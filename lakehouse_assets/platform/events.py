@@ -20,11 +20,10 @@ from dagster._core.definitions.data_version import (
 
 from lakehouse_assets.platform.checks import evaluations
 from lakehouse_assets.platform.days import DayRange
-from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.store import uri_of
-from lakehouse_assets.platform.table import DAY_COLUMN, Ledger, Table
+from lakehouse_assets.platform.table import Ledger, Table
 
 
 def data_version(version: int | None, digest: str) -> str:
@@ -58,34 +57,20 @@ def input_versions(table: Table, outcome: Outcome, day: date) -> dict[str, dict[
     return found
 
 
-def rows_held(table: Table, lake: Lake, outcome: Outcome, days: Sequence[DayOutcome]) -> dict[date, int]:
-    """How many rows the table has of each day. A ledger keeps what it had of a day to which a step adds."""
-    if not isinstance(table.write, Ledger) or outcome.version is None or not days:
-        return {day.day: day.rows.kept for day in days}
-    first, last = (choose(day.day for day in days) for choose in (min, max))
-    counted = ask(
-        lake.path(table.key),
-        f"SELECT {DAY_COLUMN} AS day, count(*) AS rows FROM t "  # noqa: S608  (days, not text)
-        f"WHERE {DAY_COLUMN} BETWEEN DATE '{first}' AND DATE '{last}' GROUP BY {DAY_COLUMN}",
-        outcome.version,
-    )
-    found = {row["day"]: row["rows"] for row in counted}
-    return {day.day: found.get(day.day, 0) for day in days}
-
-
-def materialization(table: Table, lake: Lake, outcome: Outcome, day: DayOutcome, held: int) -> AssetMaterialization:
-    """The event of one committed day, of which the table has `held` rows."""
+def materialization(table: Table, lake: Lake, outcome: Outcome, day: DayOutcome) -> AssetMaterialization:
+    """The event of one committed day."""
+    rows = day.rows.of_the_day()
     return AssetMaterialization(
         asset_key=dg.AssetKey(outcome.table.parts),
         partition=str(day.day),
         metadata={
-            "dagster/partition_row_count": held,
+            "dagster/partition_row_count": rows.kept,
             "dagster/table_name": ".".join(outcome.table.parts),
             "dagster/uri": uri_of(lake.path(table.key)),
             "delta_version": outcome.version if outcome.version is not None else -1,
             "input_versions": dg.MetadataValue.json(input_versions(table, outcome, day.day)),
             "code_version": outcome.code_version,
-            "rows_in": day.rows.rows_in,
+            "rows_in": rows.rows_in,
             "rows_quarantined": day.rows.quarantined,
             "exact_duplicates": day.rows.duplicates,
             "unchanged": day.unchanged,
@@ -105,8 +90,7 @@ def day_events(
     """The events of an outcome's days, in the order to record them: a list is stored before the next is asked for."""
     key = dg.AssetKey(outcome.table.parts)
     committed = outcome.with_status(Status.COMMITTED)
-    held = rows_held(table, lake, outcome, committed)
-    yield [materialization(table, lake, outcome, day, held[day.day]) for day in committed]
+    yield [materialization(table, lake, outcome, day) for day in committed]
     ids = instance.event_log_storage.get_latest_storage_id_by_partition(
         key, DagsterEventType.ASSET_MATERIALIZATION, {str(day.day) for day in committed}
     )

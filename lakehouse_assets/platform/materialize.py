@@ -7,7 +7,7 @@ step run again ends in the same tables: the table's commit is the one that count
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
@@ -158,7 +158,7 @@ def _judge(step: Step, plan: Plan, rows: Marked) -> tuple[DayOutcome, ...]:
         came_in = beside.submit(_rows_in, step, plan)
         counted = evaluate.count_per_day(rows.all, contract)
         expected = came_in.result()
-    expected_days = _days_of(plan, counted)
+    expected_days = publication.days_of(plan, counted)
     foreign = sorted(set(counted) - set(expected_days))
     if foreign:
         raise ForeignDay(
@@ -169,17 +169,9 @@ def _judge(step: Step, plan: Plan, rows: Marked) -> tuple[DayOutcome, ...]:
     samples = evaluate.samples(rows.bad, contract, failing) if failing else {}
     leaves = any(counts.quarantined for counts in counted.values())
     left = evaluate.quarantined_digests(rows.bad, contract) if leaves else {}
-    return tuple(_day(day, contract, counted.get(day), expected, samples, left.get(day, "")) for day in expected_days)
-
-
-def _days_of(plan: Plan, counted: Mapping[date, evaluate.DayCounts]) -> list[date]:
-    """Days a commit stands for. A ledger's also covers the days it carries forward, from the first that has figures."""
-    if not isinstance(plan.table.write, Ledger):
-        return list(plan.days)
-    steps = steps_of(plan)
-    first = min([*counted, *plan.days]) if plan.published is None else plan.published + timedelta(days=1)
-    carried = (date.fromordinal(n) for n in range(first.toordinal(), steps.top.toordinal() + 1))
-    return sorted({*carried, *plan.days})
+    judged = [_day(day, contract, counted.get(day), expected, samples, left.get(day, "")) for day in expected_days]
+    before = publication.rows_before(step.lake, plan, expected_days)
+    return tuple(replace(of, rows=replace(of.rows, before=before.get(of.day, 0))) for of in judged)
 
 
 def _rows_in(step: Step, plan: Plan) -> dict[date, int] | None:

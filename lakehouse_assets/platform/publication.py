@@ -6,9 +6,9 @@ publication read: their contributions then and now. All others contribute what t
 that of recomputing everything, which is done instead where the last publication cannot be built upon.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -18,7 +18,7 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.changes import changed_days, first_day, is_readable
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.days import DayRange
-from lakehouse_assets.platform.delta import Commit, Note, last_commit, open_table
+from lakehouse_assets.platform.delta import Commit, Note, ask, last_commit, open_table
 from lakehouse_assets.platform.entities import Records, look_up
 from lakehouse_assets.platform.ledger import News, Steps, everything, only_after, replaced
 from lakehouse_assets.platform.plan import Lake, Plan
@@ -50,6 +50,26 @@ def steps_of(plan: Plan) -> Steps:
     """The days that a ledger's plan publishes."""
     requested = plan.days or plan.requested
     return Steps(plan.published, requested[0], requested[-1])
+
+
+def days_of(plan: Plan, counted: Collection[date]) -> list[date]:
+    """Days a commit stands for. A ledger's also covers the days it carries forward, from the first that has figures."""
+    if not isinstance(plan.table.write, Ledger):
+        return list(plan.days)
+    steps = steps_of(plan)
+    first = min([*counted, *plan.days]) if plan.published is None else plan.published + timedelta(days=1)
+    carried = (date.fromordinal(n) for n in range(first.toordinal(), steps.top.toordinal() + 1))
+    return sorted({*carried, *plan.days})
+
+
+def rows_before(lake: Lake, plan: Plan, days: Collection[date]) -> dict[date, int]:
+    """Rows that a ledger has of each of these days already, by the day whose publication appended them."""
+    asked = [day for day in days if plan.published is not None and day <= plan.published]
+    if not asked or not isinstance(plan.table.write, Ledger):
+        return {}
+    listed = ", ".join(f"DATE '{day.isoformat()}'" for day in asked)
+    query = f"SELECT {DAY_COLUMN}, count(*) AS n FROM t WHERE {DAY_COLUMN} IN ({listed}) GROUP BY {DAY_COLUMN}"  # noqa: S608
+    return {row[DAY_COLUMN]: row["n"] for row in ask(lake.path(plan.table.key), query, plan.base)}
 
 
 def news(

@@ -34,6 +34,7 @@ def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
 
 def _audit(outcome: Outcome, day: DayOutcome) -> dict[str, Any]:
     committed = day.status is Status.COMMITTED
+    rows = day.rows.of_the_day()
     return {
         "table": str(outcome.table),
         "feed_day": day.day,
@@ -45,8 +46,8 @@ def _audit(outcome: Outcome, day: DayOutcome) -> dict[str, Any]:
         "input_versions": json.dumps({name: pin.as_json() for name, pin in outcome.pins.items()}, sort_keys=True),
         "base_version": -1 if outcome.base is None else outcome.base,
         "output_version": outcome.version if committed else None,
-        "rows_in": day.rows.rows_in,
-        "kept": day.rows.kept if committed else 0,
+        "rows_in": rows.rows_in,
+        "kept": rows.kept if committed else 0,
         "quarantined": day.rows.quarantined,
         "duplicates": day.rows.duplicates,
         "restated": day.rows.kept if committed and outcome.restates else 0,
@@ -59,7 +60,7 @@ def _checks(contract: "CompiledContract", outcome: Outcome, day: DayOutcome) -> 
         "table": str(outcome.table),
         "feed_day": day.day,
         "run_id": outcome.run_id,
-        "rows": day.rows.rows_in,
+        "rows": day.rows.of_the_day().rows_in,
         "samples": "[]",
         "table_version": outcome.version,
         "evaluated_at": outcome.finished,

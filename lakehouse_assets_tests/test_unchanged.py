@@ -33,6 +33,7 @@ from lakehouse_assets.platform.silver import SilverEvent
 from lakehouse_assets.platform.table import Overwrite, ReplaceDays, State, Table, TableKey, day, whole
 from lakehouse_assets.platform.touched import actions_of, changes_rows, log_file
 from lakehouse_assets.platform.unchanged import standing
+from lakehouse_assets.serving.publish import _last_change
 from lakehouse_assets_tests.change_tables import _Change, changes, current, items, snapshots
 from lakehouse_assets_tests.gmv_histories import TABLES
 from lakehouse_assets_tests.history_model import CHANGE, ITEM, Row
@@ -120,6 +121,15 @@ def test_what_stands_of_a_day_is_what_its_last_commit_wrote_or_unknown(entries: 
             log.add(entry)
         found = standing(log.folder, len(entries) - 1, DAYS)
         assert {d: of.rows.digest for d, of in found.items()} == {d: told for d, told in log.truth.items() if told}
+
+
+def test_a_table_that_is_one_state_is_not_published_again(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    for kind in ("step", "unchanged", "unchanged"):
+        log.add(Entry(kind, OLD))
+    assert _last_change(tmp_path, 2) == 0
+    log.add(Entry("foreign", OLD))
+    assert _last_change(tmp_path, 3) == 3
 
 
 digests = st.sampled_from(["", "a", "b"])

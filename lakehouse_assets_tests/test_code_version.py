@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform import code_version as versions
+from lakehouse_assets.platform import session_settings
 from lakehouse_assets.platform.bytecode import body, constant
 from lakehouse_assets.platform.catalog import discover
 from lakehouse_assets.platform.code_version import Fingerprint, differing, fingerprint
@@ -560,6 +561,12 @@ def test_a_change_of_the_platforms_computing_code_changes_its_part(
     (code,) = [c for c in outside["enclosing"].__code__.co_consts if getattr(c, "co_name", "") == place[1]]
     monkeypatch.setattr(function, "__code__", code)
     assert versions.of_platform.__wrapped__().digest != before, said
+
+
+def test_a_setting_of_the_spark_session_is_part_of_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = versions.of_platform.__wrapped__().digest
+    monkeypatch.setattr(session_settings, "REQUIRED", {**session_settings.REQUIRED, "spark.sql.ansi.enabled": "false"})
+    assert versions.of_platform.__wrapped__().digest != before
 
 
 def test_a_library_that_was_reached_counts_by_its_version(monkeypatch: pytest.MonkeyPatch) -> None:

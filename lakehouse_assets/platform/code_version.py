@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SCHEME = "2"
 DIGITS = 8
 # What makes the rows of a step, in whatever modules: followed from here.
-COMPUTING = ("materialize.materialize",)
+COMPUTING = ("materialize.materialize", "session_settings.REQUIRED")
 COMPUTING_LIBRARIES = frozenset({"deltalake", "pandera", "pyarrow", "pyspark"})
 
 

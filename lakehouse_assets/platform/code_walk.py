@@ -90,6 +90,8 @@ class Walk:
         """A plain value as it is, a name of a library, or the number under which the value's content follows."""
         if type(value) in PLAIN:
             return constant(value)
+        if id(value) in self._numbers:
+            return f"#{self._numbers[id(value)]}"
         if type(value) is tuple:
             return f"tuple({','.join(map(self._token, value))})"
         if isinstance(value, Enum):
@@ -105,11 +107,9 @@ class Walk:
             return self._library(module_of(value), name)
         if typing.get_origin(value) is not None:
             return f"{self._token(typing.get_origin(value))}[{','.join(map(self._token, typing.get_args(value)))}]"
-        number = self._numbers.get(id(value))
-        if number is None:
-            number = self._numbers[id(value)] = len(self._numbers)
-            self._alive.append(value)
-            self._waiting.append(value)
+        number = self._numbers[id(value)] = len(self._numbers)
+        self._alive.append(value)
+        self._waiting.append(value)
         return f"#{number}"
 
     def _alone(self, value: object) -> str:

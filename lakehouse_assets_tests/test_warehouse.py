@@ -21,7 +21,7 @@ from lakehouse_assets.platform.table import DeclarationError, Publish, TableKey
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.publish import Published, publish
-from lakehouse_assets.serving.published import held_days
+from lakehouse_assets.serving.published import held_of
 from lakehouse_assets.serving.warehouse import served, warehouse_key
 from lakehouse_assets.serving.warehouse_schema import fields_of, place, postgres_type
 from lakehouse_assets.settings import Settings
@@ -337,4 +337,6 @@ def test_a_server_that_goes_in_the_middle_loses_no_day_and_doubles_none(lake: Se
     assert rows_of(lake, "SELECT count(*), count(DISTINCT (feed_day, category)) FROM store.daily_sales") == [
         (8000, 8000)
     ]
-    assert {day: held.rows for day, held in held_days(lake, str(SALES.key)).items()} == dict.fromkeys(many, 200)
+    assert {day: held.rows for day, held in held_of(lake, [str(SALES.key)])[str(SALES.key)].items()} == dict.fromkeys(
+        many, 200
+    )

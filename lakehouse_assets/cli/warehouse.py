@@ -18,13 +18,14 @@ def status(output: str) -> None:
     from lakehouse_assets import defs as domains
     from lakehouse_assets.platform.catalog import discover
     from lakehouse_assets.serving.postgres import where
-    from lakehouse_assets.serving.published import held_days
+    from lakehouse_assets.serving.published import held_of
     from lakehouse_assets.serving.warehouse import served
     from lakehouse_assets.serving.warehouse_schema import place
 
-    rows = []
-    for table in served(discover(domains)):
-        there = held_days(settings(), str(table.key))
+    rows, tables = [], served(discover(domains))
+    held_by_table = held_of(settings(), [str(table.key) for table in tables])
+    for table in tables:
+        there = held_by_table[str(table.key)]
         days = [day for day in there if day]
         rows.append(
             (

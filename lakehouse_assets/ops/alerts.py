@@ -1,4 +1,4 @@
-"""Alerts: a table's day that is late or failed, told once. The journal `ops/alerts` remembers what was told to whom.
+"""Alerts: a table's day that is late, failed or stuck, told once. The journal `ops/alerts` remembers who was told.
 
 Every event of an alert is a row: raised; sent to a hook, or refused by it; resolved. An alert is open from `raised` to
 `resolved`; a day that comes into the state again is a new alert. Rows are appended by the domain's sensor alone.
@@ -16,8 +16,8 @@ from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.journal import ALERTS, alerts_path, append
 from lakehouse_assets.platform.store import Location
 
-TRIES = 10
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+DOUBLINGS = 6  # of the first pause: by then it is the longest
 
 
 class Trouble(Enum):
@@ -25,6 +25,7 @@ class Trouble(Enum):
 
     LATE = "late"
     FAILED = "failed"
+    STUCK = "stuck"
 
 
 class Event(Enum):
@@ -66,16 +67,12 @@ class Alert:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def due(self, hook: str, now: datetime) -> bool:
-        """Whether to deliver it now: not yet sent, not refused too often, and after a pause that doubles."""
+        """Whether to deliver it now: it is open and not yet sent, and the pause, which doubles, is over."""
         refusals = self.refused.get(hook, [])
-        if self.resolved or hook in self.sent or len(refusals) >= TRIES:
+        if self.resolved or hook in self.sent:
             return False
-        pause = min(FIRST_PAUSE * 2 ** (len(refusals) - 1), LONGEST_PAUSE) if refusals else timedelta()
+        pause = min(FIRST_PAUSE * 2 ** min(len(refusals) - 1, DOUBLINGS), LONGEST_PAUSE) if refusals else timedelta()
         return not refusals or refusals[-1] + pause <= now
-
-    def given_up(self, hook: str) -> bool:
-        """Whether the hook refused it for good."""
-        return hook not in self.sent and len(self.refused.get(hook, [])) >= TRIES
 
 
 @dataclass(frozen=True)

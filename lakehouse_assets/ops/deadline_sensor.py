@@ -2,7 +2,7 @@
 
 A tick compares what is late or failed with the alerts that are open. What is new is raised, what is over is resolved;
 then what was not yet told is told. A row of the journal is written right after a hook took an alert: only a tick that
-is killed between the two tells it twice, with the same id. A hook that refuses is asked again, ten times in all.
+is killed between the two tells it twice, with the same id. A hook that refuses is asked again while the alert is open.
 
 The check is reported by a small run: Dagster keeps one evaluation of a check and partition outside runs, for ever.
 """
@@ -18,6 +18,7 @@ import pyarrow as pa
 from dagster import AssetCheckEvaluation
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
+from dagster._time import get_current_datetime
 
 from lakehouse_assets.ops.alerts import Alert, Event, Row, Subject, Trouble, read_alerts, record
 from lakehouse_assets.ops.hooks import HookError, hooks
@@ -25,13 +26,15 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.checks import FRESHNESS
 from lakehouse_assets.platform.days import parse_day
 from lakehouse_assets.platform.deadlines import deadline, late_days
+from lakehouse_assets.platform.evaluations import one_at_a_time
 from lakehouse_assets.platform.events import standing
 from lakehouse_assets.platform.journal import CHECK_RESULTS, DEADLINE, WHY, append, check_results_path
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.run_records import LEVEL_TAG, TRIES, attempts, levels_under_way
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import Table, TableKey
-from lakehouse_assets.platform.triggers import LEVEL_TAG, READING, READING_SECONDS, TRIES, UNFINISHED
+from lakehouse_assets.platform.triggers import READING, READING_SECONDS, stuck
 from lakehouse_assets.settings import Settings
 
 TICK_SECONDS = 60
@@ -89,28 +92,33 @@ def deadline_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
 
     @dg.sensor(
         name=f"{domain}_deadlines",
-        description="Finds days whose data are late or whose checks failed: a failed check, and an alert told once.",
+        description="Finds days that are late, whose checks failed or whose runs do: an alert of each, told once.",
         job_name=REPORT,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
+    @one_at_a_time
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         from lakehouse_assets.settings import settings
 
         here, now = settings(), datetime.now(UTC)
         lake = Lake(here.lake, here.landing)
+        under_way = levels_under_way(context.instance, REPORT)  # first: what a run that ends meanwhile says is seen
         known = levels.setdefault(lake, Levels(lake, Catalog(tuple(tables))))
         if not known.read_on(monotonic() + READING_SECONDS):
             return dg.SkipReason(READING)
         before = _open(read_alerts(lake.tables, domain))
-        _keep(lake.tables, _troubles(known, catalog, tables, before, now), before, now)
+        found = _troubles(known, catalog, tables, before, now)
+        found |= _stuck(known, domain, catalog, context.instance, before)
+        _keep(lake.tables, found, before, now)
         alerts = read_alerts(lake.tables, domain)
         told = _tell(here, _open(alerts))
         if told:
             context.log.warning(told)
         wrong = len(_open(alerts))
-        said = f"{wrong} days are late or failed. {told}".strip() if wrong else "Nothing is late or failed."
-        return _request(context.instance, domain, alerts, now) or dg.SkipReason(said)
+        said = f"{wrong} alerts are open. {told}".strip() if wrong else "Nothing is late, failed or stuck."
+        asked = None if under_way else _request(context.instance, domain, alerts, now)
+        return asked or dg.SkipReason(said)
 
     return sensor
 
@@ -133,6 +141,24 @@ def _troubles(
             how = f"Nothing of it was committed. See: lakehouse quality --domain {table.key.domain} --days {day}"
             found[Subject(name, day, Trouble.FAILED)] = how
     return found
+
+
+def _stuck(
+    levels: Levels, domain: str, catalog: Catalog, instance: dg.DagsterInstance, before: list[Alert]
+) -> dict[Subject, str]:
+    """Runs of a domain that fail one after the other: one alert, until what it was raised for is made."""
+    behind, failing = stuck(levels, domain, catalog, instance)
+    for alert in before:
+        key = TableKey.parse(alert.subject.table)
+        if alert.subject.trouble is Trouble.STUCK and alert.subject.day in behind.get(key, ()):
+            return {alert.subject: alert.said}
+    for key, days in failing.items():
+        said = (
+            f"{TRIES} runs of {days} failed. It is tried again after growing pauses, half an hour at most: if what "
+            "failed is away (Spark, a bucket), nothing needs to be done. What the runs say: Dagster's UI, Runs."
+        )
+        return {Subject(str(key), days.first, Trouble.STUCK): said}
+    return {}
 
 
 def _keep(lake: Location, found: dict[Subject, str], before: list[Alert], now: datetime) -> None:
@@ -173,9 +199,6 @@ def _tell(settings: Settings, alerts: list[Alert]) -> str:
     wrong = []
     until = monotonic() + TELLING_SECONDS
     for hook, deliver in hooks(settings).items():
-        lost = sum(alert.given_up(hook) for alert in alerts)
-        if lost:
-            wrong.append(f"The {hook} refused {lost} alerts for good.")
         for alert in alerts:
             if monotonic() > until or not alert.due(hook, datetime.now(UTC)):
                 continue
@@ -202,8 +225,7 @@ def _request(instance: dg.DagsterInstance, domain: str, alerts: list[Alert], now
             judged.append(Judged(table=subject.table, day=str(subject.day), passed=bool(alert.resolved), said=said))
             seen.append(newest.id if newest else None)
     level = hashlib.sha256(repr((domain, judged, seen)).encode()).hexdigest()[:16]
-    tried = instance.get_runs(dg.RunsFilter(job_name=REPORT, tags={LEVEL_TAG: level}), limit=TRIES)
-    if not judged or len(tried) >= TRIES or any(run.status in UNFINISHED for run in tried):
+    if not judged or not attempts(instance, level).due(get_current_datetime()):
         return None
     return dg.RunRequest(run_config=dg.RunConfig({"report": Report(days=judged)}), tags={LEVEL_TAG: level})
 

@@ -1,5 +1,6 @@
 """What is in quarantine, and another try for it."""
 
+from collections.abc import Collection
 from datetime import date
 
 from lakehouse_assets.cli.output import Rows
@@ -49,20 +50,43 @@ def rows(settings: Settings, table: str | None, day: date | None) -> Rows:
 
 
 def retry(settings: Settings, table: str, day: date | None) -> Rows:
-    """Run the quarantined days of a table again, as Dagster runs; rows before and after, per range of days."""
+    """Run the quarantined days of a table again, as Dagster runs; rows before and after, per range of days.
+
+    Days that the same code made of the inputs as they are now are not run: the same rows would break the same rules.
+    """
     key = TableKey.parse(table)
     before = {row[1]: row[3] for row in _per_day(settings, key, day)}
     if not before:
         raise LakehouseError(f"{key} has nothing in quarantine{f' on {day}' if day else ''}.")
     from lakehouse_assets.ops.runs import materialize_range
 
-    result = []
-    for part in ranges(before):
+    result: list[tuple[object, ...]] = []
+    same = _same_again(settings, key, before)
+    for part in ranges(same):
+        rows_there = sum(before[day] for day in part)
+        result.append((str(key), write_days(list(part)), rows_there, rows_there, 0, ""))
+    for part in ranges(before.keys() - same):
         run_id = materialize_range(key, part)
         after = {row[1]: row[3] for row in _per_day(settings, key, day)}
         was, still = (sum(found.get(d, 0) for d in part) for found in (before, after))
         result.append((str(key), write_days(list(part)), was, still, was - still, run_id))
     return Rows(("table", "feed_days", "rows_before", "rows_still", "rows_moved", "run"), result)
+
+
+def _same_again(settings: Settings, key: TableKey, days: Collection[date]) -> set[date]:
+    """Those of the days that no input and no code has changed since they were made."""
+    from lakehouse_assets.definitions import catalog
+    from lakehouse_assets.platform.catalog import Catalog
+    from lakehouse_assets.platform.code_version import code_version
+    from lakehouse_assets.platform.levels import Levels
+    from lakehouse_assets.platform.plan import Lake
+
+    table = catalog.table(key)
+    levels = Levels(Lake(settings.lake, settings.landing), Catalog((table,)))
+    levels.read_on()
+    built, stale = levels.of(key).built, levels.stale(table)
+    made = {day: built[day].note.code_version for day in days if day in built and day not in stale}
+    return {day for day, code in made.items() if code == code_version(table)}
 
 
 def _per_day(settings: Settings, key: TableKey, day: date | None) -> list[tuple[str, date, str, int]]:

@@ -9,24 +9,29 @@ what streams brought are.
 import json
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
+from time import monotonic
 
 import dagster as dg
 from dagster import DagsterEventType
 from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
+from dagster._time import get_current_datetime
 
 from lakehouse_assets.platform.adopt import judge, recover
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.delta import Kind, Note
 from lakehouse_assets.platform.delta_log import Entry, newest_version, read_entry, unjudged
+from lakehouse_assets.platform.evaluations import one_at_a_time
 from lakehouse_assets.platform.events import data_version, day_events
 from lakehouse_assets.platform.landing import manifest_path, parts
+from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.outcome import Outcome
 from lakehouse_assets.platform.plan import Lake, landed_name
+from lakehouse_assets.platform.run_records import LEVEL_TAG, UNFINISHED, attempts, levels_under_way
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import Table, TableKey
 from lakehouse_assets.platform.touched import rows_per_day
-from lakehouse_assets.platform.triggers import LEVEL_TAG, TRIES, UNFINISHED
+from lakehouse_assets.platform.triggers import READING, READING_SECONDS
 
 TICK_SECONDS = 5
 ENTRIES_PER_TICK = 200
@@ -79,6 +84,7 @@ def _report(context: dg.OpExecutionContext, table: Table, lake: Lake, outcome: O
 def commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     """The sensor of a domain's commits. On by default."""
     tables = [table for table in catalog.tables if table.key.domain == domain]
+    levels: dict[Lake, Levels] = {}
 
     @dg.sensor(
         name=f"{domain}_commits",
@@ -87,24 +93,30 @@ def commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
+    @one_at_a_time
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         from lakehouse_assets.settings import settings
 
         here = settings()
         lake = Lake(here.lake, here.landing)
+        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(tables))))
+        # First, so that what a run that ends meanwhile did is seen.
+        judging = {level.partition("@")[0] for level in levels_under_way(context.instance, ADOPT)}
+        until = monotonic() + READING_SECONDS
+        is_read = all(known.of(table.key).read_on(until) for table in tables)
         cursor: dict[str, int] = json.loads(context.cursor or "{}")
         seen, asked = dict(cursor), list[dg.RunRequest]()
         landed: list[dg.AssetMaterialization | dg.AssetObservation] = []
         for table in tables:
             versions = _read_on(context.instance, lake, table, seen)
-            foreign = unjudged(lake.path(table.key), max(seen.get(str(table.key), 0), 0))
-            if versions or foreign:
+            foreign = known.of(table.key).unjudged if is_read else {}
+            if (versions or foreign) and str(table.key) not in judging:
                 asked += _request(context.instance, table.key, versions, foreign)
             if table.stream is not None:
                 landed += _streamed(lake, table, cursor.get(str(table.key), -1), seen.get(str(table.key), -1))
             if table.landing:
                 landed += _landed(lake, table.landing, seen)
-        said = None if asked or landed else "Every commit is known."
+        said = None if asked or landed else ("Every commit is known." if is_read else READING)
         return dg.SensorResult(asked, skip_reason=said, cursor=json.dumps(seen), asset_events=landed)
 
     return sensor
@@ -160,11 +172,10 @@ def _unreported(instance: dg.DagsterInstance, table: Table, steps: list[tuple[En
 def _request(
     instance: dg.DagsterInstance, key: TableKey, versions: list[int], foreign: Mapping[date, int]
 ) -> Iterator[dg.RunRequest]:
-    """One run for a table, unless one is under way or the same commits were tried often enough."""
+    """One run for a table; of commits that a run has just left as they were, after a pause."""
     config = Adoption(table=str(key), versions=versions)
     level = f"{key}@{sorted({*versions, *foreign.values()})}"
-    tried = instance.get_runs(dg.RunsFilter(job_name=ADOPT, tags={LEVEL_TAG: level}), limit=TRIES)
-    if len(tried) < TRIES and not any(run.status in UNFINISHED for run in tried):
+    if attempts(instance, level).due(get_current_datetime()):
         yield dg.RunRequest(run_config=dg.RunConfig({"adopt": config}), tags={LEVEL_TAG: level})
 
 
@@ -181,7 +192,7 @@ def _streamed(lake: Lake, table: Table, after: int, until: int) -> Iterator[dg.A
                 partition=str(day),
                 metadata={
                     "delta_version": version,
-                    "records": rows,
+                    **({} if rows is None else {"records": rows}),
                     "position": dg.MetadataValue.json(dict(entry.note.position or {})),
                     "committed": dg.MetadataValue.timestamp(entry.at),
                 },

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.checks import freshness
 from lakehouse_assets.platform.levels import Change, Levels
-from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Table, TableKey
+from lakehouse_assets.platform.table import LANDING_LAYER, Table, TableKey
 
 WATCHED_DAYS = 7
 
@@ -86,20 +86,12 @@ def _why_late(
         return f"Nothing of {day} was delivered to {', '.join(missing)}."
     if day in levels.failures(table.key):
         return "A blocking check failed: nothing of the day was committed."
-    if not _made(levels, table, day):
+    if not own.made(table, day):
         return "Its inputs are there, and it was not made: a run failed, is waiting, or an input's check blocks it."
     behind = sorted(name for name, change in stale.items() if change.at + (table.sla or timedelta()) <= now)
     if behind:
         return f"It was made before {', '.join(behind)} changed, and was not made again."
-    note = own.built.get(day)
-    rows = note.rows.get(day) if note else None
+    built = own.built.get(day)
+    rows = built.note.rows.get(day) if built else None
     fresh = freshness(table.compiled, day, rows.newest) if rows else None
     return fresh.description if fresh and not fresh.passed else None
-
-
-def _made(levels: Levels, table: Table, day: date) -> bool:
-    """Whether the table holds the day. A ledger publishes every day up to the one asked for."""
-    own = levels.of(table.key)
-    if isinstance(table.write, Ledger):
-        return own.newest is not None and own.newest.published is not None and own.newest.published >= day
-    return day in own.changed

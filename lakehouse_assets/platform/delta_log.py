@@ -3,6 +3,7 @@
 delta-rs loads a whole table to answer that. An entry of ours is known by its first line: `commitInfo` comes first.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -26,13 +27,24 @@ class Entry:
     complete: bool = True
 
 
-def newest_version(path: Location, seen: int) -> int | None:
-    """The newest version, looking on from one already seen; None when there is no table."""
-    if not log_file(path, seen).is_file():
+def newest_version(path: Location, seen: int = -1) -> int | None:
+    """The newest version, looking on from one already seen, or from the last checkpoint; None: there is no table."""
+    start = max(seen, _checkpoint(path)) if seen <= 0 else seen
+    if not log_file(path, max(start, 0)).is_file():
         return version_of(path)
-    while log_file(path, seen + 1).is_file():
-        seen += 1
-    return seen
+    version = max(start, 0)
+    while log_file(path, version + 1).is_file():
+        version += 1
+    return version
+
+
+def _checkpoint(path: Location) -> int:
+    """The version of which the log says that it is its last checkpoint; -1: it says nothing."""
+    try:
+        said = json.loads((path / "_delta_log" / "_last_checkpoint").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):  # a hint that is torn is no hint
+        return -1
+    return int(said["version"])
 
 
 def read_entry(path: Location, version: int) -> Entry | None:
@@ -45,11 +57,12 @@ def read_entry(path: Location, version: int) -> Entry | None:
     return Entry(version, at, commit.operation, commit.note, touched, complete)
 
 
-def unjudged(path: Location, seen: int = 0) -> dict[date, int]:
+def unjudged(path: Location, seen: int = -1) -> dict[date, int]:
     """Days that commits made outside Dagster touched and nobody has judged since, with the newest such version.
 
     Read back to the version that the newest note's step started from: the note carries what was outstanding there, and
-    says nothing of what somebody else committed meanwhile. `seen`: a version known to exist.
+    says nothing of what somebody else committed meanwhile. Who asks again and again reads on instead (`levels.py`).
+    `seen`: a version known to exist.
     """
     foreign: list[Entry] = []
     carried: dict[date, int] = {}

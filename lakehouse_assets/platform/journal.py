@@ -126,38 +126,61 @@ def append_audit(lake: Location, domain: str, rows: pa.Table) -> None:
 
 @dataclass(frozen=True)
 class Failure:
-    """The newest failed verdict of a day: the version the table had, and the input versions that were judged."""
+    """The newest failed verdict of a day: the version the table had, the input versions that were judged, by what code
+    and when.
+    """
 
     base: int
     inputs: Mapping[str, int | None]
+    code_version: str | None
+    at: datetime
 
 
 def failed_days(lake: Location, domain: str, name: str, table_path: Location) -> frozenset[date]:
-    """Days of a table whose newest verdict is a failed blocking check."""
-    return frozenset(failures(lake, domain, name, table_path))
+    """Days of a table whose newest verdict is a failed blocking check; asks the table's log for what repaired them."""
+    newest = _newest_failures(lake, domain, name)
+    since = min((failure.base for failure in newest.values()), default=0)
+    return frozenset(_still(lake, domain, name, newest, _repaired(table_path, since) if newest else {}))
 
 
-def failures(lake: Location, domain: str, name: str, table_path: Location) -> dict[date, Failure]:
-    """The failed days of a table and what was judged.
+def failures(lake: Location, domain: str, name: str, repaired: Mapping[date, int]) -> dict[date, Failure]:
+    """The failed days of a table and what was judged. `repaired`: by day the newest commit that repairs a failed day.
 
     A failure counts until a later commit of the table holds the day: the commits are asked, not the audit, so that a
     run killed between its commit and its audit row does not leave a repaired day blocked.
     """
-    audit = audit_path(lake, domain)
+    return _still(lake, domain, name, _newest_failures(lake, domain, name), repaired)
+
+
+def _newest_failures(lake: Location, domain: str, name: str) -> dict[date, Failure]:
     newest: dict[date, Failure] = {}
-    failed_at: dict[date, datetime] = {}
-    for row in _verdicts(audit, name, FAILED):
+    for row in _verdicts(audit_path(lake, domain), name, FAILED):
         inputs = {of: pin["version"] for of, pin in json.loads(row["input_versions"]).items()}
-        newest[row["feed_day"]] = Failure(row["base_version"], inputs)
-        failed_at[row["feed_day"]] = row["finished"]
-    still = _not_repaired(newest, table_path) if newest else {}
+        newest[row["feed_day"]] = Failure(row["base_version"], inputs, row["code_version"], row["finished"])
+    return newest
+
+
+def _still(
+    lake: Location, domain: str, name: str, newest: Mapping[date, Failure], repaired: Mapping[date, int]
+) -> dict[date, Failure]:
+    still = {day: failure for day, failure in newest.items() if repaired.get(day, -1) <= failure.base}
     if still:
         # Versions begin anew where a table was deleted and made again: then the audit's later verdict decides.
-        for row in _verdicts(audit, name, COMMITTED):
+        for row in _verdicts(audit_path(lake, domain), name, COMMITTED):
             whole = row["digest"] != ""  # a stream adds to a day, and repairs nothing
-            if whole and row["feed_day"] in still and row["finished"] > failed_at[row["feed_day"]]:
+            if whole and row["feed_day"] in still and row["finished"] > still[row["feed_day"]].at:
                 del still[row["feed_day"]]
     return still
+
+
+def _repaired(table_path: Location, after: int) -> dict[date, int]:
+    """By day the newest commit of a table after a version that makes the day, or adopts it."""
+    found: dict[date, int] = {}
+    for commit in commits(table_path, after=after):
+        repairs = commit.note is not None and commit.note.kind in (Kind.STEP, Kind.ADOPTION)
+        for day in commit.note.made if commit.note and repairs else ():
+            found.setdefault(day, commit.version)
+    return found
 
 
 def committed_days(lake: Location, domain: str, name: str) -> frozenset[date]:
@@ -173,7 +196,7 @@ def audited(lake: Location, domain: str, name: str, run_id: str) -> frozenset[da
 
 def _verdicts(audit: Location, name: str, status: str) -> list[dict[str, Any]]:
     """A table's days of one status, oldest first."""
-    columns = '"table", feed_day, base_version, input_versions, finished, digest'
+    columns = '"table", feed_day, base_version, input_versions, code_version, finished, digest'
     query = f"SELECT {columns} FROM t WHERE status = '{status}' ORDER BY finished"  # noqa: S608  (a constant)
     return _rows_of(audit, name, query)
 
@@ -181,13 +204,3 @@ def _verdicts(audit: Location, name: str, status: str) -> list[dict[str, Any]]:
 def _rows_of(path: Location, name: str, query: str) -> list[dict[str, Any]]:
     """A table's rows of an audit; none where there is no audit."""
     return [row for row in ask(path, query) if row["table"] == name]
-
-
-def _not_repaired(failed: dict[date, Failure], table_path: Location) -> dict[date, Failure]:
-    still = dict(failed)
-    for commit in commits(table_path, after=min(failure.base for failure in failed.values())):
-        repairs = commit.note is not None and commit.note.kind in (Kind.STEP, Kind.ADOPTION)
-        for day in commit.note.made if commit.note and repairs else ():
-            if day in still and still[day].base < commit.version:
-                del still[day]
-    return still

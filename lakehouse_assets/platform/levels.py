@@ -3,24 +3,26 @@
 Nothing is counted and nothing is remembered: both sides are read from the Delta logs, so no event can be lost by a
 daemon that was down, a run that died or a cursor that went missing. Logs are read on from where they were left.
 
-A day of a table is behind when an input changed it (or a day that it reads) at a version newer than the one that the
-day's commit pinned. Maintenance (`dataChange=false`) is no change.
+A day of a table is behind when an input changed a day that it reads at a version newer than the one that the day's
+commit pinned. Maintenance (`dataChange=false`) is no change.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from math import inf
 from time import monotonic
 
 from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.delta import Kind, Note
 from lakehouse_assets.platform.delta_log import Entry, known_until, newest_version, read_entry
 from lakehouse_assets.platform.journal import Failure, audit_path, failures
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.plan import Lake, landed_name
 from lakehouse_assets.platform.store import Location, version_of_file
-from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Read, Span, Table, TableKey
+from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, Span, Table, TableKey
 from lakehouse_assets.platform.touched import log_file
 
 
@@ -32,20 +34,32 @@ class Change:
     at: datetime
 
 
+@dataclass(frozen=True)
+class Built:
+    """A step's commit: its note, its version, and when it was made."""
+
+    note: Note
+    version: int
+    at: datetime
+
+
 @dataclass
 class TableLevels:
-    """A table's log, read so far: per day the newest change, the note that built it, and the versions of what nobody
-    has judged and of what a stream brought.
+    """A table's log, read so far: per day the newest change, the step that built it, and the versions of what repaired
+    a failed day, of what nobody has judged and of what a stream brought. `created`: when the table was made (None: its
+    log does not say any more).
     """
 
     path: Location
     landed: bool = False
     seen: int = -1
     changed: dict[date, Change] = field(default_factory=dict)
-    built: dict[date, Note] = field(default_factory=dict)
+    built: dict[date, Built] = field(default_factory=dict)
+    repaired: dict[date, int] = field(default_factory=dict)
     unjudged: dict[date, int] = field(default_factory=dict)
     streamed: dict[date, int] = field(default_factory=dict)
-    newest: Note | None = None
+    newest: Built | None = None
+    created: datetime | None = None
     _identity: tuple[object, int] | None = None
 
     def read_on(self, deadline: float = inf) -> bool:
@@ -54,8 +68,8 @@ class TableLevels:
         A table that was made anew is read from its beginning.
         """
         if self.seen >= 0 and self._identity != _identity(self.path, self.seen):
-            self.seen, self.newest = -1, None
-            for known in (self.changed, self.built, self.unjudged, self.streamed):
+            self.seen, self.newest, self.created = -1, None, None
+            for known in (self.changed, self.built, self.repaired, self.unjudged, self.streamed):
                 known.clear()
         now = newest_version(self.path, self.seen)
         for version in range(self.seen + 1, -1 if now is None else now + 1):
@@ -68,13 +82,21 @@ class TableLevels:
         self._identity = _identity(self.path, self.seen)
         return self.seen == (-1 if now is None else now)
 
-    def newest_change(self, first: date | None, last: date) -> int:
-        """The newest version that changed one of these days; none: -1."""
-        days = self.changed.items()
-        return max((c.version for day, c in days if (first is None or day >= first) and day <= last), default=-1)
+    def newest_change(self, first: date | None, last: date) -> Change | None:
+        """The newest change of one of these days; None where nothing changed them."""
+        days = [change for day, change in self.changed.items() if (first is None or day >= first) and day <= last]
+        return max(days, key=lambda change: change.version, default=None)
+
+    def made(self, table: Table, day: date) -> bool:
+        """Whether the table holds the day. A ledger publishes every day up to the one asked for."""
+        if isinstance(table.write, Ledger):
+            return self.newest is not None and day <= published(self.newest.note)
+        return day in self.changed or day in self.built
 
     def _take(self, entry: Entry) -> None:
         note = entry.note
+        if entry.version == 0:
+            self.created = entry.at
         if note is None:
             touched = entry.touched if entry.complete else entry.touched | self.changed.keys()
             if self.landed:
@@ -88,9 +110,16 @@ class TableLevels:
             self.changed |= dict.fromkeys(note.days, Change(entry.version, entry.at))
         if note.kind is Kind.STREAM:
             self.streamed |= dict.fromkeys(note.days, entry.version)
+        if note.kind in (Kind.STEP, Kind.ADOPTION):
+            self.repaired |= dict.fromkeys(note.made, entry.version)
         if note.kind is Kind.STEP:
-            self.built |= dict.fromkeys(note.made, note)
-            self.newest = note
+            self.newest = Built(note, entry.version, entry.at)
+            self.built |= dict.fromkeys(note.made, self.newest)
+
+
+def published(note: Note) -> date:
+    """Through which day a ledger's commit publishes."""
+    return note.published or max(note.made, default=date.min)
 
 
 def _identity(path: Location, version: int) -> tuple[object, int] | None:
@@ -124,15 +153,23 @@ class Levels:
 
         Of several changes that leave a day behind, the newest is told.
         """
-        stale = self.stale(table)
+        wanted = self.to_make(table, self.stale(table))
+        return {day: max(change.at for change in changes.values()) for day, changes in wanted.items()}
+
+    def to_make(self, table: Table, stale: Mapping[date, Mapping[str, Change]]) -> dict[date, Mapping[str, Change]]:
+        """Those days, of these (with what changed them), that can be made now: no input blocks them, and they have not
+        failed on the same bytes with the same code.
+        """
         if not stale:
             return {}
         failed = self.failures(table.key)
         blocking = [(read, bad) for read in table.reads.values() if (bad := self._not_to_be_read(read))]
+        through = self._published(table)
         return {
-            day: max(change.at for change in wanted.values())
-            for day, wanted in stale.items()
-            if not _blocked(day, blocking) and not (day in failed and _same_level(failed[day], wanted))
+            day: changes
+            for day, changes in stale.items()
+            if not _blocked(day, through, blocking)
+            and not (day in failed and self._fails_again(table, failed[day], changes))
         }
 
     def stale(self, table: Table) -> dict[date, dict[str, Change]]:
@@ -146,13 +183,20 @@ class Levels:
         return found
 
     def _behind_input(self, table: Table, name: str, read: Read) -> Iterator[tuple[date, Change]]:
-        changed, own = self.of(read.table).changed, self.of(table.key)
-        seen = self.of(read.table).seen  # a pin beyond it: the input was deleted and made anew
-        for reader, change in _changes_read(table, read, changed):
-            note = own.newest if isinstance(table.write, Ledger) else own.built.get(reader)
-            pin = note.inputs.get(name) if note else None
-            if pin is None or pin.version is None or not change.version <= pin.version <= seen:
+        source, own = self.of(read.table), self.of(table.key)
+        for reader, change in _changes_read(table, read, source.changed, own.built):
+            if isinstance(table.write, Ledger) or (isinstance(table.write, Overwrite) and read.span is Span.WHOLE):
+                # One commit stands for the whole table, once it has the day at all.
+                built = own.newest if own.made(table, reader) else None
+            else:
+                built = own.built.get(reader)
+            pin = built.note.inputs.get(name) if built else None
+            if built is None or pin is None or not _has_read(source, change, pin.version, built.at):
                 yield reader, change
+
+    def _published(self, table: Table) -> date:
+        newest = self.of(table.key).newest
+        return published(newest.note) if newest and isinstance(table.write, Ledger) else date.min
 
     def _not_to_be_read(self, read: Read) -> set[date]:
         """Days of an input that nobody has judged since somebody else wrote them, or that failed a blocking check.
@@ -164,45 +208,72 @@ class Levels:
         unjudged = self.of(read.table).unjudged.keys()
         return set(unjudged) if read.span is Span.WHOLE else self.failures(read.table).keys() | unjudged
 
+    def _fails_again(self, table: Table, failure: Failure, changes: Mapping[str, Change]) -> bool:
+        """Whether the day failed on these versions, or newer ones, by this code: trying again would fail again."""
+        if failure.code_version != code_version(table):
+            return False
+        for name, change in changes.items():
+            if not _has_read(self.of(table.reads[name].table), change, failure.inputs.get(name), failure.at):
+                return False
+        return True
+
     def failures(self, key: TableKey) -> dict[date, Failure]:
         """Failed days of a table; asked of the audit again only when that, or the table, has a new version."""
         audit = audit_path(self._lake.tables, key.domain)
         seen, known = self._failed.get(key, ((-1, -1), {}))
-        now = (newest_version(audit, max(seen[0], 0)) or 0, self.of(key).seen)
+        own = self.of(key)
+        now = (newest_version(audit, seen[0]) or 0, own.seen)
         if now != seen:
-            known = failures(self._lake.tables, key.domain, str(key), self._lake.path(key))
+            known = failures(self._lake.tables, key.domain, str(key), own.repaired)
             self._failed[key] = now, known
         return known
 
 
-def _blocked(day: date, blocking: list[tuple[Read, set[date]]]) -> bool:
+def _has_read(source: TableLevels, change: Change, version: int | None, at: datetime) -> bool:
+    """Whether who read this version of an input, and ended at that time, read a change of it.
+
+    Not where the input was deleted and made anew since: then the version is one of another table.
+    """
+    anew = source.created is not None and source.created > at
+    return version is not None and change.version <= version <= source.seen and not anew
+
+
+def _blocked(day: date, through: date, blocking: list[tuple[Read, set[date]]]) -> bool:
+    """Whether the day reads bad days. A ledger reads through what it has published."""
     for read, bad_days in blocking:
         first, last = read.bounds(day, day)
+        last = max(last, through)
         if any((first is None or first <= bad) and bad <= last for bad in bad_days):
             return True
     return False
 
 
-def _same_level(failure: Failure, wanted: Mapping[str, Change]) -> bool:
-    """Whether the day failed on these versions, or newer ones: trying again would fail again."""
-    versions = {name: failure.inputs.get(name) for name in wanted}
-    return all(version is not None and version >= wanted[name].version for name, version in versions.items())
-
-
-def _changes_read(table: Table, read: Read, changed: Mapping[date, Change]) -> Iterator[tuple[date, Change]]:
-    """Days of the table that read changed days of an input, and what changed them; of all days before, the newest.
+def _changes_read(
+    table: Table, read: Read, changed: Mapping[date, Change], built: Collection[date]
+) -> Iterator[tuple[date, Change]]:
+    """Days of the table that read changed days of an input, and what changed them; of several that one reads, at least
+    the newest. `built`: the days that the table has.
 
     A ledger recomputes all its days from any one of them.
     """
     match read.span:
         case Span.LAST:
             for day, change in changed.items():
-                yield from ((day + timedelta(days=n), change) for n in range(read.days))
+                last = min(day.toordinal() + read.days - 1, date.max.toordinal())
+                yield from ((date.fromordinal(n), change) for n in range(day.toordinal(), last + 1))
         case Span.THROUGH if changed and not isinstance(table.write, Ledger):
-            first, last = min(changed), max(changed)
+            first, last_day = min(changed), max(changed)
             newest = changed[first]
-            for day in (first + timedelta(days=n) for n in range((last - first).days + 1)):
-                newest = max(newest, changed.get(day, newest), key=lambda change: change.version)
+            for day in sorted({*DayRange(first, last_day), *(one for one in built if one > last_day)}):
+                newest = max(newest, changed.get(day, newest), key=_version)
                 yield day, newest
+        case Span.WHOLE if changed and not isinstance(table.write, Overwrite | Ledger):
+            yield from changed.items()
+            newest = max(changed.values(), key=_version)
+            yield from ((day, newest) for day in built)
         case _:
             yield from changed.items()
+
+
+def _version(change: Change) -> int:
+    return change.version

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
@@ -13,6 +14,7 @@ from lakehouse_assets.platform.store import Location, answering, file_at, parque
 from lakehouse_assets.platform.table import DAY_COLUMN
 from lakehouse_assets.platform.table_features import physical_name
 
+EPOCH = date(1970, 1, 1).toordinal()
 Action = dict[str, dict[str, Any]]
 DAYS_TAG = "lakehouse.rowsPerDay"
 """Tag of a log entry's file: how many rows of each feed day it held, where that was looked up before it was removed."""
@@ -67,34 +69,43 @@ def _days_of(path: Location, change: dict[str, Any], column: str) -> frozenset[d
 
 
 def days_by_rows(path: Location, change: Mapping[str, Any], column: str) -> dict[date, int] | None:
-    """How many rows of each feed day a file has, by its tag, else by its rows; None where the file is gone."""
+    """How many rows of each feed day a file has, by its tag, else by its rows; None where the file is gone (a vacuum
+    removes what no kept version needs).
+    """
     if said := (change.get("tags") or {}).get(DAYS_TAG):
         return {date.fromisoformat(day): rows for day, rows in json.loads(said).items()}
-    file = file_at(path, change["path"])
-    if not file.is_file():
+    try:
+        held = pq.ParquetFile(parquet(file_at(path, change["path"])))
+    except FileNotFoundError:
         return None
-    held = pq.ParquetFile(parquet(file))
     if column not in held.schema_arrow.names:
         return {}
-    counts = held.read(columns=[column])[column].value_counts().to_pylist()
-    return {one["values"]: one["counts"] for one in counts if one["values"]}
+    days = held.read(columns=[column])[column].cast(pa.int32()).drop_null().value_counts()
+    counted = {EPOCH + one["values"].as_py(): one["counts"].as_py() for one in days}
+    return {date.fromordinal(n): rows for n, rows in counted.items() if 0 < n <= date.max.toordinal()}
 
 
-def rows_per_day(path: Location, version: int) -> dict[date, int]:
-    """How many rows of each feed day a commit added."""
-    found: dict[date, int] = {}
+def rows_per_day(path: Location, version: int) -> dict[date, int | None]:
+    """How many rows of each feed day a commit added; None where a file of the day is gone and nothing says how many."""
+    found: dict[date, int | None] = {}
     for action in actions_of(path, version):
         change = action.get("add")
         if not change:
             continue
-        first, last = _bounds(change, DAY_COLUMN)
-        if first is not None and first == last:
-            counted = {first: int(json.loads(change["stats"])["numRecords"])}
-        else:
-            counted = days_by_rows(path, change, DAY_COLUMN) or {}
-        for day, rows in counted.items():
-            found[day] = found.get(day, 0) + rows
+        for day, rows in _added(path, change).items():
+            before = found.get(day, 0)
+            found[day] = None if rows is None or before is None else before + rows
     return dict(sorted(found.items()))
+
+
+def _added(path: Location, change: Mapping[str, Any]) -> Mapping[date, int | None]:
+    first, last = _bounds(change, DAY_COLUMN)
+    if first is not None and first == last:
+        return {first: int(json.loads(change["stats"])["numRecords"])}
+    counted = days_by_rows(path, change, DAY_COLUMN)
+    if counted is not None:
+        return counted
+    return dict.fromkeys(DayRange(first, last) if first and last else ())
 
 
 def info_of(path: Location, version: int) -> dict[str, Any] | None:
@@ -121,4 +132,12 @@ def _bounds(change: Mapping[str, Any], column: str) -> tuple[date | None, date |
     stats = json.loads(change.get("stats") or "{}")
     of_file = (change.get("partitionValues") or {}).get(column)
     first, last = (of_file or stats.get(side, {}).get(column) for side in ("minValues", "maxValues"))
-    return date.fromisoformat(first) if first else None, date.fromisoformat(last) if last else None
+    return _day(first), _day(last)
+
+
+def _day(text: str | None) -> date | None:
+    """A day of the statistics; None also of one beyond the year 9999, which is no feed day."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        return None

@@ -1,38 +1,40 @@
 """What fires what: a sensor per domain that compares levels, and a schedule that makes yesterday for every source.
 
-A tick reads the Delta logs on, finds what is behind (`levels.py`) and asks for it: together with everything downstream,
-as one run per contiguous range of days. It asks for nothing while a run that concerns the table is under way, and for
-the same level at most three times: then for each half of the range, so that a day that stops a run does not keep the
-others waiting. What keeps failing waits for a person, or for its inputs to change.
+A tick looks which runs are under way, reads the Delta logs on, finds what is behind (`levels.py`) and asks for it:
+together with everything downstream, as one run per contiguous range of days. It asks for nothing while a run that
+concerns the table is under way, and for what failed after growing pauses (`run_records.py`), after three tries for each
+half of the range, so that a day that stops a run does not keep the others waiting.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from time import monotonic, sleep
 
 import dagster as dg
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+from dagster._time import get_current_datetime
 
 from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.days import DayRange, ranges
+from lakehouse_assets.platform.evaluations import one_at_a_time
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import LANDING_LAYER, Span, Table, TableKey
+from lakehouse_assets.platform.run_records import LEVEL_TAG, TRIES, Attempts, attempts, tables_under_way
+from lakehouse_assets.platform.table import LANDING_LAYER, Table, TableKey
 
 TICK_SECONDS = 5
-TRIES = 3
+YESTERDAY_HOUR = 3  # UTC
 SPLITS = 3  # of a failed range, each into halves: as soon as a part is made, what is left is split on
 READING_SECONDS = 0.8
+NOTHING = "Nothing is behind."
 READING = "Reading the Delta logs for the first time; going on with the next tick."
 ZERO = timedelta(0)
 PATIENCE = timedelta(seconds=30)
-LEVEL_TAG = "lakehouse/level"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 Waiting = Mapping[TableKey, Mapping[date, datetime]]
-UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 
 
 @dataclass(frozen=True)
@@ -82,74 +84,133 @@ def _upstream_first(tables: Iterable[Table]) -> list[Table]:
     return done
 
 
-def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
-    """The sensor of a domain's tables. On by default; a tick that finds nothing behind says so."""
+def made_of_their_own(domain: str, catalog: Catalog) -> list[Table]:
+    """The tables of a domain that have a step of their own: companions are made with theirs."""
     tables = [table for table in catalog.tables if table.key.domain == domain]
     companions = {companion.key for table in tables for companion in table.companions}
-    own = [table for table in tables if table.key not in companions]
+    return [table for table in tables if table.key not in companions]
+
+
+def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
+    """The sensor of a domain's tables. On by default; a tick that finds nothing behind says so."""
+    own = made_of_their_own(domain, catalog)
+    of_domain = [table for table in catalog.tables if table.key.domain == domain]
     levels: dict[Lake, Levels] = {}
     unquiet: dict[Lake, datetime] = {}  # since when a tick has waited for a series of changes to end
 
     @dg.sensor(
         name=f"{domain}_levels",
         description="Compares what every day was built from with what its inputs are now, and asks for what is behind.",
-        target=dg.AssetSelection.assets(*[dg.AssetKey(table.key.parts) for table in tables]),
+        target=dg.AssetSelection.assets(*[dg.AssetKey(table.key.parts) for table in of_domain]),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
+    @one_at_a_time
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         from lakehouse_assets.settings import settings
 
         here = settings()
         lake = Lake(here.lake, here.landing)
         known = levels.setdefault(lake, Levels(lake, Catalog(tuple(own))))
-        if not known.read_on(monotonic() + READING_SECONDS):
-            return dg.SkipReason(READING)
         quiet = timedelta(seconds=here.quiet_seconds)
         waiting = _waiting(known, own, context.instance)
-        if (left := _unquiet(waiting, quiet)) > ZERO:
+        if waiting is not None and (left := _unquiet(waiting, quiet)) > ZERO:
             sleep(min(left.total_seconds(), TICK_SECONDS))  # rather than until the next tick
-            if not known.read_on(monotonic() + READING_SECONDS):
-                return dg.SkipReason(READING)
             waiting = _waiting(known, own, context.instance)
+        if waiting is None:
+            return dg.SkipReason(READING)
         now = datetime.now(UTC)
         if _unquiet(waiting, quiet) > ZERO and now - unquiet.setdefault(lake, now) < PATIENCE:
             return dg.SkipReason("Inputs are changing right now: waiting for them to be quiet.")
         unquiet.pop(lake, None)
-        today = now.date()  # a record from the future waits for its day
-        behind = {key: frozenset(day for day in days if day <= today) for key, days in waiting.items()}
-        found = list(requests([table for table in own if table.key in behind], behind))
-        new = [asked for request in found for asked in _untried(request, known, catalog, context.instance)]
-        if new:
-            return dg.SensorResult(run_requests=new)
-        return dg.SkipReason(f"{len(found)} ranges failed {TRIES} times" if found else "Nothing is behind.")
+        tried = _tried(known, own, catalog, waiting, context.instance)
+        due = [asked for asked, before in tried if before.due(get_current_datetime())]
+        if due:
+            return dg.SensorResult(run_requests=due)
+        return dg.SkipReason(f"{len(tried)} ranges were tried and wait to be tried again." if tried else NOTHING)
 
     return sensor
 
 
 def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
-    """Make yesterday of every table of a domain, also where nothing was landed: then the day is empty, visibly."""
-    made = [dg.AssetKey(table.key.parts) for table in catalog.tables if table.key.domain == domain]
+    """Make what is stale or absent of yesterday, also where nothing was landed: then the day is empty, visibly."""
+    own = made_of_their_own(domain, catalog)
+    of_domain = [dg.AssetKey(table.key.parts) for table in catalog.tables if table.key.domain == domain]
+    levels: dict[Lake, Levels] = {}
 
     @dg.schedule(
         name=f"{domain}_yesterday",
-        description="D-1: materializes yesterday of every table; a day without files is an empty day.",
-        cron_schedule="15 3 * * *",
+        description="D-1: makes yesterday of every table that has not got it; a day without files is an empty day.",
+        cron_schedule=f"15 {YESTERDAY_HOUR}-23 * * *",  # the first does it, the others make up for one that failed
         execution_timezone="UTC",
-        target=dg.AssetSelection.assets(*made),
+        target=dg.AssetSelection.assets(*of_domain),
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
-    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        day = context.scheduled_execution_time.date() - timedelta(days=1)
+    @one_at_a_time
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        from lakehouse_assets.settings import settings
+
+        here = settings()
+        lake, time = Lake(here.lake, here.landing), context.scheduled_execution_time
+        day, first = time.date() - timedelta(days=1), time.hour == YESTERDAY_HOUR
+        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(own))))
+        busy = tables_under_way(context.instance)
+        known.read_on()
+        missing = [*_without(known, own, day)]
+        missing += [table for table in own if first and table.stream is not None and table not in missing]
+        if not missing:
+            return dg.SkipReason(f"Every table has {day}.")
+        if any(_concerned(table, busy) for table in missing):
+            return dg.SkipReason("A run is under way. What it does not make is made by the next evaluation.")
         # The selection is said, so that the sensors see what the run makes.
-        return dg.RunRequest(run_key=str(day), partition_key=str(day), asset_selection=made)
+        made = [dg.AssetKey(key.parts) for table in missing for key in _with_companions(table)]
+        return dg.RunRequest(partition_key=str(day), asset_selection=made)
 
     return schedule
 
 
-def _waiting(levels: Levels, tables: Iterable[Table], instance: dg.DagsterInstance) -> Waiting:
-    """Per table the days that are behind, and since when; nothing of a table that a run under way concerns."""
-    busy = _busy(instance)
+def stuck(
+    levels: Levels, domain: str, catalog: Catalog, instance: dg.DagsterInstance
+) -> tuple[dict[TableKey, frozenset[date]], dict[TableKey, DayRange]]:
+    """What is behind of a domain, and of that the ranges of which three runs or more have failed, by their first table.
+
+    Also while one more is under way.
+    """
+    own = made_of_their_own(domain, catalog)
+    waiting = {table.key: levels.behind(table) for table in own}
+    tried = _tried(levels, own, catalog, waiting, instance)
+    failing: dict[TableKey, DayRange] = {}
+    for asked, before in tried:
+        if before.failed >= TRIES:
+            first = TableKey.parse("/".join((asked.asset_selection or [])[0].path))
+            failing.setdefault(first, DayRange.parse(f"{asked.tags[RANGE_START]}..{asked.tags[RANGE_END]}"))
+    return {key: frozenset(days) for key, days in waiting.items()}, failing
+
+
+def _without(levels: Levels, tables: Collection[Table], day: date) -> list[Table]:
+    """Tables that have not got the day, or an old one, and what reads them; not what cannot be made now."""
+    found: dict[TableKey, Table] = {}
+    for table in _upstream_first(tables):
+        stale = levels.stale(table).get(day, {})
+        has_it = levels.of(table.key).made(table, day) and not any(r.table in found for r in table.reads.values())
+        if (stale or not has_it) and levels.to_make(table, {day: stale}):
+            found[table.key] = table
+    return list(found.values())
+
+
+def _with_companions(table: Table) -> list[TableKey]:
+    return [table.key, *(companion.key for companion in table.companions)]
+
+
+def _waiting(levels: Levels, tables: Iterable[Table], instance: dg.DagsterInstance) -> Waiting | None:
+    """Per table the days that are behind, and since when; nothing of a table that a run under way concerns.
+
+    None: the logs are not all read yet. The runs come first: what one that ends meanwhile has made is seen then.
+    """
+    busy = tables_under_way(instance)
+    if not levels.read_on(monotonic() + READING_SECONDS):
+        return None
+    busy |= tables_under_way(instance)  # also what began meanwhile
     return {table.key: levels.behind(table) for table in tables if not _concerned(table, busy)}
 
 
@@ -159,40 +220,42 @@ def _unquiet(waiting: Waiting, quiet: timedelta) -> timedelta:
     return quiet - (datetime.now(UTC) - newest) if newest else ZERO
 
 
-def _busy(instance: dg.DagsterInstance) -> set[TableKey]:
-    """Tables that an unfinished run makes."""
-    runs = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
-    keys = (key for run in runs for key in run.asset_selection or ())
-    return {TableKey.parse("/".join(key.path)) for key in keys if len(key.path) == 3}
-
-
-def _concerned(table: Table, busy: set[TableKey]) -> bool:
+def _concerned(table: Table, busy: Collection[TableKey]) -> bool:
     """Whether a run under way makes this table or something that it reads."""
     return table.key in busy or any(read.table in busy for read in table.reads.values())
 
 
 def _level(request: Request, levels: Levels, catalog: Catalog) -> str:
-    """A name for what is asked and for the versions of its inputs, so that the same failure is not tried for ever."""
+    """A name for what is asked, for the code that makes it and for what its inputs are."""
     inputs = sorted(
-        (str(read.table), levels.of(read.table).newest_change(*read.bounds(request.days.first, request.days.last)))
+        (str(read.table), change.version, change.at.isoformat())
         for key in request.tables
         for read in catalog.table(key).reads.values()
-        if read.span is not Span.WHOLE and (read.table.layer == LANDING_LAYER or read.table not in request.tables)
+        if read.table.layer == LANDING_LAYER or read.table not in request.tables
+        if (change := levels.of(read.table).newest_change(*read.bounds(request.days.first, request.days.last)))
     )
-    return hashlib.sha256(repr((request, inputs)).encode()).hexdigest()[:16]
+    code = [code_version(catalog.table(key)) for key in request.tables]
+    return hashlib.sha256(repr((request, code, inputs)).encode()).hexdigest()[:16]
 
 
-def _untried(
+def _tried(
+    levels: Levels, tables: Iterable[Table], catalog: Catalog, waiting: Waiting, instance: dg.DagsterInstance
+) -> list[tuple[dg.RunRequest, Attempts]]:
+    """The runs that would make what is behind, and what was tried of each."""
+    today = datetime.now(UTC).date()  # a record from the future waits for its day
+    behind = {key: frozenset(day for day in days if day <= today) for key, days in waiting.items()}
+    found = requests([table for table in tables if table.key in behind], behind)
+    return [tried for request in found for tried in _in_parts(request, levels, catalog, instance)]
+
+
+def _in_parts(
     request: Request, levels: Levels, catalog: Catalog, instance: dg.DagsterInstance, splits: int = SPLITS
-) -> Iterator[dg.RunRequest]:
+) -> Iterator[tuple[dg.RunRequest, Attempts]]:
     """The request; where it was tried often enough, its halves."""
     asked = request.run_request(_level(request, levels, catalog))
-    if not _tried_enough(instance, asked.tags[LEVEL_TAG]):
-        yield asked
-    elif splits:
-        for half in request.days.halves():
-            yield from _untried(replace(request, days=half), levels, catalog, instance, splits - 1)
-
-
-def _tried_enough(instance: dg.DagsterInstance, level: str) -> bool:
-    return len(instance.get_run_records(filters=dg.RunsFilter(tags={LEVEL_TAG: level}), limit=TRIES)) >= TRIES
+    before = attempts(instance, asked.tags[LEVEL_TAG])
+    halves = request.days.halves() if splits and before.runs >= TRIES else ()
+    if not halves:
+        yield asked, before
+    for half in halves:
+        yield from _in_parts(replace(request, days=half), levels, catalog, instance, splits - 1)

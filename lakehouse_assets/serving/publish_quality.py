@@ -18,7 +18,7 @@ from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.serving.loader import columns, ingest, loading, transaction
 from lakehouse_assets.serving.postgres import WarehouseError, connect
-from lakehouse_assets.serving.published import Held, held, held_days, lock, note
+from lakehouse_assets.serving.published import Held, held, held_of, lock, note
 from lakehouse_assets.serving.quality_tables import CHECK_RESULTS, QUARANTINE
 from lakehouse_assets.serving.query import open_tables
 from lakehouse_assets.serving.warehouse_schema import prepare
@@ -45,7 +45,7 @@ def behind(settings: Settings) -> str | None:
     journal = open_table(check_results_path(settings.lake))
     if journal is None:
         return None
-    level, there = _level(journal), held_days(settings, JOURNAL).get(None)
+    level, there = _level(journal), held_of(settings, [JOURNAL])[JOURNAL].get(None)
     return None if there and (there.source, there.version) == level else "/".join(map(str, level))
 
 

@@ -1,5 +1,6 @@
 """What the warehouse says that it holds, in `lakehouse.published`: of each table and day, which version of Delta."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -27,17 +28,24 @@ class Held:
     checksum: int
 
 
-def held_days(settings: Settings, name: str) -> dict[date | None, Held]:
-    """What is held of each day of a table; of one without days, under None. Raises WarehouseError."""
+def held_of(settings: Settings, names: Collection[str]) -> dict[str, dict[date | None, Held]]:
+    """What is held of each day of these tables, by one connection; of one without days, under None.
+
+    Raises WarehouseError.
+    """
+    found: dict[str, dict[date | None, Held]] = {name: {} for name in names}
     with connect(settings) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('lakehouse.published') IS NOT NULL")
         if cursor.fetchone() != (True,):
-            return {}
+            return found
         cursor.execute(
-            "SELECT feed_day, source, delta_version, rows, checksum FROM lakehouse.published WHERE table_name = %s",
-            (name,),
+            """SELECT table_name, feed_day, source, delta_version, rows, checksum FROM lakehouse.published
+               WHERE table_name = ANY(%s)""",
+            (list(names),),
         )
-        return {day: Held(source, version, rows, int(sum_)) for day, source, version, rows, sum_ in cursor.fetchall()}
+        for name, day, source, version, rows, checksum in cursor.fetchall():
+            found[name][day] = Held(source, version, rows, int(checksum))
+    return found
 
 
 def lock(cursor: "Cursor", name: str) -> None:

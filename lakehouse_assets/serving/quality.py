@@ -11,7 +11,7 @@ from typing import Any
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.days import DayRange, write_days
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.journal import DEADLINE, FAILED, WHY, audit_path, check_results_path, failures
+from lakehouse_assets.platform.journal import DEADLINE, FAILED, WHY, audit_path, check_results_path, failed_days
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.table import LAYERS, Span, Table, TableKey
 from lakehouse_assets.serving.query import query
@@ -171,7 +171,7 @@ def read_quality(settings: Settings, catalog: Catalog, domain: str | None, days:
     judged = {TableKey.parse(table) for table, _ in verdicts}
     declared = {table.key for table in catalog.tables if table.key.domain in domains}
     tables = sorted(judged | declared, key=_order)
-    failed = {key: frozenset(failures(lake.tables, key.domain, str(key), lake.path(key))) for key in tables}
+    failed = {key: failed_days(lake.tables, key.domain, str(key), lake.path(key)) for key in tables}
     return Quality(
         days=span,
         tables=tuple(map(str, tables)),

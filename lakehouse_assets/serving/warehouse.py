@@ -5,8 +5,9 @@ A sensor compares levels here too: what the warehouse says it holds with what th
 
 import hashlib
 import warnings
-from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -14,23 +15,28 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluation,
     AssetCheckEvaluationTargetMaterializationData,
 )
+from dagster._time import get_current_datetime
 
 from lakehouse_assets.platform.assets import asset_key, partitions
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.days import ranges
+from lakehouse_assets.platform.evaluations import one_at_a_time
 from lakehouse_assets.platform.io import EVENTS_ARE_OURS, days_of
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.run_records import LEVEL_TAG, assets_under_way, attempts
 from lakehouse_assets.platform.table import PUBLISHED_LAYER, Table, TableKey
-from lakehouse_assets.platform.triggers import LEVEL_TAG, RANGE_END, RANGE_START, TICK_SECONDS, TRIES, UNFINISHED
+from lakehouse_assets.platform.triggers import NOTHING, RANGE_END, RANGE_START, TICK_SECONDS
 
 if TYPE_CHECKING:
     from lakehouse_assets.serving.publish import Published
+    from lakehouse_assets.serving.published import Held
     from lakehouse_assets.settings import Settings
 
 LAYER, GROUP = "warehouse", "warehouse"
 CHECK = "equals_delta"
 MOST_RANGES = 10  # runs that one tick asks for of a table
+LOOK_AGAIN = timedelta(minutes=1)  # at a warehouse that had everything: somebody may have dropped a table of it
 
 
 def served(catalog: Catalog) -> list[Table]:
@@ -140,7 +146,7 @@ def _passed(
 def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     """Asks for the days of a domain of which the warehouse holds another version than Delta. On by default."""
     tables = [table for table in served(catalog) if table.key.domain == domain]
-    levels: dict[Lake, Levels] = {}
+    looks: dict[Lake, Looks] = {}
 
     @dg.sensor(
         name=f"{domain}_warehouse",
@@ -149,44 +155,78 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
+    @one_at_a_time
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         from lakehouse_assets.platform.errors import LakehouseError
         from lakehouse_assets.settings import settings
 
-        here = settings()
+        here, now = settings(), get_current_datetime()
         lake = Lake(here.lake, here.landing)
-        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(tables))))
-        runs = context.instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
-        busy = {key for run in runs for key in run.asset_selection or ()}
-        asked = list[dg.RunRequest]()
-        exhausted = 0
+        known = looks.setdefault(lake, Looks(Levels(lake, Catalog(tuple(tables)))))
+        busy = assets_under_way(context.instance)  # first: what a run that ends meanwhile published is seen
+        free = [table for table in tables if not busy & {asset_key(table.key), asset_key(warehouse_key(table))}]
         try:
-            for table in tables:
-                known.of(table.key).read_on()
-                if known.of(table.key).changed and not busy & {asset_key(table.key), asset_key(warehouse_key(table))}:
-                    wanted = _requests(table, behind_in_warehouse(here, table, known))
-                    new = [request for request in wanted if not _tried_enough(context.instance, request)]
-                    exhausted += len(wanted) - len(new)
-                    asked += new[:MOST_RANGES]
+            behind = known.behind(here, free, now)
         except LakehouseError as error:
             return dg.SkipReason(str(error))
+        wanted = [(table, request) for table, days in behind.items() for request in _requests(table, days)]
+        due = [(table, one) for table, one in wanted if attempts(context.instance, one.tags[LEVEL_TAG]).due(now)]
+        asked = [one for table in behind for one in [one for of, one in due if of is table][:MOST_RANGES]]
         if asked:
             return dg.SensorResult(run_requests=asked)
-        return dg.SkipReason(f"{exhausted} ranges failed {TRIES} times" if exhausted else "Nothing is behind.")
+        return dg.SkipReason(f"{len(wanted)} ranges were tried and wait to be tried again." if wanted else NOTHING)
 
     return sensor
 
 
+@dataclass
+class Looks:
+    """What a sensor knows of Delta, and at which version of a table, and when, the warehouse was seen to have it all.
+
+    So a warehouse that has everything is asked once a minute, by one connection for all tables.
+    """
+
+    levels: Levels
+    complete: dict[TableKey, tuple[int, datetime]] = field(default_factory=dict)
+
+    def behind(self, settings: "Settings", tables: list[Table], now: datetime) -> dict[Table, dict[date, int]]:
+        """By table the days that are behind, and the version of their newest change. Raises WarehouseError."""
+        from lakehouse_assets.serving.published import held_of
+
+        for table in tables:
+            self.levels.of(table.key).read_on()
+        there = [table for table in tables if self.levels.of(table.key).changed]
+        if all(self._is_complete(table, now) for table in there):
+            return {}
+        held = held_of(settings, [str(table.key) for table in there])
+        found = {table: behind_of(settings, table, self.levels, held[str(table.key)]) for table in there}
+        self.complete = {table.key: (self.levels.of(table.key).seen, now) for table in there if not found[table]}
+        return {table: days for table, days in found.items() if days}
+
+    def _is_complete(self, table: Table, now: datetime) -> bool:
+        seen, at = self.complete.get(table.key, (-1, now))
+        return seen == self.levels.of(table.key).seen and now < at + LOOK_AGAIN
+
+
 def behind_in_warehouse(settings: "Settings", table: Table, levels: Levels) -> dict[date, int]:
     """Days of a table whose newest change the warehouse has not, and the version of that change."""
+    from lakehouse_assets.serving.published import held_of
+
+    name = str(table.key)
+    return behind_of(settings, table, levels, held_of(settings, [name])[name])
+
+
+def behind_of(
+    settings: "Settings", table: Table, levels: Levels, there: "Mapping[date | None, Held]"
+) -> dict[date, int]:
+    """Days of a table whose newest change is not among what the warehouse holds of it, and its version."""
     from lakehouse_assets.platform.delta import open_table
     from lakehouse_assets.serving.publish import by_day, source_of
-    from lakehouse_assets.serving.published import held_days
 
     delta = open_table(settings.lake.joinpath(*table.key.parts))
     if delta is None:
         return {}
-    source, there = source_of(delta, table), held_days(settings, str(table.key))
+    source = source_of(delta, table)
     changed = {day: change.version for day, change in levels.of(table.key).changed.items()}
     if not by_day(table):
         newest = max(changed, key=lambda day: (changed[day], day))
@@ -205,8 +245,3 @@ def _requests(table: Table, behind: dict[date, int]) -> list[dg.RunRequest]:
         tags[LEVEL_TAG] = hashlib.sha256(level.encode()).hexdigest()[:16]
         found.append(dg.RunRequest(asset_selection=[key], tags=tags))
     return found
-
-
-def _tried_enough(instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
-    of_level = dg.RunsFilter(tags={LEVEL_TAG: request.tags[LEVEL_TAG]})
-    return len(instance.get_run_records(filters=of_level, limit=TRIES)) >= TRIES

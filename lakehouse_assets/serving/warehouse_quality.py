@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 import dagster as dg
+from dagster._time import get_current_datetime
 
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.triggers import LEVEL_TAG, TRIES, UNFINISHED
+from lakehouse_assets.platform.evaluations import one_at_a_time
+from lakehouse_assets.platform.run_records import LEVEL_TAG, assets_under_way, attempts
 from lakehouse_assets.serving.quality_tables import QUALITY_TABLES
 from lakehouse_assets.serving.warehouse import GROUP, warehouse_key
 
@@ -55,23 +57,22 @@ def quality_sensor() -> dg.SensorDefinition:
         minimum_interval_seconds=EVERY_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
+    @one_at_a_time
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         from lakehouse_assets.platform.errors import LakehouseError
         from lakehouse_assets.serving.publish_quality import behind
         from lakehouse_assets.settings import settings
 
+        if assets_under_way(context.instance) & set(KEYS):  # first: what a run that ends meanwhile wrote is seen
+            return dg.SkipReason("A run is on its way.")
         try:
             level = behind(settings())
         except LakehouseError as error:
             return dg.SkipReason(str(error))
         if level is None:
             return dg.SkipReason("Nothing is behind.")
-        unfinished = context.instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
-        if any(set(KEYS) & set(run.asset_selection or ()) for run in unfinished):
-            return dg.SkipReason("A run is on its way.")
-        tried = context.instance.get_run_records(filters=dg.RunsFilter(tags={LEVEL_TAG: level}), limit=TRIES)
-        if len(tried) >= TRIES:
-            return dg.SkipReason(f"It failed {TRIES} times; with the next verdict it is tried again.")
+        if not attempts(context.instance, level).due(get_current_datetime()):
+            return dg.SkipReason("It was tried, and waits to be tried again.")
         return dg.SensorResult(run_requests=[dg.RunRequest(asset_selection=KEYS, tags={LEVEL_TAG: level})])
 
     return sensor

@@ -64,7 +64,8 @@ def touched_minutes(step: Step, levels: Levels, plan: Plan) -> set[datetime] | N
     table, ((name, read),) = plan.table, plan.table.reads.items()
     live, known, to = _live(table), levels.of(table.key), plan.pins[name].version
     made = [known.built.get(day) for day in plan.days]
-    pins = [note.inputs[name].version for note in made if note and note.code_version == code_version(table)]
+    notes = [built.note for built in made if built]
+    pins = [note.inputs[name].version for note in notes if note.code_version == code_version(table)]
     if plan.base is None or to is None or len(pins) < len(made) or None in pins or known.unjudged.keys() & {*plan.days}:
         return None
     path, minutes = step.lake.path(read.table), set[datetime]()

@@ -1,0 +1,223 @@
+"""A plain model of what is behind: it knows what every day read, never a version, and is told what happens to a lake.
+
+Beside it the same is written as Delta logs, as Spark, delta-rs, a notebook or a person would leave them.
+"""
+
+import json
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+
+from lakehouse_assets.platform.delta import Kind, Note, Pin
+from lakehouse_assets.platform.landing import manifest_path
+from lakehouse_assets.platform.plan import Lake, landed_name
+from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, Span, Table, TableKey
+from lakehouse_assets.platform.touched import log_file
+
+Content = dict[date, int]
+START = 1_700_000_000_000  # milliseconds
+FIELD = {"name": "feed_day", "type": "date", "nullable": True, "metadata": {}}
+SCHEMA = json.dumps({"type": "struct", "fields": [FIELD]})
+METADATA = {"id": "t", "format": {"provider": "parquet", "options": {}}, "schemaString": SCHEMA}
+HEAD: list[dict[str, object]] = [
+    {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}},
+    {"metaData": METADATA | {"partitionColumns": [], "configuration": {}, "createdTime": START}},
+]
+
+
+@dataclass
+class Log:
+    """A Delta table: by day the change that a reader sees, and the days that nobody has judged yet."""
+
+    path: Path
+    landed: bool = False
+    version: int = -1
+    content: Content = field(default_factory=dict)
+    unjudged: set[date] = field(default_factory=set)
+    lives: int = 0
+
+    def commit(self, now: int, note: Note | None, days: Iterable[date], changes: bool = True) -> None:
+        """One more entry of the log."""
+        self.version += 1
+        info: dict[str, object] = {"timestamp": START + now * 1000, "operation": "WRITE"}
+        if note is not None:
+            info["userMetadata"] = note.dump()
+        actions: list[dict[str, object]] = [{"commitInfo": info}, *(HEAD if self.version == 0 else [])]
+        for day in days:
+            bounds = {"minValues": {"feed_day": str(day)}, "maxValues": {"feed_day": str(day)}, "numRecords": 1}
+            file = {"path": f"{self.version}-{day}.parquet", "partitionValues": {}, "size": 1, "modificationTime": 0}
+            actions.append({"add": file | {"dataChange": changes, "stats": json.dumps(bounds)}})
+        file = log_file(self.path, self.version)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(map(json.dumps, actions)))
+
+    def happens(self, now: int, what: str, days: Collection[date]) -> None:
+        """A step, a stream, a person (`external`), an adoption, an erasure, maintenance, or a table made anew."""
+        match what:
+            case "anew":
+                shutil.rmtree(self.path, ignore_errors=True)
+                self.version, self.content, self.unjudged, self.lives = -1, {}, set(), self.lives + 1
+            case "maintenance":
+                self.commit(now, None, days, changes=False)
+            case _ if self.landed:
+                self.commit(now, None, days)
+                self.content |= dict.fromkeys(days, now)
+            case "external":
+                self.commit(now, None, days)
+                self.unjudged |= set(days)
+            case "stream":
+                self.commit(now, self._note(Kind.STREAM, (), self.unjudged), days)
+                self.content |= dict.fromkeys(days, now)
+            case "erasure":
+                self.commit(now, self._note(Kind.ERASURE, days, self.unjudged), ())
+            case "adoption":
+                self.commit(now, self._note(Kind.ADOPTION, self.unjudged, ()), ())
+                self.content |= dict.fromkeys(self.unjudged, now)
+                self.unjudged = set()
+            case _:
+                self.unjudged -= set(days)
+                self.commit(now, self._note(Kind.STEP, days, self.unjudged), days)
+                self.content |= dict.fromkeys(days, now)
+
+    def _note(self, kind: Kind, days: Iterable[date], unjudged: Iterable[date]) -> Note:
+        base = None if self.version < 0 else self.version
+        return Note(
+            "t", "r", "r", frozenset(days), "c", {}, base=base, unjudged=frozenset(unjudged), kind=kind
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What a step saw when it began: of each input its version, its days, and what blocked them."""
+
+    versions: Mapping[str, int | None]
+    content: Mapping[str, Content]
+    unjudged: Mapping[str, frozenset[date]]
+    lives: Mapping[str, int]
+
+
+@dataclass
+class World:
+    """A table, its inputs, and what its days have read."""
+
+    lake: Lake
+    table: Table
+    inputs: dict[str, Log] = field(default_factory=dict)
+    built: dict[date, Pinned] = field(default_factory=dict)
+    newest: Pinned | None = None
+    published: date = date.min
+    now: int = 0
+
+    def __post_init__(self) -> None:
+        for name, read in self.table.reads.items():
+            landed = read.table.layer == LANDING_LAYER
+            path = manifest_path(self.lake.landing, landed_name(read.table)) if landed else self.lake.path(read.table)
+            assert isinstance(path, Path)
+            self.inputs[name] = Log(path, landed)
+        own = self.lake.path(self.table.key)
+        assert isinstance(own, Path)
+        self.own = Log(own)
+        self.earlier = self.pin()
+
+    def pin(self) -> Pinned:
+        """What a step that begins now sees."""
+        return Pinned(
+            {name: log.version if log.version >= 0 else None for name, log in self.inputs.items()},
+            {name: dict(log.content) for name, log in self.inputs.items()},
+            {name: frozenset(log.unjudged) for name, log in self.inputs.items()},
+            {name: log.lives for name, log in self.inputs.items()},
+        )
+
+    def happens(self, name: str, what: str, days: Collection[date]) -> None:
+        """Something happens to an input, or (`own`) to the table itself."""
+        self.earlier = self.pin()
+        self.now += 1
+        if name in self.inputs:
+            self.inputs[name].happens(self.now, what, days)
+            return
+        self.own.happens(self.now, what if what in ("external", "adoption", "maintenance") else "anew", days)
+        if self.own.version < 0:
+            self.built, self.newest, self.published = {}, None, date.min
+
+    def build(self, days: Collection[date], late: bool) -> None:
+        """A step makes days. `late`: of what it saw before the last thing that happened."""
+        pinned = self.earlier if late and self.earlier.lives == self.pin().lives else self.pin()
+        self.now += 1
+        good = sorted(day for day in days if not self._blocked(day, pinned.unjudged))
+        if not good:
+            return
+        if isinstance(self.table.write, Ledger):
+            self.published = max(self.published, good[-1])
+        note = Note(
+            "t", "r", "r", frozenset(good), "c",
+            {name: Pin(version, "") for name, version in pinned.versions.items()},
+            published=self.published if self.published > date.min else None,
+            base=None if self.own.version < 0 else self.own.version,
+        )  # fmt: skip
+        self.own.commit(self.now, note, good)
+        self.own.content |= dict.fromkeys(good, self.now)
+        self.built |= dict.fromkeys(good, pinned)
+        self.newest = pinned
+
+    def stale(self) -> set[date]:
+        """Days that are not there, or read something else than they would now."""
+        return {day for name, read in self.table.reads.items() for day in self._stale(name, read)}
+
+    def behind(self) -> set[date]:
+        """Those that can be made now."""
+        unjudged = {name: frozenset(log.unjudged) for name, log in self.inputs.items()}
+        return {day for day in self.stale() if not self._blocked(day, unjudged)}
+
+    def _stale(self, name: str, read: Read) -> set[date]:
+        now, write = self.inputs[name].content, self.table.write
+        if isinstance(write, Overwrite | Ledger):  # one commit is the whole table
+            there = {day for day in self._wanted(read, now) if self._is_there(day)}
+            seen = self.newest.content[name] if self.newest else {}
+            new = {day: change for day, change in now.items() if seen.get(day) != change}
+            return (self._wanted(read, now) - there) | self._wanted(read, new)
+        return {
+            day
+            for day in self._wanted(read, now) | set(self.built)
+            if day not in self.built
+            or _within(read, day, now) != _within(read, day, self.built[day].content[name], now)
+        }
+
+    def _wanted(self, read: Read, content: Content) -> set[date]:
+        """Days that a table should have for these days of an input."""
+        if read.span is Span.LAST:
+            return {day + timedelta(days=n) for day in content for n in range(read.days)}
+        if read.span is Span.THROUGH and content and not isinstance(self.table.write, Ledger):
+            first, last = min(content), max(content)
+            return {first + timedelta(days=n) for n in range((last - first).days + 1)}
+        return set(content)
+
+    def _is_there(self, day: date) -> bool:
+        return day <= self.published if isinstance(self.table.write, Ledger) else day in self.own.content
+
+    def _blocked(self, day: date, unjudged: Mapping[str, frozenset[date]]) -> bool:
+        return any(
+            _is_read(read, day, one, self.published)
+            for name, read in self.table.reads.items()
+            for one in unjudged[name]
+        )
+
+
+def _is_read(read: Read, day: date, one: date, through: date = date.min) -> bool:
+    first, last = read.bounds(day, day)
+    return (first is None or first <= one) and one <= max(last, through)
+
+
+def _within(read: Read, day: date, content: Content, among: Content | None = None) -> Content:
+    """What a day reads of an input, of the days that this has (`among`)."""
+    return {
+        one: change
+        for one, change in content.items()
+        if _is_read(read, day, one) and (among is None or one in among)
+    }  # fmt: skip
+
+
+def input_key(name: str, landed: bool) -> TableKey:
+    """The key of an input."""
+    return TableKey("t", LANDING_LAYER if landed else "silver", name)

@@ -206,7 +206,7 @@ def test_the_journal_folds_to_alerts_and_a_day_that_is_late_again_is_a_new_one(t
     assert read_alerts(tmp_path, "gmv") == []
 
 
-def test_a_hook_that_refuses_is_asked_again_after_pauses_that_double_and_not_for_ever() -> None:
+def test_a_hook_that_refuses_is_asked_again_after_pauses_that_double_as_long_as_it_is_open() -> None:
     alert = Alert(LATE, "why", NOW)
     assert alert.due("webhook", NOW)
     alert.refused["webhook"] = [NOW]
@@ -216,9 +216,12 @@ def test_a_hook_that_refuses_is_asked_again_after_pauses_that_double_and_not_for
     assert not alert.due("webhook", NOW + timedelta(minutes=3))
     assert alert.due("webhook", NOW + timedelta(minutes=4))
     alert.refused["webhook"] = [NOW] * 10
+    assert not alert.due("webhook", NOW + timedelta(minutes=59))
+    alert.refused["webhook"] = [NOW] * 2000
+    assert alert.due("webhook", NOW + timedelta(hours=1)), "a receiver that was away for months is told when it is back"
+    assert alert.due("command", NOW), "the other one has not refused"
+    alert.resolved = NOW
     assert not alert.due("webhook", NOW + timedelta(days=10))
-    assert alert.given_up("webhook")
-    assert alert.due("command", NOW), "the other one has not"
 
 
 # --- hooks ---
@@ -385,10 +388,10 @@ def test_a_late_day_is_red_and_told_once_to_each_hook_until_it_is_there(
         feeds.land(USERS, before, today - timedelta(days=1))
         feeds.commit(USERS, before, today - timedelta(days=1))
         receiver.answers = [503]
-        assert tick(lake, USERS) == "1 days are late or failed."
+        assert tick(lake, USERS) == "1 days are late, failed or stuck."
         assert lake.check_days("store/bronze/users", "freshness") == {"FAILED": {str(late)}}
         for _ in range(3):
-            assert tick(lake, USERS) == "1 days are late or failed."
+            assert tick(lake, USERS) == "1 days are late, failed or stuck."
         posted = [content for _, content in receiver.posts]
         assert (posted[0]["table"], posted[0]["day"]) == ("store/bronze/users", str(late))
         assert posted == posted[:1] * 2, "answered 503, then 204"
@@ -412,7 +415,7 @@ def test_a_late_day_is_red_and_told_once_to_each_hook_until_it_is_there(
 
         feeds.land(USERS, late)
         feeds.commit(USERS, late)
-        assert tick(lake, USERS) == "Nothing is late or failed."
+        assert tick(lake, USERS) == "Nothing is late, failed or stuck."
         assert lake.check_days("store/bronze/users", "freshness") == {"SUCCEEDED": {str(late)}}
         assert read_quality(settings(), CATALOG, "store", None).state("store/bronze/users", late) is State.PASSED
         assert len(receiver.posts) == 2
@@ -436,11 +439,11 @@ def test_a_failed_contract_check_is_told_once_too_with_or_without_an_sla(
         feeds.commit(silver, D0)
         feeds.fail(silver, D1)
         for _ in range(3):
-            assert tick(lake, silver) == "1 days are late or failed."
+            assert tick(lake, silver) == "1 days are late, failed or stuck."
         feeds.fail(silver, D1)  # tried again, failed again: the same trouble
         tick(lake, silver)
         feeds.commit(silver, D1)
-        assert tick(lake, silver) == "Nothing is late or failed."
+        assert tick(lake, silver) == "Nothing is late, failed or stuck."
         (post,) = receiver.posts
     assert (post[1]["table"], post[1]["day"], post[1]["state"]) == ("store/silver/payments", str(D1), "failed")
     assert "lakehouse quality --domain store" in post[1]["said"]

@@ -10,21 +10,23 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 import pytest
+from dagster._core.test_utils import freeze_time
 from deltalake import DeltaTable, write_deltalake
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.catalog import discover
 from lakehouse_assets.platform.journal import CHECK_RESULTS, append, check_results_path
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.run_records import LONGEST_PAUSE, TRIES
 from lakehouse_assets.platform.table import TableKey
-from lakehouse_assets.platform.triggers import TRIES
 from lakehouse_assets.serving import postgres
+from lakehouse_assets.serving import publish_quality as publish_quality_module
 from lakehouse_assets.serving.catch_up import catch_up
 from lakehouse_assets.serving.postgres import connect
 from lakehouse_assets.serving.publish_quality import QualityPublished, behind, publish_quality
 from lakehouse_assets.serving.quality_tables import CheckResult
 from lakehouse_assets.serving.query import query
-from lakehouse_assets.serving.warehouse_quality import quality_assets, quality_sensor
+from lakehouse_assets.serving.warehouse_quality import KEYS, quality_assets, quality_sensor
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.warehouse_lake import SALES, commit, sale
 
@@ -185,7 +187,7 @@ def test_the_sensor_asks_until_the_warehouse_has_the_verdicts(lake: Settings, mo
         settings.cache_clear()
 
 
-def test_a_run_that_fails_is_tried_a_bounded_number_of_times(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_fails_is_tried_again_after_growing_pauses(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAKEHOUSE_HOME", str(lake.home))
     monkeypatch.setenv("LAKEHOUSE_ROOT", str(lake.root))
     settings.cache_clear()
@@ -193,14 +195,43 @@ def test_a_run_that_fails_is_tried_a_bounded_number_of_times(lake: Settings, mon
     try:
         with dg.instance_for_test() as instance:
             judged(lake, verdict(DAYS[0], "one", NOW))
-            found = sensor(dg.build_sensor_context(instance))
-            assert isinstance(found, dg.SensorResult)
-            (request,) = found.run_requests or ()
-            for _ in range(TRIES):
-                instance.create_run_for_job(nothing, tags=dict(request.tags), status=dg.DagsterRunStatus.FAILURE)
-            assert isinstance(sensor(dg.build_sensor_context(instance)), dg.SkipReason)
+            now = NOW
+            for _ in range(TRIES + 1):
+                with freeze_time(now):
+                    found = sensor(dg.build_sensor_context(instance))
+                    assert isinstance(found, dg.SensorResult)
+                    (request,) = found.run_requests or ()
+                    instance.create_run_for_job(nothing, tags=dict(request.tags), status=dg.DagsterRunStatus.FAILURE)
+                    assert isinstance(sensor(dg.build_sensor_context(instance)), dg.SkipReason)
+                now += LONGEST_PAUSE
             judged(lake, verdict(DAYS[1], "two", NOW))
-            assert isinstance(sensor(dg.build_sensor_context(instance)), dg.SensorResult), "a new level, new tries"
+            with freeze_time(now):
+                assert isinstance(sensor(dg.build_sensor_context(instance)), dg.SensorResult), "a new level, at once"
+    finally:
+        settings.cache_clear()
+
+
+def test_of_a_run_that_ends_while_the_sensor_looks_nothing_is_asked_again(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(lake.home))
+    monkeypatch.setenv("LAKEHOUSE_ROOT", str(lake.root))
+    settings.cache_clear()
+    sensor, look = quality_sensor(), publish_quality_module.behind
+    try:
+        with dg.instance_for_test() as instance:
+            judged(lake, verdict(DAYS[0], "one", NOW))
+            run = dg.DagsterRun("nothing", status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset(KEYS))
+            instance.add_run(run)
+
+            def look_then_it_ends(here: Settings) -> str | None:
+                found = look(here)
+                published(lake)
+                instance.report_run_canceled(run)
+                return found
+
+            monkeypatch.setattr(publish_quality_module, "behind", look_then_it_ends)
+            assert isinstance(sensor(dg.build_sensor_context(instance)), dg.SkipReason)
     finally:
         settings.cache_clear()
 

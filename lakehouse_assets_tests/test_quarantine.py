@@ -101,8 +101,10 @@ class MendedProductItem(contracts.ProductItem):
 def test_what_passes_a_mended_contract_is_moved_by_a_retry(lake: DagsterLake, monkeypatch: pytest.MonkeyPatch) -> None:
     from lakehouse_assets.definitions import catalog
 
+    version = lake.version(ITEMS)
     (unchanged,) = json.loads(lake.cli("quarantine", "retry", ITEMS, "--format", "json").stdout)
     assert (unchanged["rows_before"], unchanged["rows_still"], unchanged["rows_moved"]) == (2, 2, 0)
+    assert (unchanged["run"], lake.version(ITEMS)) == ("", version), "the same code, the same inputs: nothing to run"
     table = catalog.table(TableKey.parse(ITEMS))
     monkeypatch.setitem(table.__dict__, "contract", MendedProductItem)
     (moved,) = json.loads(lake.cli("quarantine", "retry", ITEMS, "--day", str(DAY), "--format", "json").stdout)

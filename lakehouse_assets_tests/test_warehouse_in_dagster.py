@@ -1,17 +1,20 @@
 """Gold published by Dagster: its events by day, the sensor when the warehouse is behind, and what fails."""
 
 from collections.abc import Iterator
-from datetime import date
+from contextlib import AbstractContextManager, ExitStack
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import freeze_time
 
-from lakehouse_assets.serving import postgres
+from lakehouse_assets.serving import postgres, published
 from lakehouse_assets.serving.postgres import connect
-from lakehouse_assets.settings import settings
+from lakehouse_assets.serving.warehouse import LOOK_AGAIN
+from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
 from lakehouse_assets_tests.warehouse_lake import CURRENT, DAYS, SALES, commit, sale
 
@@ -69,6 +72,11 @@ def asked(lake: DagsterLake) -> dict[str, tuple[date, date]]:
 
 
 def test_the_sensor_brings_a_warehouse_up_day_by_day_and_again_when_it_was_lost(lake: DagsterLake) -> None:
+    with ExitStack() as clock:
+        _brought_up_twice(lake, clock)
+
+
+def _brought_up_twice(lake: DagsterLake, clock: ExitStack) -> None:
     for attempt in ("new", "lost"):
         wanted = asked(lake)
         assert wanted == {
@@ -84,6 +92,7 @@ def test_the_sensor_brings_a_warehouse_up_day_by_day_and_again_when_it_was_lost(
         if attempt == "new":
             with connect(settings()) as connection, connection, connection.cursor() as cursor:
                 cursor.execute("DROP SCHEMA store, gmv, lakehouse CASCADE")
+            clock.enter_context(freeze_time(datetime.now(UTC) + LOOK_AGAIN))
 
 
 def test_each_day_has_its_materialization_and_its_check(lake: DagsterLake) -> None:
@@ -107,6 +116,29 @@ def test_a_day_that_changes_is_asked_for_alone(lake: DagsterLake) -> None:
     assert result.success, lake.why(result)
     assert in_warehouse("SELECT net FROM store.daily_sales ORDER BY 1 DESC LIMIT 1") == [(Decimal("77.00"),)]
     assert asked(lake) == {}
+
+
+def test_a_warehouse_that_has_everything_is_asked_once_a_minute_for_all_tables(
+    lake: DagsterLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.run(["store/warehouse/daily_sales"], DAYS[0], DAYS[-1])
+    connections, connect_to = list[object](), published.connect
+
+    def counted(here: Settings) -> AbstractContextManager[object]:
+        connections.append(here)
+        return connect_to(here)
+
+    monkeypatch.setattr(published, "connect", counted)
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    for second in range(0, 120, 5):
+        with freeze_time(begun + timedelta(seconds=second)):
+            assert isinstance(tick(lake, "store"), dg.SkipReason)
+    assert len(connections) == 2
+    commit(settings(), SALES, [sale(DAYS[1], "78.00")], [DAYS[1]])
+    with freeze_time(begun + timedelta(seconds=121)):
+        assert isinstance(tick(lake, "store"), dg.SensorResult), "news are looked at at once"
+    assert len(connections) == 3
+    lake.run(["store/warehouse/daily_sales"], DAYS[1])
 
 
 def test_a_warehouse_that_cannot_be_reached_fails_the_run_and_the_sensor_says_so(lake: DagsterLake) -> None:

@@ -38,6 +38,7 @@ from lakehouse_assets.platform.triggers import READING, READING_SECONDS, stuck
 from lakehouse_assets.settings import Settings
 
 TICK_SECONDS = 60
+NOTHING = "Nothing is late, failed or stuck."
 TELLING_SECONDS = 20  # of a tick; what is left waits for the next one
 REPORT = "report_deadlines"
 REMEMBERED = timedelta(days=1)  # for so long a tick sees to it that a day that came late is not red
@@ -116,7 +117,7 @@ def deadline_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         if told:
             context.log.warning(told)
         wrong = len(_open(alerts))
-        said = f"{wrong} alerts are open. {told}".strip() if wrong else "Nothing is late, failed or stuck."
+        said = f"{wrong} days are late, failed or stuck. {told}".strip() if wrong else NOTHING
         asked = None if under_way else _request(context.instance, domain, alerts, now)
         return asked or dg.SkipReason(said)
 

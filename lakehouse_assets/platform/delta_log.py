@@ -6,6 +6,7 @@ delta-rs loads a whole table to answer that. An entry of ours is known by its fi
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 from lakehouse_assets.platform.delta import Note, commit_at, version_of
 from lakehouse_assets.platform.store import Location
@@ -31,7 +32,8 @@ def newest_version(path: Location, seen: int = -1) -> int | None:
     """The newest version, looking on from one already seen, or from the last checkpoint; None: there is no table."""
     start = max(seen, _checkpoint(path)) if seen <= 0 else seen
     if not log_file(path, max(start, 0)).is_file():
-        return version_of(path)
+        nothing = isinstance(path, Path) and not (path / "_delta_log").is_dir()
+        return None if nothing else version_of(path)
     version = max(start, 0)
     while log_file(path, version + 1).is_file():
         version += 1

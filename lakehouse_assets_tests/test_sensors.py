@@ -1,0 +1,423 @@
+"""Sensors and schedules on a real instance without Spark: nothing asked twice, failures pass, cost follows what is new.
+
+Commits are made by hand where a run would make them; Dagster's clock is stopped, and moved.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from dagster._core.test_utils import freeze_time
+from deltalake import DeltaTable
+
+from lakehouse_assets.ops.alerts import Trouble, read_alerts
+from lakehouse_assets.ops.deadline_sensor import deadline_sensor
+from lakehouse_assets.platform import delta_log, evaluations, levels, touched
+from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.commits import ADOPT, commits_sensor
+from lakehouse_assets.platform.days import DayRange
+from lakehouse_assets.platform.delta import Kind
+from lakehouse_assets.platform.journal import AUDIT, append_audit
+from lakehouse_assets.platform.levels import Levels, TableLevels
+from lakehouse_assets.platform.run_records import LEVEL_TAG, LONGEST_PAUSE, TRIES
+from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.triggers import RANGE_END, RANGE_START, level_sensor, yesterday_schedule
+from lakehouse_assets.settings import settings
+from lakehouse_assets_tests.levels_model import Log
+from lakehouse_assets_tests.test_levels import BRONZE, CATALOG, D1, D2, D3, LEDGER, SILVER, TABLES, Lakeside
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+CURRENT = TableKey("gmv", "gold", "gmv_current")
+
+
+@dg.job
+def nothing() -> None:
+    """A job to make run records of."""
+
+
+class Ticking(Lakeside):
+    """A lake by hand, its domain's sensors, and the runs that they ask for."""
+
+    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
+        super().__init__(folder)
+        self.instance = instance
+        self.level = level_sensor("gmv", CATALOG)
+        self.commits = commits_sensor("gmv", CATALOG)
+        self.deadlines = deadline_sensor("gmv", CATALOG)
+
+    def tick(self, sensor: dg.SensorDefinition | None = None) -> list[dg.RunRequest]:
+        found = (sensor or self.level)(dg.build_sensor_context(instance=self.instance))
+        if isinstance(found, dg.RunRequest):
+            return [found]
+        return list(found.run_requests or ()) if isinstance(found, dg.SensorResult) else []
+
+    def said(self, sensor: dg.SensorDefinition) -> str:
+        found = sensor(dg.build_sensor_context(instance=self.instance))
+        assert isinstance(found, dg.SkipReason), found
+        return str(found.skip_message)
+
+    def begin(self, request: dg.RunRequest, job: str = "nothing") -> dg.DagsterRun:
+        """A run of it, under way."""
+        run = dg.DagsterRun(
+            job,
+            tags=dict(request.tags),
+            status=dg.DagsterRunStatus.STARTED,
+            asset_selection=frozenset(request.asset_selection or ()) or None,
+        )
+        return self.instance.add_run(run)
+
+    def fail(self, request: dg.RunRequest) -> None:
+        self.instance.report_run_failed(self.begin(request))
+
+    def make(self, request: dg.RunRequest) -> None:
+        """What a run of it commits."""
+        days = DayRange.parse(f"{request.tags[RANGE_START]}..{request.tags[RANGE_END]}")
+        for key in request.asset_selection or ():
+            if key.path[-1] != "gmv_current":
+                self.build(TableKey.parse("/".join(key.path)), *days)
+
+    def judge_failed(self, key: TableKey, day: date, code: str) -> None:
+        """A run's verdict that the day failed, on the inputs as they are."""
+        pins = {
+            name: {"version": self.lake.version(r.table), "days": ""} for name, r in CATALOG.table(key).reads.items()
+        }
+        row = dict.fromkeys(AUDIT.names) | {"table": str(key), "feed_day": day, "run_id": "r", "status": "failed"}
+        base = self.lake.version(key)
+        row |= {
+            "base_version": -1 if base is None else base,
+            "input_versions": json.dumps(pins),
+            "digest": "",
+            "code_version": code,
+        }
+        row["finished"] = datetime.now(UTC)
+        append_audit(self.lake.tables, key.domain, pa.Table.from_pylist([row], schema=AUDIT))
+
+
+@contextmanager
+def ticking_in(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Ticking]:
+    patch.setenv("LAKEHOUSE_HOME", str(folder / "home"))
+    patch.setenv("LAKEHOUSE_ROOT", str(folder))
+    patch.setenv("LAKEHOUSE_QUIET_SECONDS", "0")
+    settings.cache_clear()
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Ticking(folder, instance)
+    settings.cache_clear()
+
+
+@pytest.fixture
+def ticking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticking]:
+    with ticking_in(tmp_path, monkeypatch) as found:
+        yield found
+
+
+# --- failures that pass ---
+
+
+@pytest.mark.parametrize(("away", "step"), [(timedelta(minutes=3), 5), (timedelta(hours=6), 300)], ids=str)
+def test_what_fails_while_spark_is_away_is_made_when_it_is_back(ticking: Ticking, away: timedelta, step: int) -> None:
+    """Nobody does anything. One alert is raised, and resolved."""
+    ticking.land("purchase", D1, D2, D3)
+    tried: list[datetime] = []
+    now = NOW
+    while now < NOW + away:
+        with freeze_time(now):
+            for request in ticking.tick():
+                tried.append(now)
+                ticking.fail(request)
+        if now.second == 0:
+            ticking.tick(ticking.deadlines)
+        now += timedelta(seconds=step)
+    pauses = [after - before for before, after in pairwise(tried) if after != before]
+    assert max(pauses) <= LONGEST_PAUSE + timedelta(seconds=step)
+    assert len(tried) <= 5 * (8 + away / LONGEST_PAUSE), "the range, its halves and days, each after growing pauses"
+    (alert,) = read_alerts(ticking.lake.tables)
+    assert (alert.subject.trouble, alert.resolved) == (Trouble.STUCK, None)
+    back = now
+    while any(ticking.behind(table.key) for table in TABLES):
+        assert now < back + LONGEST_PAUSE + timedelta(seconds=step), "made within the longest pause"
+        with freeze_time(now):
+            for request in ticking.tick():
+                ticking.make(request)
+        now += timedelta(seconds=step)
+    ticking.tick(ticking.deadlines)
+    (alert,) = read_alerts(ticking.lake.tables)
+    assert alert.resolved
+
+
+def test_of_a_range_the_day_that_stops_its_run_is_asked_for_alone_and_the_others_are_made(ticking: Ticking) -> None:
+    ticking.land("purchase", D1, D2, D3)
+    now, asked = NOW, list[str]()
+    for _ in range(60):
+        now += timedelta(seconds=10)
+        with freeze_time(now):
+            for request in ticking.tick():
+                days = DayRange(*(date.fromisoformat(request.tags[end]) for end in (RANGE_START, RANGE_END)))
+                asked.append(str(days))
+                ticking.fail(request) if D2 in days else ticking.make(request)
+    assert asked[:TRIES] == [f"{D1}..{D3}"] * TRIES
+    assert ticking.behind(BRONZE) == {D2}
+    assert ticking.behind(SILVER) == set()
+
+
+def test_states_are_compared_and_nobody_remembers_what_was_asked(ticking: Ticking) -> None:
+    """A, B, A: a lake that is deleted and made anew has versions that were tried before."""
+    ticking.land("purchase", D1)
+    with freeze_time(NOW):
+        (first,) = ticking.tick()
+        for _ in range(9):
+            ticking.fail(first)
+        assert ticking.tick() == []
+        shutil.rmtree(ticking.lake.landing)
+        ticking.land("purchase", D1)
+        (again,) = ticking.tick()
+    assert first.tags[LEVEL_TAG] != again.tags[LEVEL_TAG]
+    assert again.run_key is None
+
+
+def test_a_failure_of_the_input_waits_for_other_bytes_or_other_code(ticking: Ticking) -> None:
+    ticking.land("purchase", D1)
+    ticking.judge_failed(BRONZE, D1, code_version(CATALOG.table(BRONZE)))
+    assert ticking.tick() == [], "the same bytes, the same code"
+    ticking.judge_failed(BRONZE, D1, "other code")
+    (request,) = ticking.tick()
+    ticking.judge_failed(BRONZE, D1, code_version(CATALOG.table(BRONZE)))
+    assert ticking.tick() == []
+    ticking.land("purchase", D1, content="2")
+    (request,) = ticking.tick()
+    assert request.tags[RANGE_START] == str(D1)
+
+
+# --- nothing is asked twice ---
+
+
+class Interleaving:
+    """Calls `then` functions after the given observations of a tick: looks at runs, readings of a log."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *then: tuple[int, Callable[[], Any]]) -> None:
+        self.observed, self.then, self.on = 0, list(then), False
+        for owner, name in ((dg.DagsterInstance, "get_runs"), (TableLevels, "read_on"), (Levels, "behind")):
+            patch.setattr(owner, name, self._watched(getattr(owner, name)))
+
+    def _watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*arguments: Any, **named: Any) -> Any:
+            found = function(*arguments, **named)
+            if self.on:
+                self.observed += 1
+                for at, what in self.then:
+                    if at == self.observed:
+                        self.on = False
+                        what()
+                        self.on = True
+            return found
+
+        return watched
+
+
+def test_of_a_run_that_ends_within_a_tick_nothing_is_asked_again(tmp_path: Path) -> None:
+    """At every place of a tick its run commits, and at every later one it ends."""
+    places, observed = [(0, 0)], 0  # nothing happens at 0: that counts the places
+    while places:
+        place = places.pop()
+        folder = tmp_path / f"{place}"
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch, ticking_in(folder, patch) as ticking:
+            seen = _tick_while_a_run_ends(ticking, patch, *place)
+        if not observed:
+            observed = seen
+            places = [(one, other) for one in range(1, seen + 1, 3) for other in range(one, seen + 1, 4)]
+    assert observed > 10
+
+
+def _tick_while_a_run_ends(ticking: Ticking, patch: pytest.MonkeyPatch, commits_at: int, ends_at: int) -> int:
+    ticking.land("purchase", D1)
+    (request,) = ticking.tick()
+    run = ticking.begin(request)
+    watch = Interleaving(
+        patch,
+        (commits_at, lambda: ticking.make(request)),
+        (ends_at, lambda: ticking.instance.report_run_canceled(run)),
+    )
+    watch.on = True
+    assert ticking.tick() == [], f"it commits at {commits_at} and ends at {ends_at} of {watch.observed}"
+    return watch.observed
+
+
+def test_of_an_adoption_that_ends_within_a_tick_nothing_is_asked_again(
+    ticking: Ticking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticking.build(BRONZE, D1, kind=None)
+    (request,) = ticking.tick(ticking.commits)
+    run = ticking.begin(request, ADOPT)
+
+    def adopted() -> None:
+        ticking.build(BRONZE, D1, kind=Kind.ADOPTION)
+        ticking.instance.report_run_canceled(run)
+
+    tables = len([table for table in CATALOG.tables if table.key.domain == "gmv"])
+    watch = Interleaving(monkeypatch, (1 + tables, adopted))
+    watch.on = True
+    asked = ticking.tick(ticking.commits)
+    assert [one for one in asked if "versions=[]" in str(one.run_config) or not versions_of(one)] == []
+
+
+def versions_of(request: dg.RunRequest) -> list[int]:
+    assert isinstance(request.run_config, dict)
+    found: list[int] = request.run_config["ops"]["adopt"]["config"]["versions"]
+    return found
+
+
+def test_a_second_evaluation_does_not_touch_what_the_first_works_on(
+    ticking: Ticking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster has given up on the first; its thread works on."""
+    ticking.land("purchase", D1)
+    begun, may_end, asked = Event(), Event(), list[list[dg.RunRequest]]()
+    read_on = Levels.read_on
+
+    def slow(self: Levels, *arguments: Any) -> bool:
+        begun.set()
+        assert may_end.wait(60)
+        return read_on(self, *arguments)
+
+    monkeypatch.setattr(Levels, "read_on", slow)
+    first = Thread(target=lambda: asked.append(ticking.tick()))
+    first.start()
+    assert begun.wait(60)
+    assert ticking.said(ticking.level) == evaluations.STILL_AT_WORK
+    may_end.set()
+    first.join(60)
+    assert len(asked[0]) == 1
+    assert len(ticking.tick()) == 1, "and the next one works"
+
+
+# --- cost follows what is new ---
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The log files that were looked for or opened."""
+    found: list[Path] = []
+    log_file = touched.log_file
+
+    def counted(path: Path, version: int) -> Path:
+        found.append(log_file(path, version))
+        return found[-1]
+
+    for module in (touched, delta_log, levels):
+        monkeypatch.setattr(module, "log_file", counted)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["step", "stream"])
+def test_who_asks_what_nobody_judged_reads_the_end_of_the_log(tmp_path: Path, read: list[Path], kind: str) -> None:
+    log = Log(tmp_path / "table")
+    for now in range(300):
+        log.happens(now, kind, {D1})
+        if now == 290:
+            DeltaTable(str(log.path)).create_checkpoint()
+    read.clear()
+    assert delta_log.unjudged(log.path) == {}
+    assert len(read) < 25, "from the last checkpoint on, not from version 0"
+    log.happens(300, "external", {D2})
+    read.clear()
+    assert delta_log.unjudged(log.path) == {D2: 300}
+    assert len(read) < 30
+
+
+def test_a_tick_reads_what_came_since_the_last_one(ticking: Ticking, read: list[Path]) -> None:
+    """Also of a table into which only others have ever written, where no note says what they left."""
+    log = Log(ticking.lake.path(BRONZE))  # type: ignore[arg-type]
+    for now in range(100):
+        log.happens(now, "external", {D1})
+    cursor = None
+
+    def tick() -> tuple[list[Any], int]:
+        nonlocal cursor
+        read.clear()
+        context = dg.build_sensor_context(instance=ticking.instance, cursor=cursor)
+        found = ticking.commits(context)
+        assert isinstance(found, dg.SensorResult)
+        cursor = found.cursor
+        return list(found.run_requests or ()), len(read)
+
+    tick()
+    asked, idle = tick()
+    log.happens(100, "external", {D2})
+    again, busy = tick()
+    assert (len(asked), len(again)) == (1, 1)
+    assert idle < 40, "a few looks per table"
+    assert busy < idle + 12
+    assert len(cursor or "") < 1000
+
+
+def test_a_failed_day_of_long_ago_does_not_make_every_tick_read_all_since(ticking: Ticking, read: list[Path]) -> None:
+    log = Log(ticking.lake.path(BRONZE))  # type: ignore[arg-type]
+    ticking.judge_failed(BRONZE, D3, "code")
+    for now in range(100):
+        log.happens(now, "step", {D1})
+    ticking.levels.read_on()
+    assert set(ticking.levels.failures(BRONZE)) == {D3}
+    ticking.judge_failed(BRONZE, D2, "code")  # the audit has news
+    read.clear()
+    assert set(ticking.levels.failures(BRONZE)) == {D2, D3}
+    assert len(read) < 10
+
+
+# --- the schedule ---
+
+
+def at(ticking: Ticking, when: datetime) -> dg.RunRequest | str:
+    context = dg.build_schedule_context(instance=ticking.instance, scheduled_execution_time=when)
+    found = ticking_schedule()(context)
+    assert isinstance(found, dg.RunRequest | dg.SkipReason)
+    return found if isinstance(found, dg.RunRequest) else str(found.skip_message)
+
+
+def ticking_schedule() -> dg.ScheduleDefinition:
+    return yesterday_schedule("gmv", CATALOG)
+
+
+def made(request: dg.RunRequest | str) -> list[str]:
+    assert isinstance(request, dg.RunRequest), request
+    assert request.run_key is None, "nobody remembers that it was asked"
+    return ["/".join(key.path[1:]) for key in request.asset_selection or ()]
+
+
+@pytest.fixture
+def nightly(ticking: Ticking) -> Iterator[Ticking]:
+    """With an instance that has a home, as evaluations of schedules want."""
+    with dg.instance_for_test() as instance:
+        ticking.instance = instance
+        yield ticking
+
+
+def test_the_schedule_makes_of_yesterday_what_is_stale_or_absent(nightly: Ticking) -> None:
+    ticking = nightly
+    night = datetime(2023, 1, 2, 3, 15, tzinfo=UTC)
+    everything = ["/".join(table.key.parts[1:]) for table in CATALOG.tables if table.key.domain == "gmv"]
+    assert sorted(made(at(ticking, night))) == sorted(everything)
+    for layer in ("bronze", "silver"):
+        for name in ("purchase", "product_item", "purchase_extra_info"):
+            ticking.build(TableKey("gmv", layer, name), D1)
+    assert made(at(ticking, night)) == ["gold/gmv", "gold/gmv_current"]
+    ticking.build(LEDGER, D1)
+    assert at(ticking, night) == f"Every table has {D1}."
+    ticking.build(SILVER, D1)
+    assert made(at(ticking, night)) == ["gold/gmv", "gold/gmv_current"]
+    ticking.land("purchase", D1)
+    later = made(at(ticking, night + timedelta(hours=5)))
+    assert later == ["bronze/purchase", "silver/purchase", "gold/gmv", "gold/gmv_current"]
+    run = ticking.begin(dg.RunRequest(asset_selection=[dg.AssetKey(BRONZE.parts)]))
+    assert "under way" in str(at(ticking, night))
+    ticking.instance.report_run_canceled(run)
+    ticking.judge_failed(BRONZE, D1, code_version(CATALOG.table(BRONZE)))
+    assert made(at(ticking, night)) == ["gold/gmv", "gold/gmv_current"], "what failed on these bytes fails again"

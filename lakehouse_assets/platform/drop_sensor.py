@@ -27,11 +27,12 @@ from lakehouse_assets.platform.drop import (
     job_name,
     refusal,
 )
+from lakehouse_assets.platform.evaluations import one_at_a_time
 from lakehouse_assets.platform.landing_seen import FileState, LandedFiles, SeenFiles
 from lakehouse_assets.platform.plan import landed_name
+from lakehouse_assets.platform.run_records import UNFINISHED
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import LANDING_LAYER, TableKey
-from lakehouse_assets.platform.triggers import UNFINISHED
 
 TICK_SECONDS = 5
 READING_SECONDS = 2.0
@@ -136,6 +137,7 @@ def drop_sensor(domain: str, catalog: Catalog, job: dg.JobDefinition) -> dg.Sens
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
+    @one_at_a_time
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         from lakehouse_assets.settings import settings
 

@@ -9,6 +9,7 @@ import pyspark.sql.types as T
 import pytest
 
 from lakehouse_assets.defs.gmv import contracts
+from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.contract import column
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import Settings
@@ -107,9 +108,11 @@ def test_what_passes_a_mended_contract_is_moved_by_a_retry(lake: DagsterLake, mo
     assert (unchanged["run"], lake.version(ITEMS)) == ("", version), "the same code, the same inputs: nothing to run"
     table = catalog.table(TableKey.parse(ITEMS))
     monkeypatch.setitem(table.__dict__, "contract", MendedProductItem)
+    code_version.cache_clear()  # a mended contract comes with a new process
     (moved,) = json.loads(lake.cli("quarantine", "retry", ITEMS, "--day", str(DAY), "--format", "json").stdout)
     assert (moved["feed_days"], moved["rows_before"], moved["rows_still"], moved["rows_moved"]) == (str(DAY), 2, 1, 1)
     assert len(lake.rows("gmv.silver.product_item")) == 5
     (left,) = listed(lake, ITEMS, "--rows")
     assert json.loads(left["row"])["purchase_id"] == HOSTILE_KEY
     assert lake.instance.get_run_by_id(moved["run"]) is not None, "a run like any other, seen in Dagster's UI"
+    code_version.cache_clear()

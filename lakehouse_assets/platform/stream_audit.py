@@ -29,13 +29,13 @@ LOST = "lost"
 def write_audit(
     lake: Lake, key: TableKey, note: Note, version: int, started: datetime, finished: datetime
 ) -> dict[date, int]:
-    """Write what the audit says of a commit. Returns its rows per day."""
+    """Write what the audit says of a commit. Returns its rows per day; of a day whose file is gone: none."""
     rows = rows_per_day(lake.path(key), version)
     lines = list(_lines(note, version, rows, started, finished))
     if lines:
         append_audit(lake.tables, key.domain, pa.Table.from_pylist(lines, schema=AUDIT))
     log_of(lake.path(key)).audited = version
-    return rows
+    return {day: count or 0 for day, count in rows.items()}
 
 
 def complete_audit(lake: Lake, key: TableKey, run_id: str) -> None:
@@ -70,7 +70,7 @@ def _is_audited(lake: Lake, key: TableKey, version: int, note: Note) -> bool:
 
 
 def _lines(
-    note: Note, version: int, rows: Mapping[date, int], started: datetime, finished: datetime
+    note: Note, version: int, rows: Mapping[date, int | None], started: datetime, finished: datetime
 ) -> Iterator[dict[str, Any]]:
     common = {
         "table": note.table, "run_id": note.run_id, "started": started, "finished": finished,

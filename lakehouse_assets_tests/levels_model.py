@@ -54,7 +54,9 @@ class Log:
         file.write_text("\n".join(map(json.dumps, actions)))
 
     def happens(self, now: int, what: str, days: Collection[date]) -> None:
-        """A step, a stream, a person (`external`), an adoption, an erasure, maintenance, or a table made anew."""
+        """A step, one whose days came out as they were (`unchanged`), a stream, a person (`external`), an adoption, an
+        erasure, maintenance, or a table made anew.
+        """
         match what:
             case "anew":
                 shutil.rmtree(self.path, ignore_errors=True)
@@ -70,6 +72,8 @@ class Log:
             case "stream":
                 self.commit(now, self._note(Kind.STREAM, (), self.unjudged), days)
                 self.content |= dict.fromkeys(days, now)
+            case "unchanged":
+                self.commit(now, self._note(Kind.STEP, (), self.unjudged, set(days) & self.content.keys()), ())
             case "erasure":
                 self.commit(now, self._note(Kind.ERASURE, days, self.unjudged), ())
             case "adoption":
@@ -81,10 +85,10 @@ class Log:
                 self.commit(now, self._note(Kind.STEP, days, self.unjudged), days)
                 self.content |= dict.fromkeys(days, now)
 
-    def _note(self, kind: Kind, days: Iterable[date], unjudged: Iterable[date]) -> Note:
-        base = None if self.version < 0 else self.version
+    def _note(self, kind: Kind, days: Iterable[date], unjudged: Iterable[date], unchanged: Iterable[date] = ()) -> Note:
         return Note(
-            "t", "r", "r", frozenset(days), "c", {}, base=base, unjudged=frozenset(unjudged), kind=kind
+            "t", "r", "r", frozenset(days), "c", {}, base=None if self.version < 0 else self.version,
+            unjudged=frozenset(unjudged), kind=kind, unchanged=frozenset(unchanged),
         )  # fmt: skip
 
 
@@ -141,8 +145,8 @@ class World:
         if self.own.version < 0:
             self.built, self.newest, self.published = {}, None, date.min
 
-    def build(self, days: Collection[date], late: bool) -> None:
-        """A step makes days. `late`: of what it saw before the last thing that happened."""
+    def build(self, days: Collection[date], late: bool, unchanged: bool = False) -> None:
+        """A step makes days. `late`: of what it saw before the last thing that happened. `unchanged`: the same rows."""
         pinned = self.earlier if late and self.earlier.lives == self.pin().lives else self.pin()
         self.now += 1
         good = sorted(day for day in days if not self._blocked(day, pinned.unjudged))
@@ -151,12 +155,13 @@ class World:
         if isinstance(self.table.write, Ledger):
             self.published = max(self.published, good[-1])
         note = Note(
-            "t", "r", "r", frozenset(good), "c",
+            "t", "r", "r", frozenset() if unchanged else frozenset(good), "c",
             {name: Pin(version, "") for name, version in pinned.versions.items()},
             published=self.published if self.published > date.min else None,
             base=None if self.own.version < 0 else self.own.version,
+            unchanged=frozenset(good) if unchanged else frozenset(),
         )  # fmt: skip
-        self.own.commit(self.now, note, good)
+        self.own.commit(self.now, note, () if unchanged else good)
         self.own.content |= dict.fromkeys(good, self.now)
         self.built |= dict.fromkeys(good, pinned)
         self.newest = pinned

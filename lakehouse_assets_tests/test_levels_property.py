@@ -24,7 +24,7 @@ KINDS = {
     "state": CATALOG.table(TableKey("loyalty", "silver", "transacao")),
 }
 DAYS = [date(2023, 1, 1) + timedelta(days=n) for n in range(6)]
-HAPPENS = ("step", "stream", "external", "adoption", "maintenance", "erasure", "anew")
+HAPPENS = ("step", "stream", "external", "adoption", "maintenance", "erasure", "anew", "unchanged")
 Event = tuple[str, str, frozenset[date], bool]
 
 
@@ -41,7 +41,12 @@ def read(name: str, span: Span, days: int = 1, landed: bool = False) -> Read:
 
 SOME_DAYS = st.frozensets(st.sampled_from(DAYS), min_size=1, max_size=3)
 EVENTS = st.tuples(st.sampled_from(("a", "b", "own")), st.sampled_from(HAPPENS), SOME_DAYS, st.just(False))
-BUILDS = st.tuples(st.just("build"), st.just(""), st.frozensets(st.sampled_from(DAYS), min_size=1), st.booleans())
+BUILDS = st.tuples(
+    st.just("build"),
+    st.sampled_from(("", "unchanged")),
+    st.frozensets(st.sampled_from(DAYS), min_size=1),
+    st.booleans(),
+)
 READS = st.builds(read, st.just("a"), st.sampled_from(Span), st.integers(1, 3), st.booleans())
 OTHER = st.builds(read, st.just("b"), st.sampled_from(Span), st.integers(1, 3), st.booleans())
 TABLES = st.builds(lambda kind, a, b: reader(kind, a=a, **({"b": b} if b else {})), st.sampled_from([*KINDS]),
@@ -69,6 +74,16 @@ DAILY_SALES = reader("days", a=read("a", Span.THROUGH), b=read("b", Span.DAY))
     + [("build", "", on(1), False), ("a", "anew", on(1), False)]
     + [("a", "step", on(1), False)] * 4,
 )
+@example(
+    reader("days", a=read("a", Span.DAY)),
+    [
+        ("a", "step", on(1, 2), False),
+        ("build", "", on(1, 2), False),
+        ("a", "unchanged", on(1), False),
+        ("a", "step", on(2), False),
+        ("build", "unchanged", on(2), False),
+    ],
+)
 @example(reader("ledger", a=read("a", Span.THROUGH)), [("a", "step", on(1, 5), False), ("build", "", on(2), False)])
 @example(
     reader("ledger", a=read("a", Span.DAY)),
@@ -81,7 +96,7 @@ def test_what_is_behind_is_what_would_read_something_else(table: Table, events: 
         world, levels = World(lake, table), Levels(lake, Catalog((table,)))
         for name, what, days, late in events:
             if name == "build":
-                world.build(days, late)
+                world.build(days, late, what == "unchanged")
             elif name == "own" or name in table.reads:
                 world.happens(name, what, days)
             levels.read_on()

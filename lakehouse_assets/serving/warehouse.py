@@ -205,7 +205,7 @@ class Looks:
 
     def _is_complete(self, table: Table, now: datetime) -> bool:
         seen, at = self.complete.get(table.key, (-1, now))
-        return seen == self.levels.of(table.key).seen and now < at + LOOK_AGAIN
+        return seen == self.levels.of(table.key).seen and abs(now - at) < LOOK_AGAIN
 
 
 def behind_in_warehouse(settings: "Settings", table: Table, levels: Levels) -> dict[date, int]:

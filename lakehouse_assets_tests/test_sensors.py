@@ -17,7 +17,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 from dagster._core.test_utils import freeze_time
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from lakehouse_assets.ops.alerts import Trouble, read_alerts
 from lakehouse_assets.ops.deadline_sensor import deadline_sensor
@@ -417,3 +417,22 @@ def test_the_schedule_makes_of_yesterday_what_is_stale_or_absent(nightly: Tickin
     ticking.instance.report_run_canceled(run)
     ticking.judge_failed(BRONZE, D1, code_version(CATALOG.table(BRONZE)))
     assert made(at(ticking, night)) == ["gold/gmv", "gold/gmv_current"], "what failed on these bytes fails again"
+
+
+# --- files that are gone, days that are none ---
+
+
+def test_a_file_that_was_vacuumed_and_a_day_beyond_the_calendar_stick_no_sensor(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    beyond = 20_000_000  # days since 1970: the year 56727, as of a timestamp in microseconds taken for milliseconds
+    days = pa.array([19358, 19359, 19359, beyond], pa.int32()).cast(pa.date32())
+    write_deltalake(str(path), pa.table({"feed_day": days}))
+    rows = {date(2023, 1, 1): 1, date(2023, 1, 2): 2}
+    assert touched.rows_per_day(path, 0) == rows
+    assert touched.touched_days(path, touched.actions_of(path, 0))[0] == frozenset(rows)
+    write_deltalake(str(path), pa.table({"feed_day": days.slice(0, 3)}), mode="overwrite")
+    for file in path.glob("*.parquet"):
+        file.unlink()
+    assert touched.rows_per_day(path, 1) == dict.fromkeys(rows), "the days are known, their rows are not"
+    assert touched.rows_per_day(path, 0) == {}
+    assert not touched.touched_days(path, touched.actions_of(path, 0))[1], "not all that it touched is known"

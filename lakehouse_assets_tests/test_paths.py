@@ -51,6 +51,8 @@ def test_every_reader_finds_the_files_of_a_table_in_any_folder(name: str, values
         assert len(files) == len(values)
         assert all(file.is_file() for file in files)
         assert is_readable(path, 0)
+        dead = DeltaTable(str(path)).vacuum(0, dry_run=True, enforce_retention_duration=False, full=True)
+        assert dead == [], "maintenance takes no file that the table has"
         found = query(here, "SELECT id, coalesce(part, '') FROM their.silver.one ORDER BY id").rows
         assert found == list(enumerate(values))
 

@@ -242,8 +242,9 @@ def _tried(
     levels: Levels, tables: Iterable[Table], catalog: Catalog, waiting: Waiting, instance: dg.DagsterInstance
 ) -> list[tuple[dg.RunRequest, Attempts]]:
     """The runs that would make what is behind, and what was tried of each."""
-    today = datetime.now(UTC).date()  # a record from the future waits for its day
-    behind = {key: frozenset(day for day in days if day <= today) for key, days in waiting.items()}
+    now = datetime.now(UTC)  # a record from the future waits for its day, in the time zone of its domain
+    today = {domain: catalog.today(domain, now) for domain in {key.domain for key in waiting}}
+    behind = {key: frozenset(day for day in days if day <= today[key.domain]) for key, days in waiting.items()}
     found = requests([table for table in tables if table.key in behind], behind)
     return [tried for request in found for tried in _in_parts(request, levels, catalog, instance)]
 

@@ -4,6 +4,7 @@ import tempfile
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -32,7 +33,15 @@ def reader(kind: str, **reads: Read) -> Table:
     """A table of a kind of write that reads so. One that is one state reads the whole: nothing else means anything."""
     if isinstance(KINDS[kind].write, Overwrite):
         reads = {name: replace(read, span=Span.WHOLE) for name, read in reads.items()}
-    return replace(KINDS[kind], key=READER, reads=reads, conserves=None, publish=None, companions=(), sla=None)
+    table = KINDS[kind]
+    return replace(
+        table, key=READER, function=never_called, reads=reads, conserves=None, publish=None, companions=(), sla=None
+    )
+
+
+def never_called(**inputs: Any) -> Any:
+    """Whatever a table reads: levels know of versions alone."""
+    raise AssertionError(f"levels compute nothing of {sorted(inputs)}")
 
 
 def read(name: str, span: Span, days: int = 1, landed: bool = False) -> Read:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -50,7 +50,7 @@ class Change:
 
     @property
     def order(self) -> tuple[object, ...]:
-        return self.time, not self.is_deleted, self.hash, -self.feed_day.toordinal()
+        return self.time, self.is_deleted, self.hash, -self.feed_day.toordinal()
 
 
 def _by_key(changes: Iterable[Change]) -> dict[Key, list[Change]]:
@@ -59,6 +59,15 @@ def _by_key(changes: Iterable[Change]) -> dict[Key, list[Change]]:
         if not is_bad(change.row):
             found[key(change.row)].append(change)
     return {of: sorted(them, key=lambda change: change.order) for of, them in found.items()}  # type: ignore[arg-type]
+
+
+def ties(changes: Iterable[Change]) -> dict[date, int]:
+    """Changes of each day that others of the day have the key and the time of."""
+    found: dict[date, int] = defaultdict(int)
+    different = {(c.feed_day, c.hash): c for c in changes if not is_bad(c.row)}.values()
+    for (day, _, _), number in Counter((c.feed_day, key(c.row), c.time) for c in different).items():
+        found[day] += number - 1
+    return dict(found)
 
 
 def current(changes: Iterable[Change]) -> list[tuple[object, ...]]:

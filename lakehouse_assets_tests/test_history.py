@@ -60,6 +60,11 @@ class Lakeside:
         for table in self.tables:
             outcome = self.driver.make(f"test/silver/{table}", days)
             assert all(day.conserved and not day.reasons for day in outcome.days)
+            if self.source == "changes":
+                ties = model.ties([Change(row, day) for day in days for row in self.landed.get(day, [])])
+                assert {day.day: day.rows.ties for day in outcome.days if day.rows.ties} == {
+                    day: number for day, number in ties.items() if number
+                }
         self.made |= {day: list(self.landed.get(day, [])) for day in days}
 
     def rows(self, table: str, *columns: str) -> list[tuple[object, ...]]:
@@ -121,8 +126,10 @@ CASES = {
     "inserted again with what it said before": ("I1 D2 I3", "1 - 1"),
     "an insert sent again after its update": ("I1 U2=2 | I1", "1 2"),
     "the same change three times": ("I1 I1 | I1", "1"),
-    "a tie of delete and update: the update": ("I1 D2 U2=2", "1 2"),
-    "a tie over two batches": ("I1 U2=2 | D2", "1 2"),
+    "a tie of delete and update: the delete": ("I1 U2=2 D2", "1 -"),
+    "in whichever order they are delivered": ("I1 D2 U2=2", "1 -"),
+    "a tie over two batches": ("I1 U2=2 | D2", "1 -"),
+    "the update sent again after the delete of its time": ("I1 U2=2 D2 | U2=2", "1 -"),
     "a tracked column becomes NULL and comes back": ("I1 U2=~ | U3", "1 ~ 1"),
     "NULL stays NULL": ("I1=~ U2=~", "~"),
     "an untracked column opens no version": ("I1 U2:red", "1"),

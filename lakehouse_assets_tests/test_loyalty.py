@@ -269,7 +269,7 @@ def expected_live() -> dict[str, feeds.Transaction]:
         told = [r for day, table, r in feeds.changes(t, 3, 0.05) if table == "transacao" and day <= LAST]
         if not told:
             continue
-        last = max(told, key=lambda record: (record[1], record[0]))
+        last = max(told, key=lambda record: (record[1], record[0] == "D", record[0]))
         if last[0] != "D":
             found[t.id] = t.__class__(t.id, t.cliente, t.time, int(last[5]), t.line, t.product, t.quantity)
     return found

@@ -270,6 +270,50 @@ def test_the_tables_of_some_documents(spark: SparkSession, tmp_path: Path) -> No
     ]
 
 
+def test_a_document_is_read_to_the_digit_or_breaks_a_rule(spark: SparkSession, tmp_path: Path) -> None:
+    """Numbers keep their text; what is there and cannot be read is counted by a rule, in each table it belongs to."""
+    driver, folder = LakeDriver.at(spark, tmp_path), tmp_path / "input"
+
+    def one(order: str, value: str, quantity: str = "1") -> str:
+        text = json.dumps(document(order, 1, "PAID", list_item_pedi=[item(1, vlr_prod="VALUE", qtd_item_pedi="COUNT")]))
+        return text.replace('"VALUE"', value).replace('"COUNT"', quantity)
+
+    good = {
+        "a": one("a", "12345678901234.5678", "2.0"), "b": one("b", "1.23456785E7", '"3"'), "c": one("c", "50.0000"),
+        "d": one("d", '"1.234,56"'), "e": "\ufeff" + one("e", "1.234"), "f": one("f", "null", "null"),
+    }  # fmt: skip
+    items = {"g": one("g", '"R$ 5"'), "h": one("h", "1.23456"), "i": one("i", "1", "1.5")}
+    whole = {
+        "document:parses": [one("x", "1") + " xyz", '{"txt_detl_idt_pedi_pgto": "x", ' + one("x", "1")[1:], "no JSON"],
+        "list_item_pedi:parses": [json.dumps(document("y", 1, "PAID", list_item_pedi=[item(1), 5]))],
+        "list_envo:parses": [
+            json.dumps(document("z", 1, "PAID", list_envo="none")),
+            json.dumps(document("z", 1, "PAID", shipment("a", 1) | {"list_item_envo": {"qtd_prod": 1}})),
+        ],
+    }
+    bad = shipment("b", 2) | {"list_item_envo": [{"qtd_prod": "some"}]}
+    late = json.dumps(document("s", 1, "SENT", shipment("a", 1), bad))
+    bring(driver, folder, [*good.values(), *items.values(), late, *[text for of in whole.values() for text in of]])
+    (day,) = {day for (day,) in driver.rows(BRONZE, "feed_day")}
+
+    def broken(table: str) -> dict[str, int]:
+        (made,) = driver.make(table, [day]).days
+        return {name: rows for name, rows in made.rows.broken.items() if name.endswith(":parses")}
+
+    assert broken(ORDERS) == {rule: len(of) for rule, of in whole.items()}
+    assert broken(PRODUCTS) == {"vlr_prod:parses": 2, "qtd_item_pedi:parses": 1}
+    assert broken(SHIPMENTS) == {"qtd_prod:parses": 1}
+    values = driver.rows(PRODUCTS, "txt_detl_idt_pedi_pgto", "vlr_prod", "qtd_item_pedi")
+    read = [(order, value and str(value), count) for order, value, count in values if order not in ("s",)]
+    assert read == [
+        ("a", "12345678901234.5678", 2), ("b", "12345678.5000", 3), ("c", "50.0000", 1), ("d", "1234.5600", 1),
+        ("e", "1.2340", 1), ("f", None, None),
+    ]  # fmt: skip
+    left = spark.read.format("delta").load(str(driver.lake.quarantine(TableKey.parse(PRODUCTS)))).collect()
+    assert sorted(json.loads(row["row"])["txt_detl_idt_pedi_pgto"] for row in left) == list(items)
+    assert '"vlr_prod":"R$ 5"' in "".join(row["row"] for row in left)
+
+
 @pytest.mark.slow
 @pytest.mark.nightly  # resolves the S3 server's jars, which takes minutes
 def test_documents_of_a_bucket_come_once_each(spark_home: Settings, spark: SparkSession, tmp_path: Path) -> None:

@@ -38,6 +38,16 @@ TEXT_FORMS = (
     "timestamp_ntz",
     "boolean",
 )
+DOCUMENT = "document"
+DOCUMENT_RULE = Rule(
+    name=f"{DOCUMENT}:parses",
+    column=None,
+    dimension=Dimension.SCHEMA,
+    action=Action.QUARANTINE,
+    tolerate=Rate(),
+    description="the record is one JSON object: nothing follows it, and no key is in it twice",
+    sql=f"array_contains({MALFORMED}, '{DOCUMENT}')",
+)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -53,6 +63,7 @@ class ColumnFacts:
     decimal_mark: Literal[".", ","] | None
     of: tuple[str, ...] = ()
     pseudonym: bool = False
+    parsed: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,7 @@ class TableFacts:
     key_action: Action = Action.QUARANTINE
     key_tolerate: Rate = field(default_factory=Rate)
     may_be_empty: bool = False
+    documents: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,6 +161,8 @@ def compile_contract(contract: "Model") -> CompiledContract:
     for name, column in columns.items():
         rules += _column_rules(name, column, types[name].simpleString(), facts[name])
     rules += [_row_rule(contract, name, rule) for name, rule in _row_rules(contract).items()]
+    if table.documents:
+        rules.append(DOCUMENT_RULE)
     if table.key:
         rules.append(_key_rule(table))
     _check_table(contract, table, schema)
@@ -202,12 +216,12 @@ def _column_rules(name: str, column: Any, type_name: str, facts: ColumnFacts) ->
         raise ContractError(
             f"{name}: a source's text cannot be parsed as {type_name}; use one of {', '.join(TEXT_FORMS)}."
         )
-    if facts.source and type_name != "string":
+    if facts.parsed or (facts.source and type_name != "string"):
         yield rule(
             name=f"{name}:parses",
             dimension=facts.dimension or Dimension.VALIDITY,
             action=strict,
-            description=f"{name}: the source's text is a {type_name}",
+            description=f"{name}: the source's text is {'a list' if type_name == 'string' else f'a {type_name}'}",
             sql=f"array_contains({MALFORMED}, '{name}')",
         )
     if not column.nullable:

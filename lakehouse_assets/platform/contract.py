@@ -151,6 +151,7 @@ def column(
     pseudonym: bool = False,
     decimal_mark: Literal[".", ","] | None = None,
     of: tuple[str, ...] = (),
+    parsed: bool = False,
     **checks: Any,
 ) -> Any:
     """Declare a column; `checks` are pandera's: eq ne gt ge lt le in_range isin notin str_matches str_length ….
@@ -159,15 +160,16 @@ def column(
     is missing or malformed cannot be stored, so WARN means QUARANTINE there. `decimal_mark`: how the source writes
     decimals, where that is known: without it `1.234` is ambiguous and malformed. `pii`: personal, so not
     published, in no sample, without statistics. `pseudonym`: it stands for a person: as `pii`, but published. `of`: the
-    columns it is made of, as `input.column`; not needed for those of the inputs that have the same name. Raises
-    ContractError.
+    columns it is made of, as `input.column`; not needed for those of the inputs that have the same name. `parsed`: it
+    is read from a field of a document (`parse.read_fields`, or `unreadable` of `parse`); one that is there and cannot
+    be read breaks `:parses`. Raises ContractError.
     """
     unknown = sorted(set(checks) - KEYWORDS)
     if unknown:
         raise ContractError(f"{unknown[0]!r} is no check of a column; there are {', '.join(sorted(KEYWORDS))}.")
     if not description.strip():
         raise ContractError("A column needs a description: it is all that many readers will know of it.")
-    said = ColumnFacts(action, tolerate or Rate(), dimension, pii, source, decimal_mark, of, pseudonym)
+    said = ColumnFacts(action, tolerate or Rate(), dimension, pii, source, decimal_mark, of, pseudonym, parsed)
     try:
         return pa.Field(nullable=nullable, description=description, metadata={FACTS: said}, **checks)
     except (TypeError, ValueError, SchemaInitError) as error:
@@ -183,13 +185,16 @@ def facts(
     key_action: Action = Action.QUARANTINE,
     key_tolerate: Rate | None = None,
     may_be_empty: bool = False,
+    documents: bool = False,
 ) -> dict[str, TableFacts]:
     """What a table says of itself, for `Config.metadata`. A key is unique within a feed day and never NULL.
 
-    `may_be_empty`: a day all of whose rows leave for quarantine is committed, empty; else it fails.
+    `may_be_empty`: a day all of whose rows leave for quarantine is committed, empty; else it fails. `documents`: its
+    rows are read from JSON documents; one that is none (`json_text.py`) breaks `document:parses`.
     """
-    rate = key_tolerate or Rate()
-    return {FACTS: TableFacts(tuple(key), event_time, fresh_within, tuple(owners), key_action, rate, may_be_empty)}
+    rate, unique = key_tolerate or Rate(), tuple(key)
+    told = TableFacts(unique, event_time, fresh_within, tuple(owners), key_action, rate, may_be_empty, documents)
+    return {FACTS: told}
 
 
 def row_rule(

@@ -34,7 +34,8 @@ class DayRows:
 
     `digest` is of the rows kept; the other two of the rows in quarantine, with the rules they broke, and of exact
     duplicates; "": not known, where there are such rows. `before`: rows that the table had of the day already, where
-    a commit adds to them (a ledger); elsewhere a day is replaced.
+    a commit adds to them (a ledger); elsewhere a day is replaced. `ties`: changes that lost to others of the same day
+    and sequence, by the declared rule of ties or by content.
     """
 
     rows_in: int
@@ -47,6 +48,7 @@ class DayRows:
     quarantined_digest: str = ""
     duplicates_digest: str = ""
     before: int = 0
+    ties: int = 0
 
     def of_the_day(self) -> Self:
         """The figures of the table's day: what was added, and what it was added to."""
@@ -76,8 +78,9 @@ class DayRows:
         counts = [*self._counts, self.digest]
         newest = self.newest.isoformat() if self.newest else None
         others: list[Any] = []
-        if self.quarantined or self.duplicates or self.before:
+        if self.quarantined or self.duplicates or self.before or self.ties:
             others = [self.quarantined_digest, self.duplicates_digest, *([self.before] if self.before else [])]
+            others = [*others[:2], self.before, self.ties] if self.ties else others
         return [*counts, newest, dict(self.broken), *others] if self.newest or self.broken or others else counts
 
     @classmethod

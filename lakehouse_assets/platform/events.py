@@ -22,6 +22,7 @@ from lakehouse_assets.platform.checks import evaluations
 from lakehouse_assets.platform.days import DayRange
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.store import uri_of
 from lakehouse_assets.platform.table import Ledger, Table
 
@@ -74,6 +75,7 @@ def materialization(table: Table, lake: Lake, outcome: Outcome, day: DayOutcome)
             "rows_quarantined": day.rows.quarantined,
             "exact_duplicates": day.rows.duplicates,
             "unchanged": day.unchanged,
+            **({"ties_broken": day.rows.ties} if isinstance(table.write, State) else {}),
         },
         tags={
             DATA_VERSION_TAG: data_version(outcome.version, day.rows.digest),

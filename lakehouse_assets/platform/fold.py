@@ -1,8 +1,8 @@
 """Changes folded into a state: the same for any order, batching, duplication or replay of the same changes.
 
-Of two changes of a key the later is the one with the greater (sequence, not a delete, record_hash): what they say
-decides, never when or how often they were delivered. Of the same change delivered twice the earlier delivery counts,
-so that a change sent again changes nothing.
+Of two changes of a key the later is the one with the greater (sequence, declared rule of ties, record_hash): what they
+say decides, never when or how often they were delivered. Of the same change delivered twice the earlier delivery
+counts, so that a change sent again changes nothing.
 """
 
 from collections.abc import Sequence
@@ -84,5 +84,5 @@ def _order(spec: State) -> list["Column"]:
     # A version's time is in `effective_from`, as a change's is.
     time = "effective_from" if spec.history else spec.sequence[0]
     earlier_delivery = -F.unix_date("feed_day")
-    live = (~F.col("is_deleted")).alias("live")
-    return [F.col(time), *map(F.col, spec.sequence[1:]), live, F.col("record_hash"), earlier_delivery.alias("earlier")]
+    ties = [F.expr(rule).alias(f"_tie_{place}") for place, rule in enumerate(spec.ties)]
+    return [F.col(time), *map(F.col, spec.sequence[1:]), *ties, F.col("record_hash"), earlier_delivery.alias("earlier")]

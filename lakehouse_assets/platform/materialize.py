@@ -34,6 +34,7 @@ from lakehouse_assets.platform.records import write_records
 from lakehouse_assets.platform.sizes import are_many, is_held
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays, Span
+from lakehouse_assets.platform.ties import with_ties
 from lakehouse_assets.platform.unchanged import unchanged_days
 
 if TYPE_CHECKING:
@@ -241,6 +242,7 @@ def _commit(
     if isinstance(table.write, Ledger | Overwrite) and any(day.status is Status.FAILED for day in days):
         why = next(day.reasons for day in days if day.status is Status.FAILED)
         return plan.base, tuple(replace(day, status=Status.FAILED, reasons=day.reasons or why) for day in days)
+    days = with_ties(days, rows, table.write)
     good = {day.day: day.rows for day in days if day.status is Status.COMMITTED}
     if not good:
         return plan.base, days
@@ -267,15 +269,13 @@ def _write(step: Step, plan: Plan, rows: Marked, note: Note, state: StateTable |
     all_written = all_good and not note.unchanged
     kept = rows.kept(all_stay=all_good and not any(of.quarantined or of.duplicates for of in note.rows.values()))
     on_days = writer.on_days(DAY_COLUMN, note.days)
+    replace_quarantine(step.lake, plan, rows, note)
     match table.write:
         case ReplaceDays(rows_per_file, door):
-            replace_quarantine(step.lake, plan, rows, note)
-            count = sum(of.kept for of in written)
-            frame = kept if all_written else kept.where(on_days)
-            ordered = _laid_out(frame, files=max(1, -(-count // rows_per_file)), days=len(written))
-            return writer.replace_days(ordered, target, note, base, DAY_COLUMN, note.days, door)
+            files = max(1, -(-sum(of.kept for of in written) // rows_per_file))
+            frame = _laid_out(kept if all_written else kept.where(on_days), files, days=len(written))
+            return writer.replace_days(frame, target, note, base, DAY_COLUMN, note.days, door)
         case State() as spec:
-            replace_quarantine(step.lake, plan, rows, note)
             withheld = evaluate.withheld(rows.bad, spec.keys)
             assert state is not None
             return state.commit(plan, kept.where(on_days), withheld.where(on_days), note)

@@ -48,11 +48,12 @@ def parse(
     contract: "type[Contract]",
     spellings: "Spellings | None" = None,
     carried: "Sequence[str]" = (),
+    unreadable: "Mapping[str, Column] | None" = None,
 ) -> "DataFrame":
     """The landed rows (see `landed_contract`), typed.
 
     `spellings`: how a source writes some columns, as pairs of a regular expression and what it stands for. `carried`:
-    further columns to keep as they are.
+    further columns to keep as they are. `unreadable`: of what else `_malformed` has the name, and where.
 
     Columns: the contract's source columns; feed_day; `version`, the number of the landing; `record_hash`, SHA-256 of
     `_row`; `source_file`; `row_number`; `_row`, the source columns as they came as Python's JSON with sorted keys;
@@ -71,6 +72,7 @@ def parse(
         _told(sorted(types), landed.columns).alias("_hashed"),
         *([F.col(ROW)] if ROW in landed.columns else []),
         *[meant(_respelt(F.col(name), (spellings or {}).get(name, ()))).alias(text[name]) for name in types],
+        *[where.alias(f"_unreadable_{name}") for name, where in (unreadable or {}).items()],
     )
     typed = texts.select(
         *[
@@ -82,12 +84,35 @@ def parse(
         F.sha2("_hashed", 256).alias("record_hash"),
         F.col(ROW if ROW in landed.columns else "_hashed").alias(ROW),
         *text.values(),
+        *[f"_unreadable_{name}" for name in unreadable or {}],
     )
     bad = {name: F.col(text[name]).isNotNull() & F.col(name).isNull() for name in types}
-    none = F.array().cast("array<string>")
+    bad |= {name: F.col(f"_unreadable_{name}") for name in unreadable or {}}
+    return typed.select(*types, *carried, "version", "record_hash", ROW, _names(bad).alias(MALFORMED))
+
+
+def read_fields(rows: "DataFrame", texts: "Mapping[str, Column]", contract: "type[Contract]") -> "DataFrame":
+    """The rows with columns of the contract read from these texts, and `_malformed`, those that do not parse."""
+    from pyspark.sql import functions as F
+
+    compiled = compile_contract(contract)
+    text = {name: f"_text_{name}" for name in texts}
+    given = rows.select("*", *[meant(said).alias(text[name]) for name, said in texts.items()])
+    values = {
+        name: typed_value(F.col(text[name]), compiled.spark_schema[name].dataType, compiled.decimal_marks.get(name))
+        for name in texts
+    }
+    typed = given.select("*", *[value.alias(name) for name, value in values.items()])
+    bad = {name: F.col(text[name]).isNotNull() & F.col(name).isNull() for name in texts}
+    return typed.select(*rows.columns, *texts, _names(bad).alias(MALFORMED))
+
+
+def _names(bad: "Mapping[str, Column]") -> "Column":
+    """The names of those that are bad. Nearly no row has any: only then they are looked for."""
+    from pyspark.sql import functions as F
+
     listed = F.array_compact(F.array(*[F.when(is_bad, F.lit(name)) for name, is_bad in bad.items()]))
-    malformed = F.when(reduce(lambda a, b: a | b, bad.values()), listed).otherwise(none)
-    return typed.select(*types, *carried, "version", "record_hash", ROW, malformed.alias(MALFORMED))
+    return F.when(reduce(lambda a, b: a | b, bad.values()), listed).otherwise(F.array().cast("array<string>"))
 
 
 def _told(columns: "Sequence[str]", landed: "Sequence[str]") -> "Column":

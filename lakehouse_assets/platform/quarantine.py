@@ -10,7 +10,7 @@ from lakehouse_assets.platform.erased_since import refuse_erased
 from lakehouse_assets.platform.file_stats import may_hold
 from lakehouse_assets.platform.marked import Marked
 from lakehouse_assets.platform.plan import Lake, Plan
-from lakehouse_assets.platform.table import DAY_COLUMN
+from lakehouse_assets.platform.table import DAY_COLUMN, Ledger
 
 QUARANTINE = T.StructType(
     [
@@ -27,8 +27,10 @@ QUARANTINE = T.StructType(
 def replace_quarantine(lake: Lake, plan: Plan, rows: Marked, note: Note) -> None:
     """Replace the quarantine of the days that are written; days without bad rows are touched only if they had some.
 
-    Raises LostRace, WriteError.
+    A ledger has no quarantine: its figures are our own, and a bad one fails its day. Raises LostRace, WriteError.
     """
+    if isinstance(plan.table.write, Ledger):
+        return
     path = lake.quarantine(plan.table.key)
     of_days = {day: note.rows[day] for day in note.days}
     if not any(of.quarantined for of in of_days.values()) and not may_hold(path, DAY_COLUMN, note.days):

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from lakehouse_assets.platform.compiled import CompiledContract
 
 BUCKETS = 8
+DELETE_LAST = ("is_deleted",)
+"""Of a delete and another change of one sequence the delete counts."""
 
 
 @dataclass(frozen=True)
 class State:
     """A table folded from changes.
 
-    `sequence` orders the changes of a key, its first column is their time; ties are broken by content (`fold.py`).
+    `sequence` orders the changes of a key, its first column is their time. `ties`: SQL over the contract's columns that
+    orders changes of one sequence, the greatest last; what it leaves tied is ordered by content (`fold.py`).
     `track`: the columns whose change begins a new version; None: all but keys and sequence. `buckets`: in how many
     parts the table is laid out by its keys; a commit rewrites those parts in which something changed.
     """
@@ -29,6 +32,7 @@ class State:
     keys: tuple[str, ...]
     sequence: tuple[str, ...]
     delete_when: str | None = None
+    ties: tuple[str, ...] = DELETE_LAST
     history: bool = False
     track: tuple[str, ...] | None = None
     snapshots: bool = False
@@ -36,10 +40,15 @@ class State:
 
 
 def scd1(
-    keys: tuple[str, ...], sequence: str | tuple[str, ...], delete_when: str | None = None, *, buckets: int = BUCKETS
+    keys: tuple[str, ...],
+    sequence: str | tuple[str, ...],
+    delete_when: str | None = None,
+    *,
+    ties: tuple[str, ...] = DELETE_LAST,
+    buckets: int = BUCKETS,
 ) -> State:
     """The current state of each key. `delete_when`: SQL that is TRUE for a change that deletes its key."""
-    return State(keys, _columns(sequence), delete_when, buckets=buckets)
+    return State(keys, _columns(sequence), delete_when, ties, buckets=buckets)
 
 
 def scd2(
@@ -47,11 +56,12 @@ def scd2(
     sequence: str | tuple[str, ...],
     delete_when: str | None = None,
     *,
+    ties: tuple[str, ...] = DELETE_LAST,
     track: tuple[str, ...] | None = None,
     buckets: int = BUCKETS,
 ) -> State:
     """Every version of each key, from the time of its change until that of the next."""
-    return State(keys, _columns(sequence), delete_when, history=True, track=track, buckets=buckets)
+    return State(keys, _columns(sequence), delete_when, ties, history=True, track=track, buckets=buckets)
 
 
 def scd2_from_snapshots(

@@ -10,9 +10,8 @@ from lakehouse_assets.platform.pseudonym import KEY_ID, pseudonymized
 from lakehouse_assets.platform.state import scd1, scd2_from_snapshots
 from lakehouse_assets.platform.table import day, table
 
-# Two changes of one time: an update counts after an insert, which counts after a delete (U > I > D).
-SEQUENCE = ("modified_date", "op")
 DELETED = "op = 'D'"
+TIES = ("is_deleted", "op")  # of changes of one time: a delete counts after an update, which counts after an insert
 
 
 @table(
@@ -40,7 +39,7 @@ def produtos(landed: DataFrame) -> DataFrame:
 
 @table(
     contracts.Transacao,
-    write=scd1(("id_transacao",), SEQUENCE, DELETED, buckets=4),
+    write=scd1(("id_transacao",), "modified_date", DELETED, ties=TIES, buckets=4),
     landed=day(bronze.transacao),
     conserves="landed",
 )
@@ -52,7 +51,7 @@ def transacao(landed: DataFrame) -> DataFrame:
 
 @table(
     contracts.TransacaoProduto,
-    write=scd1(("id_transacao_produto",), SEQUENCE, DELETED, buckets=4),
+    write=scd1(("id_transacao_produto",), "modified_date", DELETED, ties=TIES, buckets=4),
     landed=day(bronze.transacao_produto),
     conserves="landed",
 )

@@ -1,6 +1,6 @@
 """Contracts of the marketplace domain. Columns are called, described and bounded as the data dictionary says."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyspark.sql.types as T
 
@@ -17,6 +17,9 @@ ORDER_STATUS = [
 ]  # fmt: skip
 """The values that the dictionary allows, in the order of an order's life: of two documents of one time the later status
 counts."""
+
+NUMBER: dict[str, Any] = {"nullable": True, "action": Action.WARN, "parsed": True, "decimal_mark": "."}
+"""A number in a document: JSON writes it with a point. One that cannot be read leaves, with its item."""
 
 
 class MarketingPlace(DocumentRow):
@@ -35,14 +38,14 @@ class Order(StateRow):
     stat_pgto: T.StringType = documented("stat_pgto", source=True, nullable=True)
     dat_hor_tran: T.TimestampNTZType = documented("dat_hor_tran", source=True)
     dat_atui: T.TimestampNTZType = documented("dat_atui", source=True)
-    list_item_pedi: T.StringType = documented("list_item_pedi", source=True)
-    list_envo: T.StringType = documented("list_envo", source=True, nullable=True)
+    list_item_pedi: T.StringType = documented("list_item_pedi", source=True, parsed=True)
+    list_envo: T.StringType = documented("list_envo", source=True, nullable=True, parsed=True)
     num_ordm_stat: T.IntegerType = column("place of the status in an order's life, from 1", nullable=True)
     qtd_envo: T.IntegerType = column("number of shipments", nullable=True)
     unknown_fields: T.StringType = column("fields that the data dictionary does not know, as JSON", nullable=True)
 
     class Config:
-        metadata = facts(owners=OWNERS, event_time="dat_atui")
+        metadata = facts(owners=OWNERS, event_time="dat_atui", documents=True)
 
     @row_rule()
     def not_from_the_future(cls) -> str:
@@ -78,15 +81,13 @@ class Product(Contract):
     cod_ofrt_ineo_requ: T.StringType = documented("cod_ofrt_ineo_requ", nullable=True)
     cod_vrne_prod: T.StringType = documented("cod_vrne_prod", nullable=True)
     nom_item: T.StringType = documented("nom_item", nullable=True)
-    qtd_item_pedi: T.LongType = documented("qtd_item_pedi", nullable=True, action=Action.WARN)
+    qtd_item_pedi: T.LongType = documented("qtd_item_pedi", **NUMBER)
     idt_venr: T.StringType = documented("idt_venr", nullable=True)
     idt_vrne_venr: T.StringType = documented("idt_vrne_venr", nullable=True)
     nom_venr: T.StringType = documented("nom_venr", nullable=True)
-    vlr_prod: Annotated[T.DecimalType, 18, 4] = documented("vlr_prod", nullable=True, action=Action.WARN)
-    vlr_oril: Annotated[T.DecimalType, 18, 4] = documented("vlr_oril", nullable=True, action=Action.WARN)
-    vlr_prod_ofrt_desc: Annotated[T.DecimalType, 18, 4] = documented(
-        "vlr_prod_ofrt_desc", nullable=True, action=Action.WARN
-    )
+    vlr_prod: Annotated[T.DecimalType, 18, 4] = documented("vlr_prod", **NUMBER)
+    vlr_oril: Annotated[T.DecimalType, 18, 4] = documented("vlr_oril", **NUMBER)
+    vlr_prod_ofrt_desc: Annotated[T.DecimalType, 18, 4] = documented("vlr_prod_ofrt_desc", **NUMBER)
     unknown_fields: T.StringType = column("further fields of the item, as JSON", nullable=True)
     stat_pedi: T.StringType = documented("stat_pedi", action=Action.FAIL)
     dat_atui: T.TimestampNTZType = documented("dat_atui", action=Action.FAIL)
@@ -106,7 +107,7 @@ class Shipment(Contract):
     cod_venr: T.StringType = documented("cod_venr", nullable=True)
     cod_prod: T.StringType = documented("cod_prod", nullable=True)
     cod_prod_venr: T.StringType = documented("cod_prod_venr", nullable=True)
-    qtd_prod: T.LongType = documented("qtd_prod", nullable=True, ge=0, action=Action.WARN)
+    qtd_prod: T.LongType = documented("qtd_prod", ge=0, **NUMBER)
     stat_entg: T.StringType = documented("stat_entg", nullable=True)
     unknown_fields: T.StringType = column("further fields of the shipment, as JSON", nullable=True)
     dat_atui: T.TimestampNTZType = documented("dat_atui", action=Action.FAIL)

@@ -56,7 +56,7 @@ class OrderLine(Contract):
     processed_date: T.DateType = column("day on which a run wrote the row", action=Action.FAIL)
 
     class Config:
-        metadata = facts(key=("record_hash",), owners=OWNERS, event_time="invoice_date")
+        metadata = facts(key=("record_hash",), owners=OWNERS, event_time="invoice_date", documents=True)
 
     @row_rule()
     def not_from_the_future(cls) -> str:

@@ -8,6 +8,8 @@ from pyspark.sql import functions as F
 from lakehouse_assets.defs.orders import contracts
 from lakehouse_assets.defs.orders.event import FIELDS
 from lakehouse_assets.platform import evaluate
+from lakehouse_assets.platform.compiled import DOCUMENT
+from lakehouse_assets.platform.json_text import document, json_fields
 from lakehouse_assets.platform.parse import parse
 
 LEFT = "_fields"
@@ -18,7 +20,7 @@ def order_lines_of(events: DataFrame, carried: Sequence[str] = ()) -> DataFrame:
 
     `carried`: further columns of the events to keep.
     """
-    fields = F.from_json("value", "map<string,string>")
+    fields = json_fields(document(F.col("value")))
     read = events.select(
         fields.alias(LEFT),
         F.coalesce("value", F.lit("")).alias("_row"),
@@ -30,7 +32,8 @@ def order_lines_of(events: DataFrame, carried: Sequence[str] = ()) -> DataFrame:
     )
     landed = read.select("*", *[_text(name).alias(name) for name in FIELDS], _version().alias("schema_version"),
                          _unknown().alias("unknown_fields"))  # fmt: skip
-    typed = parse(landed, contracts.OrderLine, carried=("schema_version", "unknown_fields", *carried))
+    typed = parse(landed, contracts.OrderLine, carried=("schema_version", "unknown_fields", *carried),
+                  unreadable={DOCUMENT: F.col(LEFT).isNull()})  # fmt: skip
     replaced = {
         "stock_code": F.upper("stock_code"),
         "customer_id": F.regexp_replace("customer_id", r"\.0$", ""),

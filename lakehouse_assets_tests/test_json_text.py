@@ -1,0 +1,104 @@
+"""JSON in a column, against Python's own reader: the same objects are taken, with the same digits."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyspark.sql.types as T
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from lakehouse_assets.platform.json_text import document, json_fields, json_objects
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+class Number(str):
+    """A number as its digits."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key twice")
+    return dict(pairs)
+
+
+def _constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+READ = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=_constant, object_pairs_hook=_object)
+
+
+def compact(value: Any) -> str:
+    """JSON as Spark writes a nested value, numbers as they came."""
+    match value:
+        case Number():
+            return str(value)
+        case dict():
+            return "{" + ",".join(f"{compact(key)}:{compact(one)}" for key, one in value.items()) + "}"
+        case list():
+            return "[" + ",".join(map(compact, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def fields(value: Any) -> Any:
+    """The fields of an object as text."""
+    if not isinstance(value, dict):
+        return None
+    return {k: v if v is None else str(v) if isinstance(v, str) else compact(v) for k, v in value.items()}
+
+
+def model(text: str) -> Any:
+    """(fields, objects) as they should be read."""
+    try:
+        value = READ.decode(text.removeprefix("\ufeff"))
+    except ValueError:
+        return None, None
+    objects = [fields(one) for one in value] if isinstance(value, list) else None
+    return fields(value), None if objects is None or None in objects else objects
+
+
+numbers = st.one_of(
+    st.integers().map(str),
+    st.decimals(allow_nan=False, allow_infinity=False, places=9).map(lambda d: f"{d:f}"),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", fullmatch=True),
+).map(Number)
+words = st.text(st.sampled_from('ab "\\/-1.5eE{}[]:,\n\té'), max_size=8)
+values = st.recursive(
+    numbers | words | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.dictionaries(words, values, max_size=4)
+whole = (objects | st.lists(objects, max_size=3) | values).map(compact)
+blanks = st.sampled_from(["", " ", "\n"])
+spoiled = st.tuples(
+    st.sampled_from(["", "\ufeff", "x", "\ufeff\ufeff"]), blanks, whole, blanks,
+    st.sampled_from(["", "", "xyz", "}", "]", ",", '{"a": 1}', ", {}", '] xyz', "\ufeff", '"'])
+).map("".join)  # fmt: skip
+doubled = st.tuples(words, values, values).map(
+    lambda t: (
+        f'{{{json.dumps(t[0])}: {compact(t[1])}, "x": [{{"k": 1, {json.dumps(t[0])}: {compact(t[2])}}}], '
+        f"{json.dumps(t[0])}: {compact(t[2])}}}"
+    )
+)
+SEEN = [
+    '{"a": 1, "a": 2}', '{"n": {"a": 1, "a": 1}}', '{"a": 1} xyz', '\ufeff{"a": 1}', '{"a": 1}{"a": 2}',
+    '{"a": 1}, {"a": 2}', '{"a": 1.23456785E7, "b": 1.10, "c": 12345678901234567890.123456789, "d": [2.0, {"e": -0.5}]}',  # noqa: E501
+    "", "1", "null", "NaN", '{"a": 01}', "{'a': 1}", '{"a": NaN}', "[]", "[{}]", '[{"a": 2.0}, null]', '[{"a": 2.}]',
+    '[{"a": 2.0}, 5]', '[{"a": 2.0}] xyz', json.dumps({"a": "\\" * 20_000 + '"1.5"' * 20_000}),
+]  # fmt: skip
+
+
+@settings(
+    max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+)
+@example(SEEN)
+@given(st.lists(spoiled | whole | doubled, min_size=20, max_size=100))
+def test_json_is_read_as_python_reads_it(spark: "SparkSession", texts: list[str]) -> None:
+    frame = spark.createDataFrame(list(enumerate(texts)), "id int, text string")
+    read = frame.select("*", document(frame["text"]).alias("body"))
+    found = read.select("id", json_fields(read["body"]).alias("f"), json_objects(read["body"]).alias("o")).orderBy("id")
+    assert isinstance(found.schema["f"].dataType, T.MapType)
+    assert [(row["f"], row["o"]) for row in found.collect()] == [model(text) for text in texts]

@@ -182,6 +182,7 @@ READABLE = [
     "extract(YEAR FROM sold_at) >= 2020 AND trim(BOTH ' ' FROM country) = country /* another */",
     "a % 2 = 0 AND (a & 1) = 0 AND a DIV 2 > -1 AND `amount` IS NULL AND X'1F' IS NOT NULL",
     "length(country) = 2 AND if(a > b, true, false) AND row_number > 0 AND source_file IS NOT NULL",
+    "len(country) = 2 AND mod(a, 2) = 0 AND timestampdiff(DAY, sold_at, feed_day) < 3 AND chr(65) = 'A'",
     "named_struct('x', a).x = a AND current_date() >= feed_day AND r'\\d' = '\\\\d' AND startswith(country, 'B')",
 ]
 

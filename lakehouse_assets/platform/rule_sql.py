@@ -31,6 +31,11 @@ WORDS = frozenset(
     tinyint to trailing trim true try_cast unbounded unknown user using values varchar variant void week weeks when
     where with within without year years yearofweek zone""".split()  # noqa: SIM905
 )
+# Functions of SQL that pyspark.sql.functions does not have.
+OF_SQL_ALONE = frozenset({
+    "chr", "collations", "len", "mod", "percentile_cont", "percentile_disc", "random", "schema_of_avro", "timestampadd",
+    "timestampdiff",
+})  # fmt: skip
 DANGLING = frozenset({"and", "or", "not", "in", "is", "like", "rlike", "between", "when", "then", "else"})
 OPERAND_BEFORE = frozenset({"text", "number", "name", "quoted"})
 BINARY = frozenset({"<=>", "->", "||", "<>", "!=", "==", "<=", ">=", "-", "+", "*", "/", "%", "<", ">", "=", "."})
@@ -130,4 +135,4 @@ def _parameters(tokens: list[Token]) -> set[str]:
 def _functions() -> frozenset[str]:
     from pyspark.sql import functions
 
-    return frozenset(name.lower() for name in dir(functions) if not name.startswith("_"))
+    return OF_SQL_ALONE.union(name.lower() for name in dir(functions) if not name.startswith("_"))

@@ -173,6 +173,14 @@ def test_a_run_under_way_starts_again_without_the_person(
     people: People, monkeypatch: pytest.MonkeyPatch, subject: str, place: Failpoint, table: str
 ) -> None:
     """The run has read the person's rows; the erasure comes and ends before it commits."""
+    # A day that comes out as it was is not written: one more row, and one more in quarantine.
+    file = people.lake.landing.parent / f"{subject}.csv"  # type: ignore[operator]
+    file.write_text(
+        f"visit,at,who,email,minutes\n90,2025-01-01 09:00:00,{subject},,1\n91,2025-01-01 09:00:00,{subject},,-1\n"
+    )
+    people.land("people/visits", file, day=D1)
+    if not table.startswith("people/bronze"):
+        people.make("people/bronze/visits", [D1])
     erased: list[str] = []
 
     def reach(where: Failpoint, of: object) -> None:

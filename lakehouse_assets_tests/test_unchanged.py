@@ -11,8 +11,10 @@ from random import Random
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
+import pyarrow as pa
 import pyspark.sql.types as T
 import pytest
+from deltalake import CommitProperties, write_deltalake
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
@@ -21,9 +23,10 @@ from pyspark.sql import functions as F
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.checks import evaluations
 from lakehouse_assets.platform.contract import Contract, Rate, column, facts
-from lakehouse_assets.platform.delta import DayRows, Kind, Note, ask, commit_at, last_commit, version_of
+from lakehouse_assets.platform.delta import DayRows, Kind, Note, Pin, ask, commit_at, last_commit, version_of
 from lakehouse_assets.platform.digests import RUN_COLUMNS
 from lakehouse_assets.platform.events import materialization
+from lakehouse_assets.platform.history import StateTable
 from lakehouse_assets.platform.journal import audit_path
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.outcome import Outcome
@@ -32,7 +35,7 @@ from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.silver import SilverEvent
 from lakehouse_assets.platform.table import Overwrite, ReplaceDays, State, Table, TableKey, day, whole
 from lakehouse_assets.platform.touched import actions_of, changes_rows, log_file
-from lakehouse_assets.platform.unchanged import standing
+from lakehouse_assets.platform.unchanged import _quarantine_stands, _whole, standing
 from lakehouse_assets.serving.publish import _last_change
 from lakehouse_assets_tests.change_tables import _Change, changes, current, items, snapshots
 from lakehouse_assets_tests.gmv_histories import TABLES
@@ -154,6 +157,64 @@ def test_rows_are_the_same_only_if_all_three_kinds_are_known_to_be(one: DayRows,
     assert DayRows.from_json(one.as_json()).same_rows(one) == one.same_rows(one)
     added = replace(one, before=3)
     assert DayRows.from_json(added.as_json()).of_the_day().kept == one.kept + 3
+
+
+@settings(deadline=None)
+@given(one=st.lists(some_rows, min_size=1, max_size=3), other=st.lists(some_rows, min_size=1, max_size=3))
+@example(
+    one=[DayRows(2, 1, 1, 0, "a" * 16, quarantined_digest="b" * 16)],
+    other=[DayRows(2, 1, 1, 0, "a" * 16, quarantined_digest="c" * 16)],
+)
+@example(
+    one=[DayRows(2, 1, 1, 0, "a" * 16, quarantined_digest="b" * 16)],
+    other=[DayRows(2, 1, 0, 1, "a" * 16, duplicates_digest="b" * 16)],
+)
+def test_a_table_that_is_one_state_is_the_same_if_rows_of_each_kind_are(
+    one: list[DayRows], other: list[DayRows]
+) -> None:
+    """As a whole: its step may lay the same rows on other days."""
+
+    def whole_of(rows: list[DayRows]) -> list[tuple[int, int]]:
+        kinds = ("kept", "digest"), ("quarantined", "quarantined_digest"), ("duplicates", "duplicates_digest")
+        return [
+            (
+                sum(getattr(of, count) for of in rows),
+                sum(int(getattr(of, digest), 16) for of in rows if getattr(of, count)) % 2**64,
+            )
+            for count, digest in kinds
+        ]
+
+    if any(digest is None for rows in (one, other) for _, digest in _whole(dict(zip(DAYS, rows, strict=False)))):
+        return
+    same = _whole(dict(zip(DAYS, one, strict=False))) == _whole(dict(zip(DAYS, other, strict=False)))
+    assert same == (whole_of(one) == whole_of(other))
+
+
+def test_a_day_of_which_a_compacted_quarantine_has_no_row_stands(tmp_path: Path) -> None:
+    """The bounds of its one file span the day; its rows do not have it."""
+    rows = pa.table({"feed_day": pa.array([DAYS[0], DAYS[2]], pa.date32())})
+    write_deltalake(str(tmp_path / "q"), rows)
+    nothing = DayRows(1, 1, 0, 0, "a" * 16)
+    assert list(_quarantine_stands(tmp_path / "q", {DAYS[1]: nothing, DAYS[2]: nothing})) == [DAYS[1]]
+
+
+def test_a_state_that_is_noted_as_unchanged_names_the_changes_that_are_in_it(tmp_path: Path) -> None:
+    """Another run's changes came since: they are still to be folded."""
+    lake = Lake(tmp_path / "lake", tmp_path / "landing")
+    assert isinstance(current.write, State)
+    state = StateTable(None, lake, current, current.write)  # type: ignore[arg-type]  # commits without Spark
+    path, pin = lake.path(current.key), state._pin
+    note = Note("t", "r", "r#1", frozenset(DAYS[:1]), "code", {pin: Pin(0, "all")})
+    rows = pa.table({"feed_day": pa.array(DAYS[:1], pa.date32())})
+    write_deltalake(str(path), rows, commit_properties=CommitProperties(custom_metadata={"userMetadata": note.dump()}))
+    for _ in range(2):
+        write_deltalake(str(lake.changes(current.key)), rows, mode="append")
+    made = replace(note, attempt="r#2", days=frozenset(), unchanged=frozenset(DAYS[:1]), inputs={}, base=0)
+    version = state.note_only(None, made, 0)  # type: ignore[arg-type]  # of the plan it needs nothing
+    last = commit_at(path, version)
+    assert last is not None
+    assert last.note is not None
+    assert last.note.inputs[pin].version == 0, "and not 1, which is the newest"
 
 
 # ---- real tables ----

@@ -108,8 +108,11 @@ class StateTable:
         return self._fold(plan, note, self.log.replace(kept, withheld, changes, base, live))
 
     def note_only(self, plan: Plan, note: Note, base: int) -> int:
-        """Commit a note and no rows, where all days are what they were. Returns and raises as `writer.note_only`."""
-        pin = Pin(self.log.version, "")
+        """Commit a note and no rows, where all days are what they were. Returns and raises as `writer.note_only`.
+
+        It notes the changes that `base` was folded from: others may have come meanwhile, which are not in the table.
+        """
+        pin = Pin(self._folded(base), "")
         return writer.note_only(self.state, replace(note, inputs={**note.inputs, self._pin: pin}), base)
 
     def emptied(self, plan: Plan, rows: "Mapping[date, DayRows]") -> frozenset[date]:

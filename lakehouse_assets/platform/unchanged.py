@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from lakehouse_assets.platform.delta import DayRows, Kind, Note, open_table, version_of
+from lakehouse_assets.platform.delta import DayRows, Kind, Note, ask, open_table, version_of
 from lakehouse_assets.platform.file_stats import rows_of_days
 from lakehouse_assets.platform.plan import Lake, Plan
 from lakehouse_assets.platform.reader import landed_parts
@@ -17,6 +17,7 @@ from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays
 from lakehouse_assets.platform.touched import actions_of, changes_rows, info_of, touched_days
+from lakehouse_assets.platform.writer import days_predicate
 
 LOOK_BACK = 100  # commits that are looked at for a day without rows: no statistics tell whether it was ever made
 FEATURES = frozenset({"appendOnly", "invariants", "timestampNtz"})  # of the tables that the platform creates
@@ -53,7 +54,9 @@ def _same(
                 day for day, of in rows.items() if published and day <= published and not of.kept and not of.quarantined
             )
         case Overwrite():
-            return _same_state(path, base, rows)
+            same_state = _same_state(path, base, rows)
+            stands = set(_quarantine_stands(lake.quarantine(table.key), rows)) if same_state else set()
+            return same_state if stands == set(rows) else frozenset()
         case State():
             changes = lake.changes(table.key)
             version = version_of(changes)
@@ -126,9 +129,11 @@ def _same_state(path: Location, base: int, rows: Mapping[date, DayRows]) -> froz
     """All of the days, if each was made before and the table is as a whole what its newest step wrote."""
     found = standing(path, base, rows, most=LOOK_BACK)
     newest = next(_newest_step(path, base), None)
-    if newest is None or set(found) != set(rows) or _whole(newest.rows) != _whole(rows):
+    if newest is None or set(found) != set(rows):
         return frozenset()
-    return frozenset(rows)
+    then, now = _whole(newest.rows), _whole(rows)
+    known = all(digest is not None for _, digest in (*then, *now))
+    return frozenset(rows) if known and then == now else frozenset()
 
 
 def _newest_step(path: Location, base: int) -> Iterator[Note]:
@@ -144,10 +149,20 @@ def _newest_step(path: Location, base: int) -> Iterator[Note]:
             return
 
 
-def _whole(rows: Mapping[date, DayRows]) -> tuple[int, int, int]:
-    """How many rows a table that is one state has, and the digest of all of them; and what of the step it lacks."""
-    digest = sum(int(of.digest or "0", 16) for of in rows.values()) % 2**64
-    return sum(of.kept for of in rows.values()), digest, sum(of.quarantined + of.duplicates for of in rows.values())
+def _whole(rows: Mapping[date, DayRows]) -> tuple[tuple[int, int | None], ...]:
+    """How many rows a step of a table that is one state kept, set aside and left out, and the digest of each kind."""
+    kinds = (
+        [(of.kept, of.digest) for of in rows.values()],
+        [(of.quarantined, of.quarantined_digest) for of in rows.values()],
+        [(of.duplicates, of.duplicates_digest) for of in rows.values()],
+    )
+    return tuple((sum(count for count, _ in kind), _sum_of(kind)) for kind in kinds)
+
+
+def _sum_of(digests: list[tuple[int, str]]) -> int | None:
+    """The digest of the rows of several days; None where that of some rows is not known."""
+    known = [digest for count, digest in digests if count]
+    return sum(int(digest, 16) for digest in known) % 2**64 if all(known) else None
 
 
 def _same_delivery(lake: Lake, plan: Plan, note: Note, day: date) -> bool:
@@ -161,13 +176,21 @@ def _same_delivery(lake: Lake, plan: Plan, note: Note, day: date) -> bool:
     return True
 
 
+def _days_in(path: Location, version: int, days: Collection[date]) -> frozenset[date]:
+    """Those of these days of which a version has rows: by statistics, or where a compacted file hides it, by rows."""
+    counted = rows_of_days(path, version, DAY_COLUMN, days)
+    if counted is not None:
+        return frozenset(day for day, rows in counted.items() if rows)
+    query = f"SELECT DISTINCT {DAY_COLUMN} FROM t WHERE {days_predicate(DAY_COLUMN, days)}"  # noqa: S608  (typed values)
+    return frozenset(row[DAY_COLUMN] for row in ask(path, query, version))
+
+
 def _quarantine_stands(path: Location, rows: Mapping[date, DayRows]) -> Iterator[date]:
     """Days whose quarantine holds these rows. It is written first: a run killed after that left another behind."""
     version = version_of(path)
-    held = rows_of_days(path, version, DAY_COLUMN, rows) if version is not None else {}
-    simple = {day for day, of in rows.items() if not of.quarantined and held is not None and not held.get(day)}
-    yield from simple
-    asked = rows.keys() - simple
+    held = _days_in(path, version, rows) if version is not None else frozenset()
+    yield from (day for day, of in rows.items() if not of.quarantined and day not in held)
+    asked = [day for day, of in rows.items() if of.quarantined]
     if version is not None and asked:
         for day, of_day in standing(path, version, asked).items():
             if rows[day].same_quarantine(of_day.rows):

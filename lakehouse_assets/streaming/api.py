@@ -94,6 +94,10 @@ def run(
     return stream.run_continuously() if continuous else stream.run_available()
 
 
+def _no_run_makes_it() -> "DataFrame":
+    raise LakehouseError("This table is filled by its stream alone.")
+
+
 @dataclass(frozen=True)
 class _Tables:
     """The tables of one process."""
@@ -109,7 +113,7 @@ class _Tables:
         return Table(
             key=TableKey.parse(f"{self.output}/bronze/{self.name}"),
             contract=DocumentRow,
-            function=lambda documents: documents,
+            function=_no_run_makes_it,
             reads=MappingProxyType({}),
             write=ReplaceDays(),
         )

@@ -174,7 +174,7 @@ def test_a_run_under_way_starts_again_without_the_person(
 ) -> None:
     """The run has read the person's rows; the erasure comes and ends before it commits."""
     # A day that comes out as it was is not written: one more row, and one more in quarantine.
-    file = people.lake.landing.parent / f"{subject}.csv"  # type: ignore[operator]
+    file = people.lake.landing.parent / "more.csv"  # type: ignore[operator]
     file.write_text(
         f"visit,at,who,email,minutes\n90,2025-01-01 09:00:00,{subject},,1\n91,2025-01-01 09:00:00,{subject},,-1\n"
     )

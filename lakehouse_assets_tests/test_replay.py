@@ -128,6 +128,7 @@ def test_of_a_day_of_the_former_scheme_it_is_unknown_whether_the_code_changed(dr
     (newest,) = commits(driver.lake.path(key))
     assert newest.note is not None
     entry.write_text(entry.read_text().replace(newest.note.code_version, "6e23baf13eb2"))
+    entry.with_name(f".{entry.name}.crc").unlink()
     found = answer(driver, SILVER, D1)
     assert (found.answer, found.identical, found.rows) == (Answer.UNKNOWN_CODE, True, 3), found
     told = trace(driver.lake, driver.catalog, key, D1)
@@ -149,8 +150,11 @@ def test_an_erased_row_wins_over_replay(driver: LakeDriver) -> None:
         assert answer(driver, table, D2).answer is Answer.SAME, "nothing of that day was erased"
 
 
-def test_a_vacuumed_version_is_named(driver: LakeDriver) -> None:
+def test_a_vacuumed_version_is_named(driver: LakeDriver, tmp_path: Path) -> None:
     path = driver.lake.path(TableKey.parse("gmv/bronze/purchase"))
+    for day in (D1, D2):
+        fewer = marketplace_day(day, 2)["purchase", day]
+        driver.land("gmv/purchase", write_csv(tmp_path / f"{day}.csv", "purchase", fewer), day, replace=True)
     driver.make("gmv/bronze/purchase", [D1, D2])
     driver.spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
     driver.spark.sql(f"VACUUM delta.`{path}` RETAIN 0 HOURS").collect()

@@ -69,11 +69,12 @@ HELPERS = '''
 """Helpers of gold, at second hand."""
 
 from . import rates
-from .rates import Scale, rounded
+from .rates import ROUNDING, Scale, rounded
 
 
 def weighted(rows, by=2):
     """Rows by their rate."""
+    rows = ROUNDING.pop(rates.update(rows))  # seen: a module with a function of this name was not followed
     return rows.select(rates.RATE * by, rounded(rates.of("BR")), Scale.SMALL.value, Scale.BIG.more())
 '''
 
@@ -145,6 +146,9 @@ class Rounding:
     def __call__(self, value):
         return value - 8
 
+    def pop(self, value):
+        return value * 17
+
 
 ROUNDING = Rounding(3)
 
@@ -153,6 +157,11 @@ ROUNDING = Rounding(3)
 def of(country, *, otherwise=0.75):
     """The rate of a country."""
     return BY_COUNTRY.get(country, otherwise), NAMES, FROZEN, SINCE, AFTER, MARK, NOTHING, LISTED, PATTERN, ON, SCALED
+
+
+def update(rows):
+    """Rows by a rate of their own."""
+    return rows.where(3)
 
 
 def rounded(value):
@@ -488,14 +497,15 @@ def test_two_constants_are_told_apart_exactly_if_they_differ(one: object, other:
 
 def test_what_code_changes_itself_is_no_constant() -> None:
     source = """
-memory, counted, listed, KEPT = {}, 0, [], {"a": 1}
+memory, counted, listed, KEPT, hook = {}, 0, [], {"a": 1}, len
 
 def rated(rows):
-    global counted
+    global counted, hook
     counted += 1
+    hook = sorted
     memory[str(rows) + "x"] = 1
     listed.append(rows)
-    return memory, counted, listed, KEPT
+    return memory, counted, listed, KEPT, hook
 """
     outside: dict[str, object] = {"__name__": "made"}
     exec(source, outside)
@@ -537,6 +547,8 @@ def test_the_fingerprints_are_the_same_in_every_process_and_place(tmp_path: Path
 PLATFORM = {
     "what a ledger appends": ("ledger", "rows_to_append"),
     "which rows are kept": ("evaluate", "mark"),
+    "how an append is committed": ("writer", "append"),
+    "what a day's rows replace": ("writer", "days_predicate"),
     "how a rule is counted": ("evaluate", "count_per_day"),
     "which days are read": ("reader", "read_input"),
     "how changes are folded": ("fold", "fold"),

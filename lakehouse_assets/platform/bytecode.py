@@ -44,13 +44,14 @@ class Taken:
 
 @dataclass(frozen=True)
 class Body:
-    """What a code object does. `taken` in the order of the code, nested functions included; `changed`: globals that it
-    assigns or changes in place, so whose value is of the moment."""
+    """What a code object does. `taken` in the order of the code, nested functions included; `assigned`: globals that it
+    assigns; `in_place`: globals that it changes in place, if they are containers."""
 
     digest: str
     taken: tuple[Taken, ...]
     attributes: frozenset[str]
-    changed: frozenset[str]
+    assigned: frozenset[str]
+    in_place: frozenset[str]
 
 
 @cache
@@ -65,7 +66,8 @@ def body(code: CodeType) -> Body:
         digest=_digest(code, instructions),
         taken=(*_taken(instructions), *(taken for one in nested for taken in one.taken)),
         attributes=frozenset(attributes).union(*[one.attributes for one in nested]),
-        changed=frozenset(_changed(instructions)).union(*[one.changed for one in nested]),
+        assigned=frozenset(_assigned(instructions)).union(*[one.assigned for one in nested]),
+        in_place=frozenset(_in_place(instructions)).union(*[one.in_place for one in nested]),
     )
 
 
@@ -118,11 +120,13 @@ def _follow(instructions: Iterable[Instruction], names: frozenset[str]) -> Itera
         yield str(one.meaning)
 
 
-def _changed(instructions: list[Instruction]) -> Iterator[str]:
+def _assigned(instructions: list[Instruction]) -> Iterator[str]:
+    return (str(one.meaning) for one in instructions if one.name in ("STORE_GLOBAL", "DELETE_GLOBAL"))
+
+
+def _in_place(instructions: list[Instruction]) -> Iterator[str]:
     for number, one in enumerate(instructions):
-        if one.name in ("STORE_GLOBAL", "DELETE_GLOBAL"):
-            yield str(one.meaning)
-        elif one.name == "LOAD_GLOBAL" and number + 1 < len(instructions):
+        if one.name == "LOAD_GLOBAL" and number + 1 < len(instructions):
             after = instructions[number + 1]
             if after.name in ATTRIBUTE and after.meaning in MUTATING:
                 yield str(one.meaning)

@@ -1,12 +1,14 @@
 """What functions, classes and instances hold, as far as code can depend on it."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
+
+from lakehouse_assets.platform.bytecode import body
 
 OF_THE_CLASS = frozenset({
     "__abstractmethods__", "__annotations__", "__class_getitem__", "__dict__", "__doc__", "__init_subclass__",
@@ -39,6 +41,26 @@ def is_code(value: object) -> bool:
     """Whether an attribute of a class is code: a function, whatever wraps it."""
     kinds: tuple[type, ...] = (FunctionType, staticmethod, classmethod, property, cached_property)
     return isinstance(value, kinds) or callable(getattr(value, "__wrapped__", None))
+
+
+def changed_in(module: Mapping[str, Any]) -> frozenset[str]:
+    """Globals of a module that its own functions change: memory of a process, no constant.
+
+    A function, a class or a module is what it is: `rates.update(…)` calls a function of the module `rates`.
+    """
+    name, values = module.get("__name__"), list(module.values())
+    own = [value for value in values if getattr(value, "__module__", None) == name]
+    own += [method for one in own if isinstance(one, type) for method in vars(one).values()]
+    bodies = [body(function.__code__) for function in own if isinstance(function, FunctionType)]
+    in_place = frozenset[str]().union(*[one.in_place for one in bodies])
+    containers = {name for name in in_place if not _is_definition(module.get(name))}
+    return frozenset(containers).union(*[one.assigned for one in bodies])
+
+
+def _is_definition(value: object) -> bool:
+    """Whether a value is code, or immutable: no method of it changes it."""
+    frozen = getattr(getattr(type(value), "__dataclass_params__", None), "frozen", False)
+    return bool(frozen) or is_code(value) or isinstance(value, ModuleType | type | str | bytes | tuple | frozenset)
 
 
 def state_of(value: object) -> dict[str, object]:

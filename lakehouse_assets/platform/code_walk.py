@@ -25,6 +25,7 @@ from pandera.api.dataframe.model_components import FieldInfo
 from lakehouse_assets.platform.bytecode import OWN_NAME, Taken, body, constant
 from lakehouse_assets.platform.code_values import (
     OF_THE_CLASS,
+    changed_in,
     content_of,
     is_code,
     is_installed,
@@ -269,16 +270,10 @@ class Walk:
         yield from (self._token(item) for many in items if many is not None for item in many)
 
     def _changed(self, outside: Mapping[str, Any]) -> frozenset[str]:
-        """Globals of a module that its own functions change: memory of a process, no constant."""
-        found = self._changing.get(id(outside))
-        if found is None:
-            name, values = outside.get("__name__"), list(outside.values())
-            own = [value for value in values if getattr(value, "__module__", None) == name]
-            own += [method for one in own if isinstance(one, type) for method in vars(one).values()]
-            functions = [value for value in own if isinstance(value, FunctionType)]
-            found = frozenset().union(*[body(function.__code__).changed for function in functions])
-            self._changing[id(outside)] = found
-        return found
+        """Globals of a module whose values are of the moment."""
+        if id(outside) not in self._changing:
+            self._changing[id(outside)] = changed_in(outside)
+        return self._changing[id(outside)]
 
     def _base(self, value: object) -> str:
         """What an instance of a project's class has from the plain type it extends."""

@@ -161,6 +161,10 @@ def test_a_column_has_a_spark_type(annotation: Any, says: str) -> None:
         ("amount >", "something is missing after >"),
         ("(amount > 0 AND) OR a = 1", "something is missing after AND"),
         ("", "it is empty"),
+        ("size(CAST(items AS ARRAY<INT>)) >", "something is missing after >"),
+        ("CAST(items AS ARRAY<INT>) IS NULL AND amout > 0", "amout is no column of it; is amount meant?"),
+        ("(array < 3 AND a >)", "something is missing after >"),
+        ("amout COLLATE UTF8_LCASE = 'x'", "amout is no column of it; is amount meant?"),
     ],
 )
 def test_a_mistake_in_the_sql_of_a_rule_is_found_without_spark(sql: str, says: str) -> None:
@@ -183,6 +187,21 @@ READABLE = [
     "a % 2 = 0 AND (a & 1) = 0 AND a DIV 2 > -1 AND `amount` IS NULL AND X'1F' IS NOT NULL",
     "length(country) = 2 AND if(a > b, true, false) AND row_number > 0 AND source_file IS NOT NULL",
     "len(country) = 2 AND mod(a, 2) = 0 AND timestampdiff(DAY, sold_at, feed_day) < 3 AND chr(65) = 'A'",
+    "size(CAST(items AS ARRAY<STRING>)) > 0 AND (size(items::array<int>)) > 0",
+    "(CAST(NULL AS MAP<STRING, INT>)) IS NULL",
+    "(CAST(NULL AS MAP<STRING, ARRAY<ARRAY<DECIMAL(10, 2)>>>) IS NULL) AND (CAST(NULL AS STRUCT<>)) IS NULL",
+    "(CAST(named_struct('x', a) AS STRUCT<x: STRING>)).x = '1' AND CAST(named_struct('x', a) AS STRUCT<y INT>).y = 1",
+    "items::array<bigint>=items::array<bigint> AND country::character(3) = 'BR'",
+    "country COLLATE UTF8_LCASE = 'br' AND CAST(country AS STRING COLLATE UNICODE_CI) = 'br'",
+    "transform(items, (x, i) -> x + i)[0] > 1 AND exists(items, `x` -> `x` > 1) AND (a) IN (1, 2) AND b NOT IN (3)",
+    "feed_day + INTERVAL '1-2' YEAR TO MONTH > feed_day AND sold_at + INTERVAL 1 DAY 2 HOURS > sold_at",
+    "country LIKE ANY ('B%', 'P%') AND a NOT BETWEEN 1 AND 2 AND a IS NOT DISTINCT FROM b AND (a = b) IS NOT UNKNOWN",
+    "mask(country, lowerChar => 'q') = 'XX' AND CASE country WHEN 'BR' THEN -1 ELSE +1 END < 0 AND a !< b",
+    "rank() OVER (PARTITION BY country ORDER BY a DESC NULLS LAST) = 1",
+    "extract(DOY FROM sold_at) < extract(Y FROM sold_at)",
+    "sum(a) OVER (ORDER BY b ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) > 0",
+    "country != r'\\' AND X '1F' IS NOT NULL AND struct(a x).x = 1 AND array(named_struct('then', a))[0].then = (a)",
+    "map('a', named_struct('b', a))['a'].b = a /* one /* in */ another */ AND a > 1",
     "named_struct('x', a).x = a AND current_date() >= feed_day AND r'\\d' = '\\\\d' AND startswith(country, 'B')",
 ]
 
@@ -190,6 +209,15 @@ READABLE = [
 @pytest.mark.parametrize("sql", READABLE)
 def test_no_rule_that_spark_reads_is_called_a_mistake(sql: str) -> None:
     assert mistake(sql, (*COLUMNS, "row_number", "source_file")) is None
+
+
+def test_an_aggregate_and_a_column_called_as_a_word_are_no_mistakes() -> None:
+    assert (
+        mistake("count(*) FILTER (WHERE a > 1) > 0 AND listagg(country) WITHIN GROUP (ORDER BY a) = 'x'", COLUMNS)
+        is None
+    )
+    assert mistake("(a = then) AND a > like", (*COLUMNS, "then", "like")) is None
+    assert mistake("array < size(filter(items, x -> x > 1))", (*COLUMNS, "array")) is None
 
 
 def test_spark_agrees_and_knows_no_function_that_is_called_a_mistake(spark: SparkSession) -> None:

@@ -4,14 +4,14 @@ Only what is surely wrong is a mistake: Spark, which knows all of its SQL, names
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
 
 TOKEN = re.compile(
-    r"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)
-    |(?P<text>[rRxX]?'(?:[^'\\]|\\.|'')*'|[rRxX]?"(?:[^"\\]|\\.|"")*")
+    r"""(?P<space>\s+|--(?:\\\n|[^\r\n])*|/\*.*?\*/)
+    |(?P<text>[rR]'[^']*'|[rR]"[^"]*"|[xX]\s*'[^']*'|[xX]\s*"[^"]*"|'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*")
     |(?P<quoted>`(?:[^`]|``)*`)
     |(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?:BD|bd|[lLsSyYdDfF])?(?![A-Za-z0-9_]))
     |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
@@ -37,6 +37,8 @@ OF_SQL_ALONE = frozenset({
     "timestampdiff",
 })  # fmt: skip
 DANGLING = frozenset({"and", "or", "not", "in", "is", "like", "rlike", "between", "when", "then", "else"})
+OF_TYPES = frozenset({"array", "map", "struct"})
+IN_TYPES = frozenset({"<", ">", ">>", ">=", "<>", ",", "(", ")"})
 OPERAND_BEFORE = frozenset({"text", "number", "name", "quoted"})
 BINARY = frozenset({"<=>", "->", "||", "<>", "!=", "==", "<=", ">=", "-", "+", "*", "/", "%", "<", ">", "=", "."})
 
@@ -54,6 +56,11 @@ class Token:
         return self.text.lower() if self.kind == "name" else ""
 
     @property
+    def name(self) -> str:
+        """The name that the token may be, quoted or not, in small letters; empty where it is none."""
+        return self.text.strip("`").lower() if self.kind == "quoted" else self.word
+
+    @property
     def is_operand(self) -> bool:
         """A value or a name, and no word with a meaning of its own."""
         return self.kind in OPERAND_BEFORE and self.word not in WORDS
@@ -68,11 +75,50 @@ def mistake(sql: str, columns: Collection[str]) -> str | None:
         if found is None:
             return f"it has an open {sql[at]}" if sql[at] in "'\"`" else None
         at = found.end()
+        if found.group().startswith("/*") and "/*" in found.group()[2:]:
+            return None  # comments in comments
         if found.lastgroup != "space":
             tokens.append(Token(str(found.lastgroup), found.group()))
-    if any(token.word == "select" for token in tokens):
-        return None
-    return _unbalanced(tokens) or _out_of_place(tokens) or _unknown(tokens, columns)
+    if any(token.word == "select" or (token.word, after.text) == ("struct", "(") for token, after in _pairs(tokens)):
+        return None  # they name what they hold: `struct(a b)`
+    if unbalanced := _unbalanced(tokens):
+        return unbalanced
+    known = {name.lower() for name in columns}
+    plain = list(_without_types(tokens))
+    return _out_of_place(plain, known) or _unknown(plain, known)
+
+
+def _pairs(tokens: list[Token]) -> Iterable[tuple[Token, Token]]:
+    return pairwise([*tokens, Token("", "")])
+
+
+def _without_types(tokens: list[Token]) -> Iterator[Token]:
+    """The tokens without what stands in the angle brackets of types: `array<int>` is `array`."""
+    place = 0
+    while place < len(tokens):
+        yield tokens[place]
+        end = _end_of_type(tokens, place + 1) if tokens[place].word in OF_TYPES else None
+        if end is not None and tokens[end].text == ">=":
+            yield Token("operator", "=")
+        place = place + 1 if end is None else end + 1
+
+
+def _end_of_type(tokens: list[Token], start: int) -> int | None:
+    """The place of the bracket that closes the one at `start`; None where no bracket of a type is there."""
+    angles = round_ones = 0
+    for place, token in enumerate(tokens[start:], start):
+        if place == start and token.text != "<":
+            return place if token.text == "<>" else None
+        if token.word in ("and", "or") or (token.kind == "operator" and token.text not in IN_TYPES):
+            return None  # a comparison with a column of this name
+        if token.kind == "operator":
+            angles += token.text.count("<") - token.text.count(">")
+            round_ones += (token.text == "(") - (token.text == ")")
+        if round_ones < 0:
+            return None
+        if angles <= 0:
+            return place
+    return None
 
 
 def _unbalanced(tokens: list[Token]) -> str | None:
@@ -85,27 +131,31 @@ def _unbalanced(tokens: list[Token]) -> str | None:
     return f"a {opened[-1]} is never closed" if opened else None
 
 
-def _out_of_place(tokens: list[Token]) -> str | None:
+def _out_of_place(tokens: list[Token], columns: set[str]) -> str | None:
     if not tokens:
         return "it is empty"
-    for one, other in pairwise(tokens):
+    dangling = DANGLING - columns
+    before = ""
+    for one, other in _pairs(tokens):
         ends = one.is_operand or one.text in (")", "]")
         if ends and other.is_operand and not one.kind == other.kind == "text":
             return f"{one.text} {other.text} is no expression"
-        if other.text == ")" and ((one.text in BINARY and one.text != "*") or one.word in DANGLING):  # count(*) is fine
+        open_ended = one.text in BINARY or (one.word in dangling and before != ".")
+        if open_ended and (not other.text or (other.text == ")" and one.text != "*")):  # count(*) is fine
             return f"something is missing after {one.text}"
-    last = tokens[-1]
-    return f"something is missing after {last.text}" if last.text in BINARY or last.word in DANGLING else None
+        before = one.text
+    return None
 
 
-def _unknown(tokens: list[Token], columns: Collection[str]) -> str | None:
-    known = {name.lower() for name in columns}
+def _unknown(tokens: list[Token], known: set[str]) -> str | None:
     padded = [Token("", ""), *tokens, Token("", "")]
     parameters = _parameters(tokens)
     for before, token, after in zip(padded, padded[1:], padded[2:], strict=False):
-        name = token.text.strip("`").lower() if token.kind == "quoted" else token.word
-        if not name or before.text == "." or before.word == "as" or name in parameters or name in known:
+        name = token.name
+        if not name or before.text in (".", "::") or before.word in ("as", "collate") or name in known | parameters:
             continue
+        if before.text == "(" and after.word == "from":
+            continue  # a unit: extract(doy FROM …)
         if after.text == "(":
             meant = None if name in WORDS or name in _functions() else get_close_matches(name, _functions(), 1, 0.8)
             if meant:
@@ -124,10 +174,10 @@ def _parameters(tokens: list[Token]) -> set[str]:
             continue
         back = place - 1
         if tokens[back].text != ")":
-            found.add(tokens[back].word)
+            found.add(tokens[back].name)
             continue
         while back >= 0 and tokens[back].text != "(":
-            found.add(tokens[back].word)
+            found.add(tokens[back].name)
             back -= 1
     return found
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +16,7 @@ import pytest
 from lakehouse_assets.definitions import catalog, definitions, landing_jobs
 from lakehouse_assets.defs.store.generate import HEADERS, generate
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.drop import Dropped, SetAside, dropped_sources, files_in
+from lakehouse_assets.platform.drop import Dropped, SetAside, dropped_sources, files_in, landing_code, refusal
 from lakehouse_assets.platform.drop_sensor import PATIENCE, DropFolder, Waiting, cursor_of, ready
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import parts
@@ -169,6 +170,36 @@ def test_a_file_cut_within_a_row_is_refused_and_landed_when_it_is_whole(drop: Pa
         (again,), _, cursor = tick(instance, cursor)
         assert run(instance, again).success
         assert landed("orders") == [(DAY, 10)]
+
+
+READING = [
+    ("typed_text", "as_text"),
+    ("landing_names", "check_content"),
+    ("landed_json", "_object"),
+    ("landed_files", "_check_utf8"),
+    ("landing", "_refuse_shrunken"),
+]
+
+
+@pytest.mark.parametrize(("module", "function"), READING)
+def test_what_was_refused_is_tried_again_when_any_code_that_reads_it_is_another(
+    module: str, function: str, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> str:
+        landing_code.cache_clear()
+        return refusal(SOURCES["orders"], "orders.csv", "1f")
+
+    before = said()
+    generate(drop, DAY, DAY, orders=2, seed=1, defects=0)
+    with dg.DagsterInstance.ephemeral() as instance:
+        (request,), _, _ = tick(instance)
+        assert run(instance, request).success
+    assert said() == before, "what a process has done is no part of it"
+    with monkeypatch.context() as patched:
+        changed = getattr(import_module(f"lakehouse_assets.platform.{module}"), function)
+        patched.setattr(changed, "__code__", (lambda *values: None).__code__)
+        assert said() != before
+    assert said() == before
 
 
 def test_a_lost_cursor_asks_for_nothing_that_is_landed(drop: Path) -> None:

@@ -8,14 +8,15 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from inspect import getsource
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
 
-from lakehouse_assets.platform import delivery, drift, landed_files, landed_json, landing_days
 from lakehouse_assets.platform.assets import partitions
 from lakehouse_assets.platform.catalog import Catalog
+from lakehouse_assets.platform.code_version import of_libraries
+from lakehouse_assets.platform.code_walk import reach
 from lakehouse_assets.platform.days import DayError, parse_day
 from lakehouse_assets.platform.delivery import EventFiles
 from lakehouse_assets.platform.landed_files import LandingError, NotNow
@@ -31,7 +32,6 @@ FILES_TAG = "lakehouse/dropped_files"
 REFUSED_TAG = "lakehouse/refused_"
 """Tag of a run that refused a file, with the table's name; its value says which content, by which code."""
 Sources = Mapping[str, EventFiles]
-_READING = (delivery, drift, landed_files, landed_json, landing_days)
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,14 @@ def files_in(folder: Path, sources: Sources, now: datetime) -> Iterator[Dropped 
 
 def refusal(source: EventFiles, name: str, sha256: str) -> str:
     """What a refusal is about: the same content is refused again, unless the code that reads it is another."""
-    code = "".join(getsource(module) for module in _READING)
-    said = repr((name, sha256, source, hashlib.sha256(code.encode()).hexdigest()))
-    return hashlib.sha256(said.encode()).hexdigest()[:32]
+    return hashlib.sha256(repr((name, sha256, source, *landing_code())).encode()).hexdigest()[:32]
+
+
+@cache
+def landing_code() -> tuple[str, str]:
+    """What decides whether a file is refused: the code that reads it, the libraries' versions. Once in a process."""
+    reached = reach((land,))
+    return reached.digest, of_libraries(reached.libraries)
 
 
 def landing_job(domain: str, catalog: Catalog, first_day: date) -> dg.JobDefinition:

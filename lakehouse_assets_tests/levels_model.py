@@ -7,10 +7,14 @@ import json
 import shutil
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+
+from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import Kind, Note, Pin
+from lakehouse_assets.platform.journal import AUDIT, append_audit
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.plan import Lake, landed_name
 from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, Span, Table, TableKey
@@ -110,9 +114,11 @@ class World:
     table: Table
     inputs: dict[str, Log] = field(default_factory=dict)
     built: dict[date, Pinned] = field(default_factory=dict)
+    failed: dict[date, Pinned] = field(default_factory=dict)
     newest: Pinned | None = None
     published: date = date.min
     now: int = 0
+    ever_failed: bool = False
 
     def __post_init__(self) -> None:
         for name, read in self.table.reads.items():
@@ -141,16 +147,26 @@ class World:
         if name in self.inputs:
             self.inputs[name].happens(self.now, what, days)
             return
+        adopted = self.own.unjudged & self.failed.keys() if what == "adoption" else set[date]()
         self.own.happens(self.now, what if what in ("external", "adoption", "maintenance") else "anew", days)
+        self._judged(adopted)
         if self.own.version < 0:
             self.built, self.newest, self.published = {}, None, date.min
 
-    def build(self, days: Collection[date], late: bool, unchanged: bool = False) -> None:
-        """A step makes days. `late`: of what it saw before the last thing that happened. `unchanged`: the same rows."""
+    def build(self, days: Collection[date], late: bool, how: str = "") -> None:
+        """A step makes days. `late`: of what it saw before the last thing that happened. `how`: `unchanged`, the same
+        rows, or `failed`, where all its days break the contract, or one of them that of a table that is one whole.
+        """
+        unchanged = how == "unchanged"
         pinned = self.earlier if late and self.earlier.lives == self.pin().lives else self.pin()
         self.now += 1
         good = sorted(day for day in days if not self._blocked(day, pinned.unjudged))
         if not good:
+            return
+        if how == "failed":
+            self.ever_failed = True
+            self.failed |= dict.fromkeys(good, pinned)
+            self._audit("failed", good, pinned)
             return
         if isinstance(self.table.write, Ledger):
             self.published = max(self.published, good[-1])
@@ -165,6 +181,23 @@ class World:
         self.own.content |= dict.fromkeys(good, self.now)
         self.built |= dict.fromkeys(good, pinned)
         self.newest = pinned
+        self._judged(good)
+
+    def _judged(self, days: Collection[date]) -> None:
+        """Days that failed are good now."""
+        if self.ever_failed and days:
+            self._audit("committed", days, self.pin())
+        self.failed = {day: pinned for day, pinned in self.failed.items() if day not in days}
+
+    def _audit(self, status: str, days: Collection[date], pinned: Pinned) -> None:
+        """A run's verdict of days."""
+        row = dict.fromkeys(AUDIT.names) | {"table": str(self.table.key), "run_id": "r", "status": status}
+        inputs = {name: {"version": version, "days": ""} for name, version in pinned.versions.items()}
+        row |= {"base_version": self.own.version, "input_versions": json.dumps(inputs), "digest": "d"}
+        row |= {"code_version": code_version(self.table)}
+        row["finished"] = datetime.fromtimestamp(START / 1000 + self.now, UTC)
+        rows = pa.Table.from_pylist([row | {"feed_day": day} for day in days], schema=AUDIT)
+        append_audit(self.lake.tables, self.table.key.domain, rows)
 
     def stale(self) -> set[date]:
         """Days that are not there, or read something else than they would now."""
@@ -173,7 +206,21 @@ class World:
     def behind(self) -> set[date]:
         """Those that can be made now."""
         unjudged = {name: frozenset(log.unjudged) for name, log in self.inputs.items()}
-        return {day for day in self.stale() if not self._blocked(day, unjudged)}
+        return {day for day in self.stale() if not self._blocked(day, unjudged) and not self._fails_again(day)}
+
+    def _fails_again(self, day: date) -> bool:
+        """Whether it failed of all that it would read now."""
+        pinned = self.failed.get(day)
+        return pinned is not None and not any(
+            self._reads_anew(read, day, self.inputs[name].content, pinned.content[name])
+            for name, read in self.table.reads.items()
+        )
+
+    def _reads_anew(self, read: Read, day: date, now: Content, seen: Content) -> bool:
+        """Whether there is something to read of an input that was not there; of one whole, for whichever day."""
+        if isinstance(self.table.write, Overwrite | Ledger):
+            return any(seen.get(one) != change for one, change in now.items())
+        return _within(read, day, now) != _within(read, day, seen, now)
 
     def _stale(self, name: str, read: Read) -> set[date]:
         now, write = self.inputs[name].content, self.table.write

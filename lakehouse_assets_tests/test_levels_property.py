@@ -52,7 +52,7 @@ SOME_DAYS = st.frozensets(st.sampled_from(DAYS), min_size=1, max_size=3)
 EVENTS = st.tuples(st.sampled_from(("a", "b", "own")), st.sampled_from(HAPPENS), SOME_DAYS, st.just(False))
 BUILDS = st.tuples(
     st.just("build"),
-    st.sampled_from(("", "unchanged")),
+    st.sampled_from(("", "unchanged", "failed")),
     st.frozensets(st.sampled_from(DAYS), min_size=1),
     st.booleans(),
 )
@@ -99,13 +99,22 @@ DAILY_SALES = reader("days", a=read("a", Span.THROUGH), b=read("b", Span.DAY))
     [("a", "step", on(1, 5), False), ("build", "", on(5), False), ("a", "external", on(5), False),
      ("a", "step", on(1), False)],
 )  # fmt: skip
+@example(
+    reader("ledger", a=read("a", Span.THROUGH)),
+    [("a", "step", on(1, 2, 3), False), ("build", "failed", on(1, 2, 3), False), ("a", "step", on(2), False)],
+)
+@example(
+    reader("overwrite", a=read("a", Span.WHOLE), b=read("b", Span.WHOLE)),
+    [("a", "step", on(1, 2), False), ("b", "step", on(4), False), ("build", "failed", on(1, 2, 4), False),
+     ("b", "step", on(4), False)],
+)  # fmt: skip
 def test_what_is_behind_is_what_would_read_something_else(table: Table, events: list[Event]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(Path(folder) / "lake", Path(folder) / "landing")
         world, levels = World(lake, table), Levels(lake, Catalog((table,)))
         for name, what, days, late in events:
             if name == "build":
-                world.build(days, late, what == "unchanged")
+                world.build(days, late, what)
             elif name == "own" or name in table.reads:
                 world.happens(name, what, days)
             levels.read_on()

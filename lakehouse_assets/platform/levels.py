@@ -209,9 +209,15 @@ class Levels:
         return set(unjudged) if read.span is Span.WHOLE else self.failures(read.table).keys() | unjudged
 
     def _fails_again(self, table: Table, failure: Failure, changes: Mapping[str, Change]) -> bool:
-        """Whether the day failed on these versions, or newer ones, by this code: trying again would fail again."""
+        """Whether the day failed on these versions, or newer ones, by this code: trying again would fail again.
+
+        Of a table that is one whole it failed with whichever day of its run was bad: any change may mend that.
+        """
         if failure.code_version != code_version(table):
             return False
+        if isinstance(table.write, Ledger | Overwrite):
+            newest = {name: self.of(read.table).newest_change(None, date.max) for name, read in table.reads.items()}
+            changes = {name: change for name, change in newest.items() if change}
         for name, change in changes.items():
             if not _has_read(self.of(table.reads[name].table), change, failure.inputs.get(name), failure.at):
                 return False
@@ -222,7 +228,8 @@ class Levels:
         audit = audit_path(self._lake.tables, key.domain)
         seen, known = self._failed.get(key, ((-1, -1), {}))
         own = self.of(key)
-        now = (newest_version(audit, seen[0]) or 0, own.seen)
+        newest = newest_version(audit, seen[0])
+        now = (-1 if newest is None else newest, own.seen)
         if now != seen:
             known = failures(self._lake.tables, key.domain, str(key), own.repaired)
             self._failed[key] = now, known

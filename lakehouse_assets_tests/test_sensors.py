@@ -7,11 +7,13 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pyarrow as pa
@@ -22,6 +24,7 @@ from deltalake import DeltaTable, write_deltalake
 from lakehouse_assets.ops.alerts import Trouble, read_alerts
 from lakehouse_assets.ops.deadline_sensor import deadline_sensor
 from lakehouse_assets.platform import delta_log, evaluations, levels, touched
+from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.commits import ADOPT, commits_sensor
 from lakehouse_assets.platform.days import DayRange
@@ -32,11 +35,12 @@ from lakehouse_assets.platform.run_records import LEVEL_TAG, LONGEST_PAUSE, TRIE
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.platform.triggers import RANGE_END, RANGE_START, level_sensor, yesterday_schedule
 from lakehouse_assets.settings import settings
-from lakehouse_assets_tests.levels_model import Log
+from lakehouse_assets_tests.levels_model import START, Log
 from lakehouse_assets_tests.test_levels import BRONZE, CATALOG, D1, D2, D3, LEDGER, SILVER, TABLES, Lakeside
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 CURRENT = TableKey("gmv", "gold", "gmv_current")
+EVENTS = TableKey("orders", "bronze", "order_events")
 
 
 @dg.job
@@ -371,15 +375,11 @@ def test_a_failed_day_of_long_ago_does_not_make_every_tick_read_all_since(tickin
 # --- the schedule ---
 
 
-def at(ticking: Ticking, when: datetime) -> dg.RunRequest | str:
+def at(ticking: Ticking, when: datetime, domain: str = "gmv", catalog: Catalog = CATALOG) -> dg.RunRequest | str:
     context = dg.build_schedule_context(instance=ticking.instance, scheduled_execution_time=when)
-    found = ticking_schedule()(context)
+    found = yesterday_schedule(domain, catalog)(context)
     assert isinstance(found, dg.RunRequest | dg.SkipReason)
     return found if isinstance(found, dg.RunRequest) else str(found.skip_message)
-
-
-def ticking_schedule() -> dg.ScheduleDefinition:
-    return yesterday_schedule("gmv", CATALOG)
 
 
 def made(request: dg.RunRequest | str) -> list[str]:
@@ -417,6 +417,36 @@ def test_the_schedule_makes_of_yesterday_what_is_stale_or_absent(nightly: Tickin
     ticking.instance.report_run_canceled(run)
     ticking.judge_failed(BRONZE, D1, code_version(CATALOG.table(BRONZE)))
     assert made(at(ticking, night)) == ["gold/gmv", "gold/gmv_current"], "what failed on these bytes fails again"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Sao_Paulo", "Asia/Tokyo", "Pacific/Honolulu"])
+def test_a_stream_is_drained_once_the_day_of_its_domain_has_ended_also_where_the_first_tick_was_missed(
+    nightly: Ticking, zone: str
+) -> None:
+    declared = CATALOG.table(EVENTS)
+    assert declared.source is not None
+    catalog = Catalog((replace(declared, source=replace(declared.source, zone=zone)),))
+    end = datetime(2023, 1, 2, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    path = nightly.lake.path(EVENTS)
+    assert isinstance(path, Path)
+    log, since = Log(path), end - datetime.fromtimestamp(START / 1000, UTC)
+    log.happens(
+        int((since - timedelta(hours=1)).total_seconds()), "step", [D1]
+    )  # a person's run; records come after it
+    for hours in (3.25, 8.25, 23.25):
+        request = at(nightly, end + timedelta(hours=hours), "orders", catalog)
+        assert isinstance(request, dg.RunRequest)
+        assert (made(request), request.partition_key) == (["bronze/order_events"], str(D1))
+    log.happens(int((since + timedelta(hours=8)).total_seconds()), "step", [D1])
+    for hours in (8.25, 23.25):
+        assert at(nightly, end + timedelta(hours=hours), "orders", catalog) == f"Every table has {D1}."
+
+
+def test_a_stream_whose_day_failed_after_its_end_is_not_drained_every_hour(nightly: Ticking) -> None:
+    night = datetime(2023, 1, 2, 3, 15, tzinfo=UTC)
+    catalog = Catalog((CATALOG.table(EVENTS),))
+    nightly.judge_failed(EVENTS, D1, code_version(CATALOG.table(EVENTS)))
+    assert at(nightly, night + timedelta(hours=1), "orders", catalog) == f"Every table has {D1}."
 
 
 # --- files that are gone, days that are none ---

@@ -9,15 +9,16 @@ half of the range, so that a day that stops a run does not keep the others waiti
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from time import monotonic, sleep
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 from dagster._time import get_current_datetime
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.days import DayRange, ranges
+from lakehouse_assets.platform.days import ONE_DAY, DayRange, ranges
 from lakehouse_assets.platform.evaluations import one_at_a_time
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
@@ -151,13 +152,14 @@ def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
         from lakehouse_assets.settings import settings
 
         here = settings()
-        lake, time = Lake(here.lake, here.landing), context.scheduled_execution_time
-        day, first = time.date() - timedelta(days=1), time.hour == YESTERDAY_HOUR
+        lake = Lake(here.lake, here.landing)
+        day = catalog.today(domain, context.scheduled_execution_time) - ONE_DAY
+        ended = datetime.combine(day + ONE_DAY, time.min, ZoneInfo(catalog.zone(domain)))
         known = levels.setdefault(lake, Levels(lake, Catalog(tuple(own))))
         busy = tables_under_way(context.instance)
         known.read_on()
         missing = [*_without(known, own, day)]
-        missing += [table for table in own if first and table.stream is not None and table not in missing]
+        missing += [t for t in own if t.stream and t not in missing and not _drained(known, t, day, ended)]
         if not missing:
             return dg.SkipReason(f"Every table has {day}.")
         if any(_concerned(table, busy) for table in missing):
@@ -196,6 +198,12 @@ def _without(levels: Levels, tables: Collection[Table], day: date) -> list[Table
         if (stale or not has_it) and levels.to_make(table, {day: stale}):
             found[table.key] = table
     return list(found.values())
+
+
+def _drained(levels: Levels, table: Table, day: date, ended: datetime) -> bool:
+    """Whether a step made the day of a stream's table, good or bad, after its end: it drained the stream first."""
+    built, failure = levels.of(table.key).built.get(day), levels.failures(table.key).get(day)
+    return any(one is not None and one.at >= ended for one in (built, failure))
 
 
 def _with_companions(table: Table) -> list[TableKey]:

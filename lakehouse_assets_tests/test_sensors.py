@@ -157,6 +157,32 @@ def test_what_fails_while_spark_is_away_is_made_when_it_is_back(ticking: Ticking
     assert alert.resolved
 
 
+def test_a_second_table_that_is_stuck_is_told_while_the_first_still_is(ticking: Ticking) -> None:
+    """Each alert is of its own table, and is resolved when that is made."""
+
+    def pass_by(minutes: int, start: datetime) -> datetime:
+        for n in range(minutes * 3):
+            with freeze_time(start + timedelta(seconds=20 * n)):
+                for request in ticking.tick():
+                    ticking.fail(request)
+        ticking.tick(ticking.deadlines)
+        return start + timedelta(minutes=minutes)
+
+    def stuck() -> list[tuple[str, bool]]:
+        return sorted((a.subject.table, a.resolved is not None) for a in read_alerts(ticking.lake.tables))
+
+    ticking.land("purchase", D1)
+    now = pass_by(2, NOW)
+    assert stuck() == [("gmv/bronze/purchase", False)]
+    ticking.land("product_item", D2)
+    now = pass_by(2, now)
+    assert stuck() == [("gmv/bronze/product_item", False), ("gmv/bronze/purchase", False)]
+    ticking.build(BRONZE, D1)
+    now = pass_by(4, now)
+    both = [("gmv/bronze/product_item", False), ("gmv/bronze/purchase", True), ("gmv/silver/purchase", False)]
+    assert stuck() == both, "a table that is made of none that is stuck is one more"
+
+
 def test_of_a_range_the_day_that_stops_its_run_is_asked_for_alone_and_the_others_are_made(ticking: Ticking) -> None:
     ticking.land("purchase", D1, D2, D3)
     now, asked = NOW, list[str]()

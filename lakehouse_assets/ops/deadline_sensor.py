@@ -25,7 +25,7 @@ from lakehouse_assets.ops.hooks import HookError, hooks
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.checks import FRESHNESS
 from lakehouse_assets.platform.days import parse_day
-from lakehouse_assets.platform.deadlines import deadline, late_days
+from lakehouse_assets.platform.deadlines import deadline, late_days, made_of
 from lakehouse_assets.platform.evaluations import one_at_a_time
 from lakehouse_assets.platform.events import standing
 from lakehouse_assets.platform.journal import CHECK_RESULTS, DEADLINE, WHY, append, check_results_path
@@ -147,19 +147,31 @@ def _troubles(
 def _stuck(
     levels: Levels, domain: str, catalog: Catalog, instance: dg.DagsterInstance, before: list[Alert]
 ) -> dict[Subject, str]:
-    """Runs of a domain that fail one after the other: one alert, until what it was raised for is made."""
+    """Runs that fail one after the other: an alert of the first table of each, until what it was raised for is made.
+
+    Of what is made of a table that is told nothing more is told.
+    """
     behind, failing = stuck(levels, domain, catalog, instance)
-    for alert in before:
-        key = TableKey.parse(alert.subject.table)
-        if alert.subject.trouble is Trouble.STUCK and alert.subject.day in behind.get(key, ()):
-            return {alert.subject: alert.said}
-    for key, days in failing.items():
+    found = {
+        alert.subject: alert.said
+        for alert in before
+        if alert.subject.trouble is Trouble.STUCK
+        and alert.subject.day in behind.get(TableKey.parse(alert.subject.table), ())
+    }
+    told = {TableKey.parse(subject.table) for subject in found}
+    firsts = {request.tables[0] for request in failing}
+    for request in failing:
+        first = request.tables[0]
+        upstream = made_of(catalog.table(first), catalog).keys() - {first}
+        if first in told or upstream & (told | firsts):
+            continue
         said = (
-            f"{TRIES} runs of {days} failed. It is tried again after growing pauses, half an hour at most: if what "
-            "failed is away (Spark, a bucket), nothing needs to be done. What the runs say: Dagster's UI, Runs."
+            f"{TRIES} runs of {request.days} failed. It is tried again after growing pauses, half an hour at most: if "
+            "what failed is away (Spark, a bucket), nothing needs to be done. What the runs say: Dagster's UI, Runs."
         )
-        return {Subject(str(key), days.first, Trouble.STUCK): said}
-    return {}
+        found[Subject(str(first), request.days.first, Trouble.STUCK)] = said
+        told.add(first)
+    return found
 
 
 def _keep(lake: Location, found: dict[Subject, str], before: list[Alert], now: datetime) -> None:

@@ -43,17 +43,19 @@ def late_days(
 
 def sources(table: Table, catalog: Catalog) -> list[Table]:
     """The tables filled from outside that a table is made of, itself included."""
-    found: dict[TableKey, Table] = {}
-    left, seen = [table], {table.key}
+    found = made_of(table, catalog)
+    return [found[key] for key in sorted(found) if found[key].source is not None or found[key].stream is not None]
+
+
+def made_of(table: Table, catalog: Catalog) -> dict[TableKey, Table]:
+    """The tables that a table is made of, itself included."""
+    found, left = {table.key: table}, [table]
     while left:
-        one = left.pop()
-        if one.source is not None or one.stream is not None:
-            found[one.key] = one
-        for read in one.reads.values():
-            if read.table.layer != LANDING_LAYER and read.table not in seen:
-                seen.add(read.table)
-                left.append(catalog.table(read.table))
-    return [found[key] for key in sorted(found)]
+        for read in left.pop().reads.values():
+            if read.table.layer != LANDING_LAYER and read.table not in found:
+                found[read.table] = catalog.table(read.table)
+                left.append(found[read.table])
+    return found
 
 
 def _delivered(levels: Levels, source: Table) -> set[date]:

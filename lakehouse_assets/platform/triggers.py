@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from time import monotonic, sleep
+from typing import Self
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -44,6 +45,12 @@ class Request:
 
     tables: tuple[TableKey, ...]
     days: DayRange
+
+    @classmethod
+    def of(cls, asked: dg.RunRequest) -> Self:
+        """What `run_request` asked for."""
+        tables = tuple(TableKey.parse("/".join(key.path)) for key in asked.asset_selection or ())
+        return cls(tables, DayRange.parse(f"{asked.tags[RANGE_START]}..{asked.tags[RANGE_END]}"))
 
     def run_request(self, level: str) -> dg.RunRequest:
         """As Dagster takes it. `level` names what the inputs are now."""
@@ -173,19 +180,15 @@ def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
 
 def stuck(
     levels: Levels, domain: str, catalog: Catalog, instance: dg.DagsterInstance
-) -> tuple[dict[TableKey, frozenset[date]], dict[TableKey, DayRange]]:
-    """What is behind of a domain, and of that the ranges of which three runs or more have failed, by their first table.
+) -> tuple[dict[TableKey, frozenset[date]], list[Request]]:
+    """What is behind of a domain, and what of it was asked for and failed three times or more, the first first.
 
     Also while one more is under way.
     """
     own = made_of_their_own(domain, catalog)
     waiting = {table.key: levels.behind(table) for table in own}
     tried = _tried(levels, own, catalog, waiting, instance)
-    failing: dict[TableKey, DayRange] = {}
-    for asked, before in tried:
-        if before.failed >= TRIES:
-            first = TableKey.parse("/".join((asked.asset_selection or [])[0].path))
-            failing.setdefault(first, DayRange.parse(f"{asked.tags[RANGE_START]}..{asked.tags[RANGE_END]}"))
+    failing = [Request.of(asked) for asked, before in tried if before.failed >= TRIES]
     return {key: frozenset(days) for key, days in waiting.items()}, failing
 
 

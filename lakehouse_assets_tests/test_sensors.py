@@ -253,7 +253,7 @@ class Interleaving:
 
 
 def test_of_a_run_that_ends_within_a_tick_nothing_is_asked_again(tmp_path: Path) -> None:
-    """At every place of a tick its run commits, and at every later one it ends."""
+    """At every third place of a tick its run commits, and at every fourth from there on it ends."""
     places, observed = [(0, 0)], 0  # nothing happens at 0: that counts the places
     while places:
         place = places.pop()

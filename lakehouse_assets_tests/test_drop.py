@@ -19,7 +19,7 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.drop import Dropped, SetAside, dropped_sources, files_in, landing_code, refusal
 from lakehouse_assets.platform.drop_sensor import PATIENCE, DropFolder, Waiting, cursor_of, ready
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landing import parts
+from lakehouse_assets.platform.landing import land, parts
 from lakehouse_assets.platform.landing_seen import LandedFiles, SeenFiles
 from lakehouse_assets.platform.landing_store import locked
 from lakehouse_assets.platform.table import TableKey
@@ -346,6 +346,7 @@ def test_a_year_of_drops_costs_a_tick_what_is_new(drop: Path, monkeypatch: pytes
         {f"{DAY + timedelta(days=n)}/users.csv": frozenset({sha(content + f"{n}\n".encode())}) for n in range(365)},
         {},
         {},
+        {},
     )
     monkeypatch.setattr("lakehouse_assets.platform.landing_seen.read_landed", lambda *_: manifest)
     read = []
@@ -383,6 +384,21 @@ def test_a_broken_file_fails_its_run_and_does_not_hold_the_others(drop: Path) ->
         assert tick(instance, None)[0] == [], "nor after the cursor is lost"
         file.touch()
         assert tick(instance, cursor)[0] == [], "nor when only its time is another"
+
+
+def test_a_day_replaced_by_hand_is_not_doubled_by_the_file_that_is_still_there(drop: Path, tmp_path: Path) -> None:
+    """Nor by another process, which remembers nothing of it."""
+    generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
+    with dg.DagsterInstance.ephemeral() as instance:
+        (request,), _, _ = tick(instance)
+        assert run(instance, request).success
+        by_hand = tmp_path / "corrected.csv"
+        by_hand.write_bytes(b"".join((drop / str(DAY) / "users.csv").read_bytes().splitlines(keepends=True)[:2]))
+        land(settings().landing, "store/users", SOURCES["users"], by_hand, day=DAY, replace=True, today=NOW.date())
+        there = [one for one in files_in(drop, SOURCES, NOW) if isinstance(one, Dropped)]
+        all_ripe = {file.path for file in there}
+        assert DropFolder("store", SOURCES).unlanded(instance, settings().landing, there, all_ripe) == ([], [])
+    assert landed("users") == [(DAY, 1)]
 
 
 def test_an_operator_lands_a_day_again_and_is_told_where_there_is_nothing(drop: Path) -> None:

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from lakehouse_assets.definitions import catalog
-from lakehouse_assets.platform.landing import parts
+from lakehouse_assets.platform.landing import land, parts
+from lakehouse_assets.platform.landing_names import FileSet, SourceFile
 from lakehouse_assets.platform.landing_seen import SeenFiles
 from lakehouse_assets.platform.landing_store import locked
 from lakehouse_assets.platform.plan import Lake
@@ -16,6 +18,7 @@ from lakehouse_assets.streaming.inbox import Inbox
 
 HEADER = "op,modified_date,IdTransacao,IdCliente,DtTransacao,QtdePontos\n"
 TABLE = "loyalty/transacao"
+TODAY = date(2026, 1, 1)
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def lake() -> Lake:
 
 def write(folder: Path, name: str, *keys: str, at: float | None = None) -> Path:
     file = folder / name
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(exist_ok=True, parents=True)
     file.write_text(HEADER + "".join(f"I,2025-02-01 10:00:00,{key},c,2025-02-01 10:00:00,1\n" for key in keys))
     if at is not None:
         os.utime(file, (at, at))
@@ -120,3 +123,37 @@ def test_a_file_that_cannot_be_landed_now_is_landed_later(inbox: Path, monkeypat
         landed_ones = running.take(lake())
         assert running.not_now
     assert (landed_ones, len(running.refused), running.take(lake()), running.not_now) == (1, 0, 1, [])
+
+
+def test_a_file_that_a_day_replaced_by_hand_took_out_is_not_landed_again(inbox: Path, tmp_path: Path) -> None:
+    """Nor after a restart; when its content is another, it is."""
+    write(inbox, "2025-03-01.csv", "a")
+    write(inbox, "2025-03-02.csv", "b")
+    assert stream().take(lake()) == 2
+    source = next(table.source for table in catalog.tables if table.key.name == "transacao" and table.source)
+    for day in ("2025-03-01", "2025-03-02"):
+        by_hand = write(tmp_path / "by hand", f"{day} corrected.csv", "c", "d")
+        land(settings().landing, TABLE, source, by_hand, day=date.fromisoformat(day), replace=True, today=TODAY)
+    assert (stream().take(lake()), stream().lag(lake())) == (0, 0)
+    assert [(name, count) for _, name, count in landed()] == [
+        ("2025-03-01 corrected.csv", 2),
+        ("2025-03-02 corrected.csv", 2),
+    ]
+    write(inbox, "2025-03-01.csv", "e")
+    assert [stream().take(lake()) for _ in range(2)] == [1, 0]
+    write(inbox, "2025-03-01.csv", "a")
+    assert stream().take(lake()) == 1, "what it was before is another content"
+
+
+def test_a_file_that_a_set_took_over_is_not_landed_again(inbox: Path, tmp_path: Path) -> None:
+    write(inbox, "2025-03-01.csv", "a")
+    assert stream().take(lake()) == 1
+    source = next(table.source for table in catalog.tables if table.key.name == "transacao" and table.source)
+    names = ("2025-03-01.csv", "2025-03-02.csv")
+    for number in range(2):  # the second time with another content
+        files = [write(tmp_path / "set", name, "a" if number == 0 else "z", name) for name in names]
+        write(tmp_path / "set", names[0], "a" if number == 0 else "z")
+        of_set = FileSet("march", tuple(SourceFile(file.name, file) for file in files))
+        land(settings().landing, TABLE, source, of_set, today=TODAY)
+        assert stream().take(lake()) == 0
+    assert [rows for _, _, rows in landed()] == [1, 2]

@@ -166,20 +166,26 @@ class Manifest:
         return (Manifest(self._path.parent) if self._table is None else self).version or 0
 
 
-def current(entries: Iterable[Entry]) -> list[Entry]:
+def newest(entries: Iterable[Entry]) -> list[Entry]:
+    """Of every day, delivery and name the entry of the greatest landing; REMOVE where that was superseded."""
+    found: dict[tuple[date, str | None, str], Entry] = {}
+    for entry in sorted(entries, key=lambda entry: (entry.feed_day, entry.landing, entry.action == REMOVE)):
+        found[entry.feed_day, entry.delivery, canonical(entry.name)] = entry
+    return list(found.values())
+
+
+def current(entries: Collection[Entry]) -> list[Entry]:
     """The entries that hold: per day from its newest replacement on, per delivery and name the greatest landing.
 
     Sorted by (feed_day, landing, name).
     """
-    newest: dict[tuple[date, str | None, str], Entry] = {}
     replaced: dict[date, int] = {}
-    for entry in sorted(entries, key=lambda entry: (entry.feed_day, entry.landing, entry.action == REMOVE)):
-        newest[entry.feed_day, entry.delivery, canonical(entry.name)] = entry
+    for entry in entries:
         if entry.action == REPLACE:
-            replaced[entry.feed_day] = entry.landing
+            replaced[entry.feed_day] = max(entry.landing, replaced.get(entry.feed_day, 0))
     holding = [
         entry
-        for entry in newest.values()
+        for entry in newest(entries)
         if entry.action != REMOVE and entry.landing >= replaced.get(entry.feed_day, 0)
     ]
     return sorted(holding, key=lambda entry: (entry.feed_day, entry.landing, entry.name))

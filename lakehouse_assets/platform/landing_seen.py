@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from lakehouse_assets.platform.erasure import ERASED
 from lakehouse_assets.platform.landing import folder_of
-from lakehouse_assets.platform.landing_manifest import Manifest, current
+from lakehouse_assets.platform.landing_manifest import REMOVE, Manifest, current, newest
 from lakehouse_assets.platform.landing_names import canonical
 from lakehouse_assets.platform.store import Location
 
@@ -33,45 +33,59 @@ def state_of(path: Path) -> FileState | None:
 
 @dataclass(frozen=True)
 class LandedFiles:
-    """What holds of a table: hashes of the content of each delivery, and of each day.
+    """What was landed of a table: hashes of the content of each delivery, and of each day.
 
-    `by_name`: what a version before landed, which knew a file by its name alone.
+    `by_name`: what a version before landed, which knew a file by its name alone. `replaced`: the newest content of
+    deliveries of which nothing holds, because others took their place: it is not landed again by itself.
     """
 
     version: int | None
     by_path: Mapping[str, frozenset[str]]
     by_name: Mapping[str, frozenset[str]]
     by_day: Mapping[date, frozenset[str]]
+    replaced: Mapping[str, frozenset[str]]
 
     def knows(self, name: str) -> bool:
-        """Whether a file of this path is landed, with whatever content."""
-        return canonical(name) in self.by_path
+        """Whether a file of this path was landed, with whatever content."""
+        return canonical(name) in self.by_path or canonical(name) in self.replaced
 
     def holds(self, name: str, sha256: str, day: date | None = None) -> bool:
-        """Whether this file is landed with this content, and with no other; on `day`, if its folder says it."""
+        """Whether this file was landed with this content, and with no other since; on `day`, if its folder says it."""
         if (landed := self.by_path.get(canonical(name))) is not None:
             return landed == {sha256}
+        if (replaced := self.replaced.get(canonical(name))) is not None:
+            return sha256 in replaced
         if day is not None:  # the same bytes of one day are landed once, whatever their name
             return sha256 in self.by_day.get(day, ())
         return sha256 in self.by_name.get(canonical(name.rpartition("/")[2]), ())
 
 
 def read_landed(landing: Location, table: str, known: LandedFiles | None = None) -> LandedFiles:
-    """What holds of a table now; `known` where the manifest is what it was."""
+    """What was landed of a table until now; `known` where the manifest is what it was."""
     manifest = Manifest(folder_of(landing, table))
     if known is not None and manifest.version == known.version:
         return known
     by_path: defaultdict[str, set[str]] = defaultdict(set)
     by_name: defaultdict[str, set[str]] = defaultdict(set)
     by_day: defaultdict[date, set[str]] = defaultdict(set)
-    for entry in current(manifest.entries()):
+    replaced: defaultdict[str, set[str]] = defaultdict(set)
+    removed: defaultdict[str, set[str]] = defaultdict(set)
+    entries = manifest.entries()
+    holding = set(current(entries))
+    for entry in newest(entries):
         sha256 = entry.source_sha256.removeprefix(ERASED)
-        by_day[entry.feed_day].add(sha256)
+        if entry in holding:
+            by_day[entry.feed_day].add(sha256)
         if entry.delivery is None:
+            by_day[entry.feed_day].add(sha256)
             by_name[canonical(entry.name)].add(sha256)
-        else:
+        elif entry in holding:
             by_path[canonical(entry.delivery)].add(sha256)
-    return LandedFiles(manifest.version, _frozen(by_path), _frozen(by_name), _frozen(by_day))
+        else:
+            (removed if entry.action == REMOVE else replaced)[canonical(entry.delivery)].add(sha256)
+    # What a delivery removed itself stands beside what came then: where that was replaced, it is the newest.
+    gone = {name: hashes for name, hashes in {**removed, **replaced}.items() if name not in by_path}
+    return LandedFiles(manifest.version, _frozen(by_path), _frozen(by_name), _frozen(by_day), _frozen(gone))
 
 
 def _frozen(found: Mapping[K, set[str]]) -> dict[K, frozenset[str]]:

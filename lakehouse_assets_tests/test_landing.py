@@ -189,13 +189,34 @@ def test_a_file_of_no_rows_is_an_empty_day_when_the_day_is_given(root: Path, lan
     assert rows(root) == []
 
 
-def test_the_same_bytes_are_landed_once_whatever_their_name(root: Path, land_text: Land) -> None:
+def test_the_same_bytes_count_once_whatever_their_name(root: Path, land_text: Land) -> None:
     content = HEADER + f"x,{D1},k1,\nx,{D2},k2,\n"
     first = land_text("a.csv", content)
-    for name, options in [("a.csv", {}), ("b.csv", {}), ("a.csv", {"replace": True})]:
+    again = land_text("a.csv", content)
+    assert (again.already_landed, again.version, again.days) == (True, first.version, first.days)
+    other = land_text("b.csv", content)
+    assert other.stays == ("What a.csv brought has the same content: its rows count once.",)
+    for name, options in [("b.csv", {}), ("a.csv", {"replace": True})]:
         again = land_text(name, content, **options)
-        assert (again.already_landed, again.version, again.days) == (True, first.version, first.days)
+        assert (again.already_landed, again.version) == (True, other.version)
     assert keys(root) == ["k1", "k2"]
+
+
+def test_of_two_files_with_the_same_bytes_one_is_corrected(root: Path, land_text: Land) -> None:
+    for name in ("a.csv", "b.csv"):
+        land_text(name, HEADER + f"x,{D1},k1,\n")
+    landed = land_text("a.csv", HEADER + f"x,{D1},k2,\n")
+    assert keys(root) == ["k1", "k2"], "what the other says stays"
+    assert landed.stays[0].startswith("1 rows of b.csv stay beside it on 2023-01-01.")
+    land_text("b.csv", HEADER + f"x,{D2},k2,\n")
+    assert keys(root) == ["k2", "k2"], "of two days"
+
+
+def test_of_two_sets_with_the_same_part_one_is_corrected(root: Path, tmp_path: Path) -> None:
+    for number, (name, key) in enumerate((("jan", "k1"), ("feb", "k1"), ("jan", "k9"))):
+        files = set_of(name, tmp_path / str(number), p0=f"x,{D1},{key},\n", p1=f"x,{D1},{name},\n")
+        land(root, TABLE, SOURCE, files, today=TODAY)
+    assert sorted(map(str, keys(root))) == ["feb", "jan", "k1", "k9"]
 
 
 def test_the_same_bytes_for_another_day_or_as_a_replacement_of_more_are_another_landing(

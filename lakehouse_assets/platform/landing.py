@@ -16,7 +16,7 @@ from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.landing_manifest import ADD, FOLDER, REPLACE, Entry, Manifest, ManifestMoved, current
 from lakehouse_assets.platform.landing_names import FileSet, one
 from lakehouse_assets.platform.landing_store import discard, locked, publish, stage
-from lakehouse_assets.platform.landing_supersede import change, removals, superseded
+from lakehouse_assets.platform.landing_supersede import change, once, removals, superseded
 from lakehouse_assets.platform.s3 import S3Path
 from lakehouse_assets.platform.store import Location, sha256
 from lakehouse_assets.platform.typed_text import TEXT
@@ -71,9 +71,10 @@ def land(
 ) -> Landed:
     """Land one delivery under `root`, whole or not at all. `really`: also a snapshot that has shrunken, or is empty.
 
-    A new name adds to its days, a known name supersedes all that it brought, `replace` replaces its days whole; bytes
-    that are already there are not landed again. Files are held in memory. Raises LandingError, StoreError,
-    LakehouseError of a bucket without conditional puts; of erased subjects OtherKey, NoKey.
+    A new name adds to its days, a known name supersedes all that it brought, `replace` replaces its days whole. The
+    same bytes of one name are not landed again, of several names their rows count once. Files are held in memory.
+    Raises LandingError, StoreError, LakehouseError of a bucket without conditional puts; of erased subjects OtherKey,
+    NoKey.
     """
     folder = folder_of(root, table)
     files = file if isinstance(file, FileSet) else one(file)
@@ -111,7 +112,7 @@ def manifest_path(root: Location, table: str) -> Location:
 def parts(root: Location, table: str, days: Collection[date] | None = None, version: int | None = None) -> list[Part]:
     """Parts that hold for `days` (None: all), now or as of a manifest version, by (feed_day, landing, name)."""
     folder = folder_of(root, table)
-    return [_part(folder, entry) for entry in current(Manifest(folder, version).entries(days))]
+    return [_part(folder, entry) for entry in once(current(Manifest(folder, version).entries(days)))]
 
 
 def verify(part: Part) -> None:
@@ -142,7 +143,7 @@ def _erased(root: Location, table: str, source: EventFiles) -> frozenset[str]:
 def _refuse_shrunken(manifest: Manifest, delivery: Delivery, most_missing: float) -> None:
     """Raises LandingError when fewer rows came than the snapshot before had, by more than the tolerated share."""
     held: dict[date, int] = {}
-    for entry in current(manifest.entries()):
+    for entry in once(current(manifest.entries())):
         held[entry.feed_day] = held.get(entry.feed_day, 0) + entry.rows
     for day, rows in delivery.days.items():
         before = max((other for other in held if other < day), default=None)

@@ -33,10 +33,11 @@ def state_of(path: Path) -> FileState | None:
 
 @dataclass(frozen=True)
 class LandedFiles:
-    """What was landed of a table: hashes of the content of each delivery, and of each day.
+    """What was landed of a table: hashes of the content of each delivery.
 
-    `by_name`: what a version before landed, which knew a file by its name alone. `replaced`: the newest content of
-    deliveries of which nothing holds, because others took their place: it is not landed again by itself.
+    `by_name`, `by_day`: what a version before landed, which knew a file by its name alone. `replaced`: the
+    newest content of deliveries of which nothing holds, because others took their place: it is not landed again by
+    itself.
     """
 
     version: int | None
@@ -55,7 +56,7 @@ class LandedFiles:
             return landed == {sha256}
         if (replaced := self.replaced.get(canonical(name))) is not None:
             return sha256 in replaced
-        if day is not None:  # the same bytes of one day are landed once, whatever their name
+        if day is not None:
             return sha256 in self.by_day.get(day, ())
         return sha256 in self.by_name.get(canonical(name.rpartition("/")[2]), ())
 
@@ -74,8 +75,6 @@ def read_landed(landing: Location, table: str, known: LandedFiles | None = None)
     holding = set(current(entries))
     for entry in newest(entries):
         sha256 = entry.source_sha256.removeprefix(ERASED)
-        if entry in holding:
-            by_day[entry.feed_day].add(sha256)
         if entry.delivery is None:
             by_day[entry.feed_day].add(sha256)
             by_name[canonical(entry.name)].add(sha256)

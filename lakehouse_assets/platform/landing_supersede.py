@@ -1,5 +1,6 @@
 """What a delivery puts in place of what: its files that are landed anew, what they supersede, and what stays."""
 
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date
@@ -11,6 +12,8 @@ from lakehouse_assets.platform.landing_names import canonical
 from lakehouse_assets.platform.store import Location
 
 MOST_NAMES = 3
+Content = tuple[date, str, int]
+"""The day, the hash of the source file and the number of its rows of that day."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +43,36 @@ def change(
     keeps: set[Entry] = set()
     gone: list[Entry] = []
     for file in delivery.files:
-        for day, rows in file.days.items():
-            same = [e for e in (*own, *others) if _same(folder, e, file, day, rows.num_rows) and e not in keeps]
-            found = next((e for e in same if e in own), None) or (next(iter(same), None) if _alone(delivery) else None)
+        for day in file.days:
+            found = next((e for e in own if _same(folder, e, file, day) and e not in keeps), None)
             if found is None:
                 new.append((day, file))
-                gone += [entry for entry in same if entry not in gone]  # it was landed by itself: now it is of the set
+                gone += [e for e in others if e not in gone and _becomes_of_set(e, delivery, file, day)]
             else:
                 keeps.add(found)
     gone += [entry for entry in own if entry not in keeps]
-    rest = [entry for entry in others if entry not in keeps and entry not in gone]
-    if whole_days and (new or gone or rest):
+    contents = Counter(_content_of(file, day) for file in delivery.files for day in file.days)
+    stay = [entry for entry in others if entry not in gone]
+    if whole_days and (new or gone or Counter(map(_content, once([*keeps, *stay]))) != contents):
         new = [(day, file) for file in delivery.files for day in file.days]
         return Change(tuple(sorted(new, key=_by_day)), tuple(e for e in own if e.feed_day not in days), ())
     taken = {(day, canonical(file.name)) for day, file in new}
     # A file that is landed anew under its name and day takes the older one's place by that alone.
     gone = [e for e in gone if e.delivery != delivery.name or (e.feed_day, canonical(e.name)) not in taken]
-    return Change(tuple(sorted(new, key=_by_day)), tuple(gone), _stays(source, rest, delivery))
+    return Change(tuple(sorted(new, key=_by_day)), tuple(gone), _stays(source, stay, contents))
+
+
+def once(held: Collection[Entry]) -> list[Entry]:
+    """Of the entries that hold, in their order, those whose rows count.
+
+    What several deliveries brought of a day with the same content counts once. Each keeps an entry of its own, so that
+    it still counts when another of them is corrected.
+    """
+    found: defaultdict[Content, defaultdict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    for entry in held:
+        found[_content(entry)][entry.delivery or canonical(entry.name)].append(entry)
+    count = {entry for of_content in found.values() for entry in max(of_content.values(), key=len)}
+    return [entry for entry in held if entry in count]
 
 
 def removals(gone: Collection[Entry]) -> list[Entry]:
@@ -85,27 +101,45 @@ def _is_own(source: EventFiles, entry: Entry, delivery: Delivery) -> bool:
     return entry.delivery == delivery.name and (not source.dated_by_delivery or entry.feed_day in delivery.days)
 
 
-def _same(folder: Location, entry: Entry, file: Delivered, day: date, rows: int) -> bool:
-    same = (entry.feed_day, entry.source_sha256, entry.rows) == (day, file.sha256, rows)
-    return same and (folder / entry.part).is_file()
+def _same(folder: Location, entry: Entry, file: Delivered, day: date) -> bool:
+    return _content(entry) == _content_of(file, day) and (folder / entry.part).is_file()
 
 
-def _alone(delivery: Delivery) -> bool:
-    return len(delivery.files) == 1
+def _content(entry: Entry) -> Content:
+    return entry.feed_day, entry.source_sha256, entry.rows
+
+
+def _content_of(file: Delivered, day: date) -> Content:
+    return day, file.sha256, file.days[day].num_rows
+
+
+def _becomes_of_set(entry: Entry, delivery: Delivery, file: Delivered, day: date) -> bool:
+    """Whether an entry is of a file that was landed by itself and is now delivered in a set."""
+    by_itself = entry.delivery is None or canonical(entry.name) == entry.delivery
+    names = {canonical(name.rpartition("/")[2]) for name in (entry.name, file.name)}
+    return len(delivery.files) > 1 and by_itself and len(names) == 1 and _content(entry) == _content_of(file, day)
 
 
 def _by_day(found: tuple[date, Delivered]) -> date:
     return found[0]
 
 
-def _stays(source: EventFiles, rest: Collection[Entry], delivery: Delivery) -> tuple[str, ...]:
-    """That a day also holds other files, whose rows count as well. Of documents, each a file, that is no news."""
-    if source.whole or not rest:
+def _stays(source: EventFiles, stay: Collection[Entry], contents: Collection[Content]) -> tuple[str, ...]:
+    """That a day also holds other files, whose rows count as well, or are the same. Of documents that is no news."""
+    if source.whole:
         return ()
-    names = sorted({entry.name for entry in rest})
-    shown = ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else "")
-    days = write_days({entry.feed_day for entry in rest})
-    return (
-        f"{sum(entry.rows for entry in rest)} rows of {shown} stay beside it on {days}. If it delivers them again "
-        "under another name: --replace; of several files, --set.",
-    )
+    said = []
+    if same := [entry for entry in stay if _content(entry) in contents]:
+        said.append(f"What {_shown(same)} brought has the same content: its rows count once.")
+    if rest := [entry for entry in stay if _content(entry) not in contents]:
+        said.append(
+            f"{sum(entry.rows for entry in once(rest))} rows of {_shown(rest)} stay beside it on "
+            f"{write_days({entry.feed_day for entry in rest})}. If it delivers them again under another name: "
+            "--replace; of several files, --set."
+        )
+    return tuple(said)
+
+
+def _shown(entries: Collection[Entry]) -> str:
+    names = sorted({entry.name for entry in entries})
+    return ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else "")

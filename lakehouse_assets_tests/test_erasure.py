@@ -97,6 +97,16 @@ def test_who_is_erased_after_a_part_was_put_is_not_landed(
     assert [part.rows for part in parts(root, TABLE)] == [1, 1]
 
 
+def test_what_was_landed_before_an_erasure_is_the_same_after_it(root: Location, file: Path, tmp_path: Path) -> None:
+    land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
+    erase(root)
+    assert land(root, TABLE, SOURCE, file, day=D1, today=TODAY).already_landed
+    other = tmp_path / "b.csv"
+    other.write_bytes(file.read_bytes())
+    land(root, TABLE, SOURCE, other, day=D1, today=TODAY)
+    assert [part.rows for part in parts(root, TABLE)] == [1], "under another name its rows count once"
+
+
 @contextmanager
 def unlocked(folder: Location) -> Iterator[None]:
     """A lock that does not reach: of another machine, as in a bucket."""

@@ -7,6 +7,7 @@ from datetime import date
 
 from lakehouse_assets.platform.days import write_days
 from lakehouse_assets.platform.delivery import Delivered, Delivery, EventFiles
+from lakehouse_assets.platform.erasure import ERASED
 from lakehouse_assets.platform.landing_manifest import REMOVE, Entry
 from lakehouse_assets.platform.landing_names import canonical
 from lakehouse_assets.platform.store import Location
@@ -106,7 +107,7 @@ def _same(folder: Location, entry: Entry, file: Delivered, day: date) -> bool:
 
 
 def _content(entry: Entry) -> Content:
-    return entry.feed_day, entry.source_sha256, entry.rows
+    return entry.feed_day, entry.source_sha256.removeprefix(ERASED), entry.rows
 
 
 def _content_of(file: Delivered, day: date) -> Content:

@@ -1,6 +1,7 @@
 """Mistakes in declarations are told at load, in one sentence, where they are made; whatever is declared is loaded."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from importlib import import_module
 from itertools import count
@@ -20,7 +21,9 @@ from lakehouse_assets.platform import table as tables
 from lakehouse_assets.platform.assets import build_assets, own_definitions
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.contract import Contract, ContractError, column, facts, row_rule
+from lakehouse_assets.platform.delivery import EventFiles
 from lakehouse_assets.platform.rule_sql import mistake
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.table import (
     DeclarationError,
     Overwrite,
@@ -30,10 +33,12 @@ from lakehouse_assets.platform.table import (
     Table,
     TableKey,
     day,
+    landed_table,
     table,
     whole,
 )
 from lakehouse_assets.platform.writer import WriteError
+from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 SILVER = TableKey("shop", "silver", "orders")
@@ -54,6 +59,38 @@ def declared(function: Callable[..., Any], *arguments: Any, module: str = "shop.
     """The function as a table of that module."""
     function.__module__, function.__name__ = module, "sales"
     return table(*(arguments or (Sales,)), **options)(function)
+
+
+def streamed(files: EventFiles, days: SourceDays) -> Table:
+    """A table of files that has a stream of these days as well."""
+    return landed_table("lakehouse_assets_tests.shop.bronze", "sales", Sales, files, stream=KafkaTopic("sales", days))
+
+
+# --- sources ---
+
+FILES, DAYS = EventFiles(("amount",)), SourceDays(date(2000, 1, 1))
+
+
+def test_files_and_stream_of_a_table_have_the_same_days() -> None:
+    assert streamed(FILES, DAYS).stream is not None
+    both = streamed(replace(FILES, zone="Pacific/Apia"), replace(DAYS, zone="Pacific/Apia"))
+    assert Catalog((both,)).zone("shop") == "Pacific/Apia"
+    for days, said in {
+        SourceDays(date(2000, 1, 1), zone="Pacific/Apia"): "its files have the zone UTC, its stream Pacific/Apia",
+        SourceDays(date(1999, 1, 1)): "its files have the first day 2000-01-01, its stream 1999-01-01",
+        SourceDays(date(2000, 1, 1), date(2020, 1, 1)): "its files have the last day none, its stream 2020-01-01",
+    }.items():
+        with pytest.raises(DeclarationError, match=said):
+            streamed(FILES, days)
+
+
+def test_the_days_of_a_stream_are_of_the_zone_of_its_domain() -> None:
+    """Also of a stream on a table that has no files: the partitions of its domain are of its days."""
+    ahead = replace(streamed(FILES, DAYS), source=None, stream=KafkaTopic("t", replace(DAYS, zone="Pacific/Apia")))
+    assert Catalog((ahead,)).zone("shop") == "Pacific/Apia"
+    files = landed_table("lakehouse_assets_tests.shop.bronze", "stock", Sales, FILES)
+    with pytest.raises(DeclarationError, match="Pacific/Apia, UTC"):
+        Catalog((ahead, files)).zone("shop")
 
 
 # --- parameters and inputs ---

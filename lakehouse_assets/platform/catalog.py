@@ -33,14 +33,16 @@ class Catalog:
         return tuple(self._tables[key] for key in sorted(self._tables))
 
     def zone(self, domain: str) -> str:
-        """The time zone of a domain's days: that of its sources. Raises LakehouseError where they differ."""
-        zones = {t.source.zone for t in self._tables.values() if t.source and t.key.domain == domain} or {"UTC"}
+        """The time zone of a domain's days: that of files and streams. Raises DeclarationError where they differ."""
+        of_domain = [one for one in self._tables.values() if one.key.domain == domain]
+        zones = {one.source.zone for one in of_domain if one.source}
+        zones |= {one.stream.days.zone for one in of_domain if one.stream and one.stream.days}
         if len(zones) > 1:
-            raise LakehouseError(
+            raise DeclarationError(
                 f"The sources of {domain} have days of several time zones: {', '.join(sorted(zones))}. A day of its "
                 "tables would be two days: declare one zone, or a domain for each."
             )
-        return zones.pop()
+        return zones.pop() if zones else "UTC"
 
     def today(self, domain: str, now: datetime) -> date:
         """The open day of a domain: the newest that its sources can have."""

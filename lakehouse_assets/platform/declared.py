@@ -9,6 +9,8 @@ from lakehouse_assets.platform.rule_sql import mistake
 
 if TYPE_CHECKING:
     from lakehouse_assets.platform.compiled import CompiledContract
+    from lakehouse_assets.platform.delivery import EventFiles
+    from lakehouse_assets.platform.stream_source import StreamSource
 
 BESIDE = ("source_file", "row_number", "feed_day", "landing", "version", "_malformed")
 """Columns that a rule may name beside the contract's: where a row came from."""
@@ -37,3 +39,16 @@ def faults_of_rules(contract: "CompiledContract") -> Iterator[str]:
     for rule in contract.rules:
         if rule.expression is not None and (wrong := mistake(rule.expression, columns)):
             yield f"the SQL of the rule {rule.name} of {contract.name}, {rule.expression}, is wrong: {wrong}"
+
+
+def faults_of_stream(source: "EventFiles | None", stream: "StreamSource | None") -> Iterator[str]:
+    """Where the files and the stream of one table have different days."""
+    if source is None or stream is None or stream.days is None:
+        return
+    for name, of_files, of_stream in (
+        ("first day", source.first_day, stream.days.first),
+        ("last day", source.last_day, stream.days.last),
+        ("zone", source.zone, stream.days.zone),
+    ):
+        if of_files != of_stream:
+            yield f"its files have the {name} {of_files or 'none'}, its stream {of_stream or 'none'}; declare one"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.store import Location
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class StreamSource(Protocol):
 
     @property
     def door(self) -> str: ...
+
+    @property
+    def days(self) -> SourceDays | None:
+        """The days that its rows can be of; None: it declares none, and the domain's hold."""
 
     @property
     def permanent(self) -> tuple[type[Exception], ...]:

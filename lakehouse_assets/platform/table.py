@@ -14,7 +14,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
-from lakehouse_assets.platform.declared import faults_of_function, faults_of_rules
+from lakehouse_assets.platform.declared import faults_of_function, faults_of_rules, faults_of_stream
 from lakehouse_assets.platform.delivery import EventFiles
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.parquet import Parquet
@@ -185,9 +185,9 @@ class Table:
             raise DeclarationError(f"{self.key}: {sorted(unknown)[0]!r} is no personal column, nothing withholds it")
         misfits = faults(self.write, self.compiled) if isinstance(self.write, State) else []
         if misfits:
-            name = self.contract.__name__
-            raise DeclarationError(f"{self.key}: {name} does not fit its write: {'; '.join(misfits)}")
-        for wrong in (*faults_of_function(self.function, self.reads), *faults_of_rules(self.compiled)):
+            raise DeclarationError(f"{self.key}: {self.contract.__name__} does not fit its write: {'; '.join(misfits)}")
+        of_function, of_rules = faults_of_function(self.function, self.reads), faults_of_rules(self.compiled)
+        for wrong in (*of_function, *of_rules, *faults_of_stream(self.source, self.stream)):
             raise DeclarationError(f"{self.key}: {wrong}")
 
     @property

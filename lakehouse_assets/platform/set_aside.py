@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import pyarrow as pa
-from deltalake import CommitProperties, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lakehouse_assets.platform.delta import ask, open_table
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.stats_columns import stats_properties
-from lakehouse_assets.platform.store import Location, answering, storage_options
+from lakehouse_assets.platform.store import Location, answering, files_of, missing, storage_options
 from lakehouse_assets.platform.stream_source import SetAside
 from lakehouse_assets.platform.table import TableKey
 
@@ -38,6 +39,10 @@ SCHEMA = pa.schema(
 )
 
 
+class NotKept(LakehouseError):
+    """Records that no commit may hold could not be kept beside the table."""
+
+
 def set_aside_path(lake: Lake, key: TableKey) -> Location:
     """Folder of what a table's stream set aside."""
     return lake.tables.joinpath(key.domain, key.layer, f"{key.name}{SUFFIX}")
@@ -58,36 +63,50 @@ def identities(path: Location, numbers: tuple[int, int]) -> set[tuple[str, int, 
 def keep(path: Location, records: Sequence[SetAside]) -> int:
     """Keep the records that are not there yet, and tell of them. Returns their number.
 
-    Raises CommitFailedError when others came first six times, StoreError.
+    Raises NotKept when others came first six times, or the table cannot be read or written; StoreError.
     """
-    if not records:
-        return 0
-    numbers = [record.row_number for record in records]
-    for attempt in range(1, ATTEMPTS + 1):
-        table = open_table(path)  # before what it holds is asked: who comes in between is noticed
-        held = identities(path, (min(numbers), max(numbers))) if table else set()
-        new = list({record.identity: record for record in records if record.identity not in held}.values())
-        if not new:
-            return 0
+    for attempt in range(1, ATTEMPTS + 1) if records else ():
+        table = None
         try:
-            with answering(path):
-                write_deltalake(
-                    table or str(path),
-                    _rows(new),
-                    mode="append",
-                    configuration=None if table else PROPERTIES,
-                    storage_options=None if table else storage_options(path),
-                    commit_properties=CommitProperties(
-                        app_transactions=[Transaction(WRITER, table.version() + 1 if table else 0)]
-                    ),
-                )
-        except CommitFailedError:
-            if attempt == ATTEMPTS:
-                raise
-            continue
-        _tell(path, new)
+            table = open_table(path) or _created(path)  # before it is asked: who comes in between is noticed
+            new = _not_there(path, table, records)
+            if new:
+                _append(path, table, new)
+        except (DeltaError, OSError) as error:
+            if attempt < ATTEMPTS and (table is None or isinstance(error, CommitFailedError)):
+                continue  # another was first, perhaps in making the table
+            said = str(error).partition("\n")[0]
+            raise NotKept(
+                f"{len(records)} records that no commit may hold cannot be kept in {path}: {said}. Neither they nor "
+                "what comes after them is committed. A stream with --continuous tries again by itself. Make that "
+                "folder readable and writable, or move it away: what was set aside before is then there alone"
+            ) from error
+        if new:
+            _tell(path, new)
         return len(new)
-    raise AssertionError("the last attempt returns or raises")
+    return 0
+
+
+def _created(path: Location) -> DeltaTable:
+    """The table without rows. Raises DeltaError where another has just made it."""
+    with answering(path):
+        return DeltaTable.create(
+            str(path), Schema.from_arrow(SCHEMA), configuration=PROPERTIES, storage_options=storage_options(path)
+        )
+
+
+def _not_there(path: Location, table: DeltaTable, records: Sequence[SetAside]) -> list[SetAside]:
+    if lost := missing(files_of(path, table)):
+        raise FileNotFoundError(f"its file {lost[0].name} is gone")
+    numbers = [record.row_number for record in records]
+    held = identities(path, (min(numbers), max(numbers)))
+    return list({record.identity: record for record in records if record.identity not in held}.values())
+
+
+def _append(path: Location, table: DeltaTable, new: Sequence[SetAside]) -> None:
+    once = CommitProperties(app_transactions=[Transaction(WRITER, table.version() + 1)])
+    with answering(path):
+        write_deltalake(table, _rows(new), mode="append", commit_properties=once)
 
 
 def _rows(records: Sequence[SetAside]) -> pa.Table:

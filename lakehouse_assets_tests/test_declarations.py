@@ -84,6 +84,12 @@ def test_files_and_stream_of_a_table_have_the_same_days() -> None:
             streamed(FILES, days)
 
 
+def test_a_person_can_be_erased_from_all_that_a_table_with_a_subject_has() -> None:
+    """Not what a stream brings: so such a table has none."""
+    with pytest.raises(DeclarationError, match="an erasure does not reach what its stream brings and sets aside"):
+        streamed(replace(FILES, subject="amount"), DAYS)
+
+
 def test_the_days_of_a_stream_are_of_the_zone_of_its_domain() -> None:
     """Also of a stream on a table that has no files: the partitions of its domain are of its days."""
     ahead = replace(streamed(FILES, DAYS), source=None, stream=KafkaTopic("t", replace(DAYS, zone="Pacific/Apia")))

@@ -42,8 +42,15 @@ def faults_of_rules(contract: "CompiledContract") -> Iterator[str]:
 
 
 def faults_of_stream(source: "EventFiles | None", stream: "StreamSource | None") -> Iterator[str]:
-    """Where the files and the stream of one table have different days."""
-    if source is None or stream is None or stream.days is None:
+    """Where the files and the stream of one table have different days, or a person could not be erased."""
+    if source is None or stream is None:
+        return
+    if source.subject is not None:
+        yield (
+            f"its files have the subject {source.subject!r}, but an erasure does not reach what its stream brings and "
+            "sets aside; declare no subject, or the stream on a table of its own"
+        )
+    if stream.days is None:
         return
     for name, of_files, of_stream in (
         ("first day", source.first_day, stream.days.first),

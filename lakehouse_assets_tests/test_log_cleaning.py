@@ -1,7 +1,7 @@
 """What a Delta log says of rows: bounds of no personal column, whoever wrote, and after an erasure of nobody erased."""
 
 import os
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ from lakehouse_assets.platform.pseudonym import pseudonym
 from lakehouse_assets.platform.stats_columns import stats_columns, stats_properties
 from lakehouse_assets.platform.sweep import FilesMissing, sweep
 from lakehouse_assets.platform.table import DAY_COLUMN
-from lakehouse_assets.platform.touched import rows_per_day
+from lakehouse_assets.platform.touched import DAYS_TAG, rows_per_day
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.traces import traces
 
@@ -60,6 +60,12 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+def entries(path: Path) -> dict[str, tuple[int, int]]:
+    """Length and time of every entry of a log."""
+    found = {file.name: file.stat() for file in (path / "_delta_log").glob("*.json")}
+    return {name: (of.st_size, of.st_mtime_ns) for name, of in found.items()}
+
+
 def known(path: Path) -> tuple[object, ...]:
     """What the platform reads in a log: commits, entries, levels, positions of writers."""
     levels = TableLevels(path)
@@ -75,7 +81,7 @@ def known(path: Path) -> tuple[object, ...]:
 
 
 def test_an_erasure_leaves_nothing_in_the_log_and_the_log_tells_all_else(table: Path) -> None:
-    before, columns = known(table), (DAY_COLUMN,)
+    before, columns, files = known(table), (DAY_COLUMN,), entries(table)
     assert len(traces(table / "_delta_log", {ANA})) > 3, "the test has something to find"
     keep_statistics(table, columns, None)
     clean_log(table, columns, erased=True)
@@ -88,7 +94,36 @@ def test_an_erasure_leaves_nothing_in_the_log_and_the_log_tells_all_else(table: 
     assert after[2:] == before[2:], "also of files that are gone, as was looked up before"
     assert may_hold(table, DAY_COLUMN, [D3])
     assert not may_hold(table, DAY_COLUMN, [date(2026, 2, 1)]), "files are still selected by their day"
+    for name, (length, time) in files.items():
+        now, grew = entries(table)[name], DAYS_TAG in (table / "_delta_log" / name).read_text(encoding="utf-8")
+        assert now == (length, time) or (grew and now[1] == time), "an entry grows where days of removed files go in"
     assert clean_log(table, columns, erased=True) == 0, "done once"
+
+
+@pytest.mark.parametrize("days", [1, 40])
+def test_an_entry_without_room_for_the_days_of_its_file_grows(tmp_path: Path, days: int) -> None:
+    """Of one day there is room, where only the bounds of the day were there: they go, as the days say more."""
+    path = tmp_path / "t"
+    some = rows(*[(D1 + timedelta(days=number), BIA) for number in range(days)])
+    stats = stats_properties((DAY_COLUMN,))
+    write_deltalake(path, some, configuration=stats, commit_properties=said("a", kind=Kind.STREAM))
+    write_deltalake(path, some, mode="overwrite")
+    before, counted = entries(path), rows_per_day(path, 0)
+    clean_log(path, (DAY_COLUMN,), erased=True)
+    first = f"{0:020d}.json"
+    assert (entries(path)[first] == before[first]) is (days == 1)
+    DeltaTable(path).vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    assert rows_per_day(path, 0) == counted
+
+
+def test_an_entry_with_other_ends_of_lines_in_a_text_is_cleaned(tmp_path: Path) -> None:
+    path, who = tmp_path / "t", f"\u2028{ANA}\x85"
+    write_deltalake(path, rows((D1, who)), commit_properties=said("a", D1))
+    write_deltalake(path, rows((D2, who)), mode="append", commit_properties=said("bb", kind=Kind.STREAM))
+    before = entries(path)
+    assert clean_log(path, (DAY_COLUMN,)) == 2
+    assert (entries(path), traces(path / "_delta_log", {ANA})) == (before, [])
+    assert rows_per_day(path, 1) == {D2: 1}
 
 
 @pytest.mark.parametrize("writer", ["restored", "not heeding", "compacted"])

@@ -4,8 +4,9 @@ A log keeps its entries for years, and in each the smallest and greatest values 
 rows. Cleaning takes these values out of the entries and leaves all else: versions, notes, days, positions. So lineage,
 levels and a rebuilt Dagster instance read the log as before. Checkpoints, which repeat the entries, are made anew.
 
-Cleaned lines keep their length in bytes, and files their time, so that a reader with a list of the log's files is not
-confused. Nothing here commits, and what a killed cleaning left is cleaned by the next.
+Cleaned entries keep their time, and their length in bytes, so that a reader with a list of the log's files is not
+confused; an entry grows only where the rows per day of its removed files take more room than what goes. Nothing here
+commits, and what a killed cleaning left is cleaned by the next.
 """
 
 import json
@@ -26,7 +27,7 @@ from lakehouse_assets.platform.file_stats import files
 from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, parquet, storage_options
 from lakehouse_assets.platform.table import DAY_COLUMN
-from lakehouse_assets.platform.touched import DAYS_TAG, Action, days_by_rows
+from lakehouse_assets.platform.touched import DAYS_TAG, Action, bounds, days_by_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,7 +44,8 @@ _CHECKPOINT = re.compile(r"^(\d{20}\.checkpoint\..*|_sidecars/.*|_last_checkpoin
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What stays in a log: bounds of `columns`, of files that no reader needs any more those of the feed day alone.
+    """What stays in a log: bounds of `columns`; of files that no reader needs any more those of the feed day alone, or
+    their rows per day.
 
     `named`: the files that the newest version names; None: of all files `columns` stay, and what people's own
     statements said as well.
@@ -67,19 +69,24 @@ class Cleaning:
 
     def _file(self, change: dict[str, Any]) -> dict[str, Any]:
         is_named = self.named is None or unquote(change["path"]) in self.named
-        stats = cleaned_stats(change.get("stats"), self.columns if is_named else self.columns & {self.day})
-        if not is_named and change.get("dataChange", True):
-            change = self._with_days(change)
+        columns = self.columns if is_named else self.columns & {self.day}
+        if not is_named and change.get("dataChange", True) and (tags := self._tags(change)):
+            change, columns = {**change, "tags": tags}, frozenset()
+        stats = cleaned_stats(change.get("stats"), columns)
         return change if stats == change.get("stats") else {**change, "stats": stats}
 
-    def _with_days(self, change: dict[str, Any]) -> dict[str, Any]:
-        """Which days the file holds, before it is removed: what reads the log later could not look any more."""
+    def _tags(self, change: dict[str, Any]) -> dict[str, str] | None:
+        """The file's tags with its rows per day, before it is removed: what reads the log later could not look any
+        more. None where the log says them already, or the file is gone.
+        """
         tags = change.get("tags") or {}
-        days = None if DAYS_TAG in tags else days_by_rows(self.path, change, self.day)
+        first, last = bounds(change, self.day)
+        if DAYS_TAG in tags or (first is not None and first == last):
+            return None
+        days = days_by_rows(self.path, change, self.day)
         if days is None:
-            return change
-        said = json.dumps({str(day): rows for day, rows in days.items()})
-        return {**change, "tags": {**tags, DAYS_TAG: said}}
+            return None
+        return {**tags, DAYS_TAG: json.dumps({str(day): rows for day, rows in days.items()}, separators=(",", ":"))}
 
 
 def cleaned_stats(stats: str | None, columns: Collection[str]) -> str | None:
@@ -173,24 +180,24 @@ def named_files(path: Location) -> frozenset[str]:
 
 def _rewrite(entry: Location, cleaned: Callable[[Action], Action]) -> bool:
     """Clean one entry; whether it said more."""
-    before = entry.read_text(encoding="utf-8").splitlines()
-    after = [_line(line, cleaned) for line in before]
-    if after == before:
+    before = entry.read_text(encoding="utf-8")
+    lines = before.split("\n")  # no other end of a line: a text of a line may have those
+    after = [_line(line, cleaned) for line in lines]
+    if after == lines:
         return False
-    _put(entry, "".join(f"{line}\n" for line in after).encode())
+    changed = next(number for number, line in enumerate(lines) if line != after[number])
+    after[changed] += " " * (len(before.encode()) - len("\n".join(after).encode()))
+    _put(entry, "\n".join(after).encode())
     return True
 
 
 def _line(line: str, cleaned: Callable[[Action], Action]) -> str:
-    """A line of an entry, cleaned, of the length that it had."""
+    """A line of an entry, cleaned."""
     if not line.strip():
         return line
     action = json.loads(line)
     new = cleaned(action)
-    if new == action:
-        return line
-    text = json.dumps(new, separators=(",", ":"), ensure_ascii=False)
-    return text + " " * (len(line.encode()) - len(text.encode()))
+    return line if new == action else json.dumps(new, separators=(",", ":"), ensure_ascii=False)
 
 
 def _cleaned_checkpoint(file: Location, cleaning: Cleaning) -> pa.Table | None:

@@ -59,7 +59,7 @@ def _days_of(path: Location, change: dict[str, Any], column: str) -> frozenset[d
     """Feed days of a file: by its statistics if they name one day, else by its rows; none of rows without
     such a column; None where nothing says.
     """
-    first, last = _bounds(change, column)
+    first, last = bounds(change, column)
     if first is not None and first == last:
         return frozenset({first})
     rows = days_by_rows(path, change, column)
@@ -99,7 +99,7 @@ def rows_per_day(path: Location, version: int) -> dict[date, int | None]:
 
 
 def _added(path: Location, change: Mapping[str, Any]) -> Mapping[date, int | None]:
-    first, last = _bounds(change, DAY_COLUMN)
+    first, last = bounds(change, DAY_COLUMN)
     if first is not None and first == last:
         return {first: int(json.loads(change["stats"])["numRecords"])}
     counted = days_by_rows(path, change, DAY_COLUMN)
@@ -121,13 +121,13 @@ def info_of(path: Location, version: int) -> dict[str, Any] | None:
 def actions_of(path: Location, version: int) -> list[Action]:
     """The actions of a commit; none when the log no longer has it."""
     try:
-        lines = log_file(path, version).read_text(encoding="utf-8").splitlines()
+        lines = log_file(path, version).read_text(encoding="utf-8").split("\n")  # texts may have other ends of lines
     except FileNotFoundError:
         return []
     return [json.loads(line) for line in lines if line]
 
 
-def _bounds(change: Mapping[str, Any], column: str) -> tuple[date | None, date | None]:
+def bounds(change: Mapping[str, Any], column: str) -> tuple[date | None, date | None]:
     """The first and the last day that a file may hold, as its partition or Delta's statistics say."""
     stats = json.loads(change.get("stats") or "{}")
     of_file = (change.get("partitionValues") or {}).get(column)

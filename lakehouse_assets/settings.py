@@ -144,7 +144,7 @@ class Settings(BaseSettings):
         )
         return (
             *plaintext.of_spark(self.spark_remote, self.spark_token is not None),
-            *plaintext.of_url(self.s3_endpoint, "LAKEHOUSE_S3_ENDPOINT", "Requests signed with the keys of S3"),
+            *plaintext.of_s3(self.s3_endpoint),
             *plaintext.of_postgres(warehouse, "LAKEHOUSE_WAREHOUSE_URL"),
             *plaintext.of_postgres(analyst, "LAKEHOUSE_ANALYST_URL"),
             *plaintext.of_kafka(self.kafka_bootstrap, self.kafka_security_protocol),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lakehouse_assets.cli import main
 from lakehouse_assets.cli.doctor import examine
-from lakehouse_assets.platform.plaintext import is_loopback, of_spark
+from lakehouse_assets.platform.plaintext import S3_ENDPOINTS, is_loopback, of_spark
 from lakehouse_assets.settings import Settings, settings
 
 HERE = ["localhost", "LOCALHOST", "localhost.", "db.localhost", "127.0.0.1", "127.1.2.3", "[::1]", "[::ffff:127.0.0.1]"]
@@ -52,7 +52,7 @@ ENCRYPTED: list[dict[str, str]] = [
 
 @pytest.fixture(autouse=True)
 def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PGSSLMODE", "PGHOST"):
+    for name in ("PGSSLMODE", "PGHOST", *S3_ENDPOINTS):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -95,6 +95,20 @@ def test_the_environment_of_postgresql_counts(monkeypatch: pytest.MonkeyPatch) -
         Settings(warehouse_url="postgresql://me:geheim@/db")
     monkeypatch.setenv("PGSSLMODE", "verify-full")
     assert Settings(warehouse_url="postgresql://me:geheim@/db")
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+def test_an_endpoint_of_s3_in_the_environment_counts_where_no_setting_says_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "http://away:9000")
+    with pytest.raises(ValueError, match=rf"keys of S3 would go to away in clear.*\({name}\)"):
+        Settings()
+    set_too = Settings(s3_endpoint="https://there", plaintext_hosts="*").exposures
+    assert [one.setting for one in set_too] == [name] * (name == "AWS_ENDPOINT_URL_S3"), "delta-rs prefers that one"
+    assert Settings(plaintext_hosts="away")
+    monkeypatch.setenv(name, "http://127.0.0.1:9000")
+    assert Settings().exposures == ()
 
 
 @given(st.one_of(st.ip_addresses().map(str), st.from_regex(r"[a-z0-9.-]{1,20}", fullmatch=True)))

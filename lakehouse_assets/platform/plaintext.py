@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 ANY = "*"
+S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 
@@ -74,6 +75,16 @@ def of_url(url: str | None, setting: str, what: str) -> Iterator[Exposure]:
     """An http URL."""
     if url is not None and url.lower().startswith("http://") and not is_loopback(_host(url)):
         yield Exposure(_host(url), setting, what, "Use https://")
+
+
+def of_s3(endpoint: str | None) -> Iterator[Exposure]:
+    """The endpoint of the settings, and those that the clients of S3 find in the environment where it is unset.
+
+    One of them goes before the setting (delta-rs 1.6, obstore).
+    """
+    names = S3_ENDPOINTS[:1] if endpoint else S3_ENDPOINTS
+    for name, url in {"LAKEHOUSE_S3_ENDPOINT": endpoint, **{name: os.environ.get(name) for name in names}}.items():
+        yield from of_url(url, name, "Requests signed with the keys of S3")
 
 
 def of_postgres(url: str | None, setting: str) -> Iterator[Exposure]:

@@ -40,12 +40,12 @@ class Log:
     version: int = -1
     content: Content = field(default_factory=dict)
     unjudged: set[date] = field(default_factory=set)
-    lives: int = 0
+    at: int | None = None
 
     def commit(self, now: int, note: Note | None, days: Iterable[date], changes: bool = True) -> None:
         """One more entry of the log."""
-        self.version += 1
-        info: dict[str, object] = {"timestamp": START + now * 1000, "operation": "WRITE"}
+        self.version, self.at = self.version + 1, START + now * 1000
+        info: dict[str, object] = {"timestamp": self.at, "operation": "WRITE"}
         if note is not None:
             info["userMetadata"] = note.dump()
         actions: list[dict[str, object]] = [{"commitInfo": info}, *(HEAD if self.version == 0 else [])]
@@ -64,7 +64,7 @@ class Log:
         match what:
             case "anew":
                 shutil.rmtree(self.path, ignore_errors=True)
-                self.version, self.content, self.unjudged, self.lives = -1, {}, set(), self.lives + 1
+                self.version, self.at, self.content, self.unjudged = -1, None, {}, set()
             case "maintenance":
                 self.commit(now, None, days, changes=False)
             case _ if self.landed:
@@ -100,10 +100,9 @@ class Log:
 class Pinned:
     """What a step saw when it began: of each input its version, its days, and what blocked them."""
 
-    versions: Mapping[str, int | None]
+    pins: Mapping[str, Pin]
     content: Mapping[str, Content]
     unjudged: Mapping[str, frozenset[date]]
-    lives: Mapping[str, int]
 
 
 @dataclass
@@ -134,10 +133,9 @@ class World:
     def pin(self) -> Pinned:
         """What a step that begins now sees."""
         return Pinned(
-            {name: log.version if log.version >= 0 else None for name, log in self.inputs.items()},
+            {name: Pin(log.version if log.version >= 0 else None, "", log.at) for name, log in self.inputs.items()},
             {name: dict(log.content) for name, log in self.inputs.items()},
             {name: frozenset(log.unjudged) for name, log in self.inputs.items()},
-            {name: log.lives for name, log in self.inputs.items()},
         )
 
     def happens(self, name: str, what: str, days: Collection[date]) -> None:
@@ -158,7 +156,7 @@ class World:
         rows, or `failed`, where all its days break the contract, or one of them that of a table that is one whole.
         """
         unchanged = how == "unchanged"
-        pinned = self.earlier if late and self.earlier.lives == self.pin().lives else self.pin()
+        pinned = self.earlier if late else self.pin()
         self.now += 1
         good = sorted(day for day in days if not self._blocked(day, pinned.unjudged))
         if not good:
@@ -172,7 +170,7 @@ class World:
             self.published = max(self.published, good[-1])
         note = Note(
             "t", "r", "r", frozenset() if unchanged else frozenset(good), "c",
-            {name: Pin(version, "") for name, version in pinned.versions.items()},
+            pinned.pins,
             published=self.published if self.published > date.min else None,
             base=None if self.own.version < 0 else self.own.version,
             unchanged=frozenset(good) if unchanged else frozenset(),
@@ -192,7 +190,7 @@ class World:
     def _audit(self, status: str, days: Collection[date], pinned: Pinned) -> None:
         """A run's verdict of days."""
         row = dict.fromkeys(AUDIT.names) | {"table": str(self.table.key), "run_id": "r", "status": status}
-        inputs = {name: {"version": version, "days": ""} for name, version in pinned.versions.items()}
+        inputs = {name: pin.as_json() for name, pin in pinned.pins.items()}
         row |= {"base_version": self.own.version, "input_versions": json.dumps(inputs), "digest": "d"}
         row |= {"code_version": code_version(self.table)}
         row["finished"] = datetime.fromtimestamp(START / 1000 + self.now, UTC)

@@ -1,6 +1,7 @@
 """What is behind, from Delta logs alone: no Spark, the commits are made by delta-rs with notes as ours have."""
 
 import shutil
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from lakehouse_assets.platform.delta import Kind, Note, Pin
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.landing import land
 from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.plan import Lake, make_plan
 from lakehouse_assets.platform.table import LANDING_LAYER, TableKey
 from lakehouse_assets.platform.triggers import requests
 
@@ -48,10 +49,11 @@ class Lakeside:
         kind: Kind | None = Kind.STEP,
         base: int | None = None,
         unchanged: frozenset[date] = frozenset(),
+        pins: Mapping[str, Pin] | None = None,
     ) -> None:
         """Commit days of a table as a run does: pinned to what its inputs are now; or as a notebook does, noteless."""
         reads = CATALOG.table(key).reads
-        pins = {name: Pin(self.lake.version(read.table), "") for name, read in reads.items()}
+        pins = pins or {name: Pin(self.lake.version(read.table), "") for name, read in reads.items()}
         left = frozenset() if base is not None else frozenset(unjudged(self.lake.path(key)).keys() - set(days))
         note = Note(
             table=str(key),
@@ -165,6 +167,28 @@ def test_a_reader_notices_that_its_input_was_made_anew(lakeside: Lakeside) -> No
     shutil.rmtree(lakeside.lake.path(BRONZE))
     lakeside.build(BRONZE, D1)
     assert lakeside.behind(SILVER) == {D1}
+
+
+def test_a_reader_notices_that_its_input_was_made_anew_while_it_ran(lakeside: Lakeside) -> None:
+    """The new table has as many versions as the one that the reader pinned, and more."""
+    lakeside.land("purchase", D1)
+    for key, source in ((BRONZE, lakeside.lake.landing), (SILVER, lakeside.lake.path(BRONZE))):
+        plan = make_plan(lakeside.lake, CATALOG.table(key), [D1])
+        assert isinstance(source, Path)
+        shutil.rmtree(source)
+        if key == BRONZE:
+            lakeside.land("purchase", D1, content="2")
+        else:
+            lakeside.build(BRONZE, D1)
+            lakeside.build(BRONZE, D2)
+        lakeside.build(key, D1, pins=plan.pins)
+        assert D1 in lakeside.behind(key), key
+
+
+def test_a_pin_without_a_time_is_read_and_written_as_before() -> None:
+    former = {"version": 3, "days": "2023-01-01"}
+    assert Pin(**former).as_json() == former
+    assert Pin(**former) == Pin(**former, at=1), "what was read is the same"
 
 
 def test_a_table_made_anew_is_read_anew(lakeside: Lakeside) -> None:

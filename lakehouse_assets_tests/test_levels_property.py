@@ -100,6 +100,12 @@ DAILY_SALES = reader("days", a=read("a", Span.THROUGH), b=read("b", Span.DAY))
      ("a", "step", on(1), False)],
 )  # fmt: skip
 @example(
+    reader("days", a=read("a", Span.DAY)),
+    [("a", "step", on(1), False)] * 3
+    + [("a", "anew", on(1), False), ("build", "", on(1), True), ("a", "step", on(1), False)]
+    + [("a", "step", on(2), False)] * 3,
+)
+@example(
     reader("ledger", a=read("a", Span.THROUGH)),
     [("a", "step", on(1, 2, 3), False), ("build", "failed", on(1, 2, 3), False), ("a", "step", on(2), False)],
 )

@@ -19,13 +19,18 @@ from lakehouse_assets.platform.touched import actions_of, info_of, touched_days
 
 @dataclass(frozen=True)
 class Pin:
-    """One version of an input and the days that were read of it. `version` None: the table did not exist yet."""
+    """One version of an input and the days that were read of it. `version` None: the table did not exist yet.
+
+    `at`: when that version was committed (milliseconds since 1970), as its log says: it tells the version from the same
+    one of a table made anew.
+    """
 
     version: int | None
     days: str
+    at: int | None = field(default=None, compare=False)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "at" or value is not None}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from lakehouse_assets.platform.delta import Kind, ask, commits
+from lakehouse_assets.platform.delta import Kind, Pin, ask, commits
 from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, storage_options
 
@@ -131,7 +131,7 @@ class Failure:
     """
 
     base: int
-    inputs: Mapping[str, int | None]
+    inputs: Mapping[str, Pin]
     code_version: str | None
     at: datetime
 
@@ -155,7 +155,7 @@ def failures(lake: Location, domain: str, name: str, repaired: Mapping[date, int
 def _newest_failures(lake: Location, domain: str, name: str) -> dict[date, Failure]:
     newest: dict[date, Failure] = {}
     for row in _verdicts(audit_path(lake, domain), name, FAILED):
-        inputs = {of: pin["version"] for of, pin in json.loads(row["input_versions"]).items()}
+        inputs = {of: Pin(**pin) for of, pin in json.loads(row["input_versions"]).items()}
         newest[row["feed_day"]] = Failure(row["base_version"], inputs, row["code_version"], row["finished"])
     return newest
 

@@ -9,18 +9,17 @@ commit pinned. Maintenance (`dataChange=false`) is no change.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from math import inf
 from time import monotonic
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.days import DayRange
-from lakehouse_assets.platform.delta import Kind, Note
+from lakehouse_assets.platform.delta import Kind, Note, Pin
 from lakehouse_assets.platform.delta_log import Entry, known_until, newest_version, read_entry
 from lakehouse_assets.platform.journal import Failure, audit_path, failures
-from lakehouse_assets.platform.landing import manifest_path
-from lakehouse_assets.platform.plan import Lake, landed_name
+from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.store import Location, version_of_file
 from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, Span, Table, TableKey
 from lakehouse_assets.platform.touched import log_file
@@ -138,9 +137,7 @@ class Levels:
     def of(self, key: TableKey) -> TableLevels:
         """A table's levels, as far as they were read."""
         if key not in self._tables:
-            landed = key.layer == LANDING_LAYER
-            path = manifest_path(self._lake.landing, landed_name(key)) if landed else self._lake.path(key)
-            self._tables[key] = TableLevels(path, landed)
+            self._tables[key] = TableLevels(self._lake.log(key), landed=key.layer == LANDING_LAYER)
         return self._tables[key]
 
     def read_on(self, deadline: float = inf) -> bool:
@@ -191,7 +188,7 @@ class Levels:
             else:
                 built = own.built.get(reader)
             pin = built.note.inputs.get(name) if built else None
-            if built is None or pin is None or not _has_read(source, change, pin.version, built.at):
+            if built is None or not _has_read(source, change, pin, built.at):
                 yield reader, change
 
     def _published(self, table: Table) -> date:
@@ -236,13 +233,17 @@ class Levels:
         return known
 
 
-def _has_read(source: TableLevels, change: Change, version: int | None, at: datetime) -> bool:
+def _has_read(source: TableLevels, change: Change, pin: Pin | None, ended: datetime) -> bool:
     """Whether who read this version of an input, and ended at that time, read a change of it.
 
-    Not where the input was deleted and made anew since: then the version is one of another table.
+    Not where the input was deleted and made anew since that version, also while who read it was at work: then the
+    version is one of another table.
     """
-    anew = source.created is not None and source.created > at
-    return version is not None and change.version <= version <= source.seen and not anew
+    if pin is None or pin.version is None:
+        return False
+    read = ended if pin.at is None else datetime.fromtimestamp(pin.at / 1000, UTC)
+    anew = source.created is not None and source.created > read
+    return change.version <= pin.version <= source.seen and not anew
 
 
 def _blocked(day: date, through: date, blocking: list[tuple[Read, set[date]]]) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import date
 
 from lakehouse_assets.platform.days import DayRange, write_days
-from lakehouse_assets.platform.delta import Commit, Pin, commits, last_commit, open_table, version_of
+from lakehouse_assets.platform.delta import Commit, Pin, commit_at, commits, last_commit, open_table, version_of
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.evolution import refuse_changed_contract
 from lakehouse_assets.platform.journal import committed_days, failed_days
-from lakehouse_assets.platform.landing import manifest_version
+from lakehouse_assets.platform.landing import manifest_path, manifest_version
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, ReplaceDays, Span, Table, TableKey
@@ -47,6 +47,10 @@ class Lake:
         if key.layer == LANDING_LAYER:
             return manifest_version(self.landing, landed_name(key))
         return version_of(self.path(key))
+
+    def log(self, key: TableKey) -> Location:
+        """Folder of the Delta table that says what a table has, or what was landed."""
+        return manifest_path(self.landing, landed_name(key)) if key.layer == LANDING_LAYER else self.path(key)
 
 
 def landed_name(key: TableKey) -> str:
@@ -104,7 +108,7 @@ def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
         blocked=blocked,
         base=base,
         published=published,
-        pins={name: _pin(versions[name], read, ready, published) for name, read in table.reads.items()},
+        pins={name: _pin(lake, versions[name], read, ready, published) for name, read in table.reads.items()},
         unjudged=_outstanding(lake, table, ready),
     )
 
@@ -118,16 +122,21 @@ def _outstanding(lake: Lake, table: Table, ready: tuple[date, ...]) -> frozenset
     return frozenset(foreign - set(ready) if replaced else foreign)
 
 
-def _pin(version: int | None, read: Read, days: tuple[date, ...], published: date | None) -> Pin:
+def _pin(lake: Lake, version: int | None, read: Read, days: tuple[date, ...], published: date | None) -> Pin:
+    commit = commit_at(lake.log(read.table), version) if version is not None else None
+    return Pin(version, _days_read(read, days, published), commit.timestamp if commit else None)
+
+
+def _days_read(read: Read, days: tuple[date, ...], published: date | None) -> str:
     if not days:
-        return Pin(version, "")
+        return ""
     first, last = read.bounds(days[0], days[-1])
     last = max(last, published) if published else last
     if read.span is Span.DAY:
-        return Pin(version, write_days(days))
+        return write_days(days)
     if read.span is Span.WHOLE:
-        return Pin(version, "all")
-    return Pin(version, str(DayRange(first, last)) if first else f"..{last}")
+        return "all"
+    return str(DayRange(first, last)) if first else f"..{last}"
 
 
 def _blocked(lake: Lake, table: Table, days: tuple[date, ...], published: date | None) -> dict[date, str]:

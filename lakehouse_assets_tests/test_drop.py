@@ -24,6 +24,7 @@ from lakehouse_assets.platform.landing_seen import LandedFiles, SeenFiles
 from lakehouse_assets.platform.landing_store import locked
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import settings
+from lakehouse_assets_tests.no_access import no_access
 
 DAY = date(2025, 1, 1)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -309,6 +310,14 @@ def test_what_lies_where_no_day_is_stops_nothing_else_and_is_told_once(
     aside = {one.path.relative_to(drop).as_posix(): one.why for one in set_aside(drop)}
     assert len(aside) == 14
     assert aside["2025-01-03"].startswith("called as a day, but no folder")
+
+
+def test_a_day_folder_that_cannot_be_entered_holds_up_no_other(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate(drop, DAY, DAY + timedelta(days=1), orders=10, seed=1, defects=0)
+    no_access(monkeypatch, drop / str(DAY))
+    assert {one.day for one in files_in(drop, SOURCES, NOW) if isinstance(one, Dropped)} == {DAY + timedelta(days=1)}
+    assert {one.why for one in set_aside(drop)} == {"cannot be read: Permission denied."}
+    assert len(set_aside(drop)) == 4
 
 
 def test_a_day_that_comes_is_taken_when_it_has_come(drop: Path) -> None:

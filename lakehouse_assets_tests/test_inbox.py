@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from lakehouse_assets.definitions import catalog
-from lakehouse_assets.platform.landing import land, parts
-from lakehouse_assets.platform.landing_names import FileSet, SourceFile
+from lakehouse_assets.platform.landing import LandingError, land, parts
+from lakehouse_assets.platform.landing_names import FileSet, SourceFile, files_below
 from lakehouse_assets.platform.landing_seen import SeenFiles
 from lakehouse_assets.platform.landing_store import locked
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.inbox import Inbox
+from lakehouse_assets_tests.no_access import no_access
 
 HEADER = "op,modified_date,IdTransacao,IdCliente,DtTransacao,QtdePontos\n"
 TABLE = "loyalty/transacao"
@@ -109,6 +110,24 @@ def test_one_bad_file_holds_up_no_other_and_is_told_once(inbox: Path) -> None:
     assert running.take(lake()) == 1
     assert len(running.refused) == 4
     assert len(said) == 5
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_folder_without_permission_holds_up_no_other(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    write(inbox, "2025-03-01/transacao.csv", "a")
+    write(inbox, "2025-03-02/transacao.csv", "b")
+    said: list[str] = []
+    running = stream(said)
+    with monkeypatch.context() as patch:
+        no_access(patch, inbox / "2025-03-01", listed=listed)
+        assert (running.take(lake()), running.take(lake()), len(said)) == (1, 0, 1)
+        assert "2025-03-01" in said[0]
+        assert "cannot be read: Permission denied" in said[0]
+        with pytest.raises(LandingError, match="cannot be read"):
+            files_below(inbox)
+    assert (running.take(lake()), running.refused) == (1, {})
 
 
 def test_a_file_that_cannot_be_landed_now_is_landed_later(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -155,11 +156,15 @@ def _delivered(source: EventFiles, named: SourceFile, day: date | None, today: d
 
 def _read(source: EventFiles, named: SourceFile, day: date | None, today: date, gone: frozenset[str]) -> Delivered:
     file = named.path
-    if file.is_dir():
+    try:
+        mode = file.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise LandingError(f"{file}: no such file.") from error
+    except PermissionError as error:
+        raise LandingError(f"{file}: cannot be read: {error.strerror}.") from error
+    if S_ISDIR(mode):
         raise LandingError(f"{file}: a folder. Name the files in it, for example {file}/*.csv")
-    if not file.exists():
-        raise LandingError(f"{file}: no such file.")
-    if not file.is_file():
+    if not S_ISREG(mode):
         raise LandingError(f"{file}: not a regular file. Write it to disk first.")
     if not named.name.isprintable():
         raise LandingError(f"{str(file)!r}: a file name that cannot be shown. Rename the file.")

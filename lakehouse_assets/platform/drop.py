@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
+from stat import S_ISREG
 
 import dagster as dg
 
@@ -22,7 +23,7 @@ from lakehouse_assets.platform.delivery import EventFiles
 from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.landing import Landed, land
 from lakehouse_assets.platform.landing_names import FileSet, SourceFile, canonical
-from lakehouse_assets.platform.landing_seen import FileState, state_of
+from lakehouse_assets.platform.landing_seen import FileState, state, state_of
 from lakehouse_assets.platform.plan import landed_name
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import LANDING_LAYER, Table, TableKey
@@ -96,10 +97,19 @@ def files_in(folder: Path, sources: Sources, now: datetime) -> Iterator[Dropped 
                 continue
             if fault := source.bounds(source.today(now)).fault(day):
                 yield SetAside(path, f"of a day {fault}.")
-            elif not path.is_file():
-                yield SetAside(path, "no regular file.")
-            elif (state := state_of(path)) is not None:
-                yield Dropped(day, path.stem, path, state)
+            else:
+                yield from _as_it_is(day, path)
+
+
+def _as_it_is(day: date, path: Path) -> Iterator[Dropped | SetAside]:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return  # renamed or removed meanwhile
+    except OSError as error:  # of a folder that may be listed and not entered
+        yield SetAside(path, f"cannot be read: {error.strerror}.")
+        return
+    yield Dropped(day, path.stem, path, state(stat)) if S_ISREG(stat.st_mode) else SetAside(path, "no regular file.")
 
 
 def refusal(source: EventFiles, name: str, sha256: str) -> str:

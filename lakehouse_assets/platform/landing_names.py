@@ -5,11 +5,14 @@ may give either of them otherwise than the source wrote it.
 """
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from lakehouse_assets.platform.landed_files import LandingError
 
@@ -24,6 +27,17 @@ class SourceFile:
     name: str
     path: Path
     sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A folder that cannot be listed, or a file of one that cannot be entered."""
+
+    path: Path
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: cannot be read: {self.why}. Give read and search permission on it and its folder."
 
 
 @dataclass(frozen=True)
@@ -70,14 +84,28 @@ def one(file: Path, below: Path | None = None) -> FileSet:
     return FileSet(canonical(name), (SourceFile(name, file),))
 
 
+def found_below(folder: Path) -> Iterator[SourceFile | Unreadable]:
+    """The files anywhere below a folder; none whose name, or folder's name, begins with `.` or `_`."""
+    faults: list[OSError] = []
+    for where, folders, names in os.walk(folder, onerror=faults.append):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        for path in (Path(where, name) for name in names if not name.startswith((".", "_"))):
+            try:
+                if S_ISREG(path.stat().st_mode):
+                    yield SourceFile(path.relative_to(folder).as_posix(), path)
+            except OSError as error:
+                faults.append(error)
+    for fault in faults:
+        if not isinstance(fault, FileNotFoundError):  # renamed or removed meanwhile, or a link to nothing
+            yield Unreadable(Path(fault.filename), fault.strerror or str(fault))
+
+
 def files_below(folder: Path) -> tuple[SourceFile, ...]:
-    """The files anywhere below a folder, by name; none whose name, or folder's name, begins with `.` or `_`."""
-    found = [
-        SourceFile(path.relative_to(folder).as_posix(), path)
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    ]
-    return tuple(sorted(found, key=lambda file: canonical(file.name)))
+    """Those files by name. Raises LandingError where one cannot be read: a delivery is whole."""
+    found = list(found_below(folder))
+    if aside := [one for one in found if isinstance(one, Unreadable)]:
+        raise LandingError("\n".join(map(str, aside)))
+    return tuple(sorted((f for f in found if isinstance(f, SourceFile)), key=lambda file: canonical(file.name)))
 
 
 def listed(manifest: Path) -> tuple[SourceFile, ...]:
@@ -94,7 +122,7 @@ def listed(manifest: Path) -> tuple[SourceFile, ...]:
         said = _CHECKSUM.fullmatch(line)
         name, sha256 = (said["name"], said["sha256"]) if said else (line, None)
         found.append(SourceFile(name, manifest.parent / name, sha256))
-    missing = [file.name for file in found if not file.path.is_file()]
+    missing = [file.name for file in found if not os.path.isfile(file.path)]  # False also without permission
     if missing:
         raise LandingError(f"{manifest}: {', '.join(missing[:5])}: not there. The delivery is not complete.")
     return tuple(found)

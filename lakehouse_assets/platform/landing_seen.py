@@ -5,6 +5,7 @@ Whether a file is landed is asked of the manifest, by its path and its content. 
 """
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,9 +26,13 @@ K = TypeVar("K")
 def state_of(path: Path) -> FileState | None:
     """What changes when a file's content does, also where its time is set back; None: renamed or removed."""
     try:
-        stat = path.stat()
+        return state(path.stat())
     except OSError:
         return None
+
+
+def state(stat: os.stat_result) -> FileState:
+    """What of a file's status changes when its content does."""
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 

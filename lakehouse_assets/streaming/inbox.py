@@ -15,7 +15,7 @@ from lakehouse_assets.platform.drift import day_in_name
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.landing import land
-from lakehouse_assets.platform.landing_names import FileSet, SourceFile, canonical, files_below
+from lakehouse_assets.platform.landing_names import FileSet, SourceFile, Unreadable, canonical, found_below
 from lakehouse_assets.platform.landing_seen import FileState, SeenFiles, state_of
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.materialize import Step, materialize
@@ -160,7 +160,11 @@ class Inbox(Supervised):
         for table in self._streamed():
             landed = self._seen.landed(lake.landing, landed_name(table.key))
             root = folder / self.domain / table.key.name
-            for file in sorted(files_below(root), key=_day_and_name):
+            found = list(found_below(root))
+            for aside in (one for one in found if isinstance(one, Unreadable)):
+                there.add(aside.path)
+                self._refuse(aside.path, str(aside))
+            for file in sorted((one for one in found if isinstance(one, SourceFile)), key=_day_and_name):
                 there.add(file.path)
                 state = state_of(file.path)
                 if state is None or self._seen.is_settled(file.path, state):

@@ -7,7 +7,7 @@ import pyspark.sql.types as T
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from lakehouse_assets.platform.json_text import document, json_fields, json_objects
+from lakehouse_assets.platform.json_text import MARK, document, json_fields, json_objects
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -30,23 +30,28 @@ def _constant(name: str) -> Any:
 READ = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=_constant, object_pairs_hook=_object)
 
 
-def compact(value: Any) -> str:
-    """JSON as Spark writes a nested value, numbers as they came."""
+def compact(value: Any, quoted: bool = False) -> str:
+    """JSON as Spark writes a nested value, numbers as they came, or as texts."""
     match value:
         case Number():
-            return str(value)
+            return json.dumps(value) if quoted else str(value)
         case dict():
-            return "{" + ",".join(f"{compact(key)}:{compact(one)}" for key, one in value.items()) + "}"
+            return "{" + ",".join(f"{compact(key)}:{compact(one, quoted)}" for key, one in value.items()) + "}"
         case list():
-            return "[" + ",".join(map(compact, value)) + "]"
+            return "[" + ",".join(compact(one, quoted) for one in value) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 
-def fields(value: Any) -> Any:
+def has_mark(value: dict[str, Any]) -> bool:
+    """Whether the mark is in a value of an object: in a text of it, or in a name below."""
+    return any(MARK in compact(one) for one in value.values())
+
+
+def fields(value: Any, quoted: bool) -> Any:
     """The fields of an object as text."""
     if not isinstance(value, dict):
         return None
-    return {k: v if v is None else str(v) if isinstance(v, str) else compact(v) for k, v in value.items()}
+    return {k: v if v is None else str(v) if isinstance(v, str) else compact(v, quoted) for k, v in value.items()}
 
 
 def model(text: str) -> Any:
@@ -55,8 +60,11 @@ def model(text: str) -> Any:
         value = READ.decode(text.removeprefix("\ufeff"))
     except ValueError:
         return None, None
-    objects = [fields(one) for one in value] if isinstance(value, list) else None
-    return fields(value), None if objects is None or None in objects else objects
+    those = value if isinstance(value, list) else []
+    quoted = any(has_mark(one) for one in those if isinstance(one, dict))
+    objects = [fields(one, quoted) for one in those] if isinstance(value, list) else None
+    of_one = fields(value, isinstance(value, dict) and has_mark(value))
+    return of_one, None if objects is None or None in objects else objects
 
 
 numbers = st.one_of(
@@ -64,7 +72,7 @@ numbers = st.one_of(
     st.decimals(allow_nan=False, allow_infinity=False, places=9).map(lambda d: f"{d:f}"),
     st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", fullmatch=True),
 ).map(Number)
-words = st.text(st.sampled_from('ab "\\/-1.5eE{}[]:,\n\té'), max_size=8)
+words = st.text(st.sampled_from('ab "\\/-1.5eE{}[]:,\n\té\ue000'), max_size=8)
 values = st.recursive(
     numbers | words | st.booleans() | st.none(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
@@ -87,6 +95,9 @@ SEEN = [
     '{"a": 1, "a": 2}', '{"n": {"a": 1, "a": 1}}', '{"a": 1} xyz', '\ufeff{"a": 1}', '{"a": 1}{"a": 2}',
     '{"a": 1}, {"a": 2}', '{"a": 1.23456785E7, "b": 1.10, "c": 12345678901234567890.123456789, "d": [2.0, {"e": -0.5}]}',  # noqa: E501
     "", "1", "null", "NaN", '{"a": 01}', "{'a': 1}", '{"a": NaN}', "[]", "[{}]", '[{"a": 2.0}, null]', '[{"a": 2.}]',
+    '{"a": "\ue0001.50", "b": 1.50, "c": [1.50, {"d": "\ue000"}]}', '{"a": "\\uE0001.50", "b": {"\\ue000c": 2.0}}',
+    '{"a": "\\\\ue000", "b": [1.50]}', '[{"a": "\ue0002.0", "b": [2.0]}, {"b": [2.0]}]',
+    '{"\ue000a": 1.50, "b": [1.50]}',
     '[{"a": 2.0}, 5]', '[{"a": 2.0}] xyz', json.dumps({"a": "\\" * 20_000 + '"1.5"' * 20_000}),
 ]  # fmt: skip
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 FIELDS = "map<string,string>"
-MARK = "\ue000"  # no character of any script: tells a number from a text while Spark's reader sees both as text
+MARK = "\ue000"  # of no script, so rare in a text: tells a number from a text while Spark's reader sees both as text
 _BEFORE_A_NUMBER = r'(?:[^"\d-]++|"(?:[^"\\]++|\\.)*+")*+'
 _NUMBER = r"-?\d[\d.eE+-]*+"
 
@@ -27,12 +27,16 @@ def document(text: "Column") -> "Column":
 
 
 def json_fields(text: "Column") -> "Column":
-    """The fields of a `document` that is an object, by name; NULL where it is none."""
+    """The fields of a `document` that is an object, by name; NULL where it is none.
+
+    A nested value is JSON, with its numbers as texts where any text has the mark.
+    """
     from pyspark.sql import functions as F
 
     flat = ~F.substring(text, 2, 2**31 - 1).rlike(r"[\[{]")  # most events are: nothing is to be told apart in them
+    texts = F.from_json(_quoted(text, ""), FIELDS)
     nested = F.transform_values(F.from_json(_quoted(text, MARK), FIELDS), lambda _, value: _plain(value))
-    return F.when(flat, F.from_json(_quoted(text, ""), FIELDS)).otherwise(nested)
+    return F.when(flat | _has_mark(text, F.map_values(texts)), texts).otherwise(nested)
 
 
 def json_objects(text: "Column") -> "Column":
@@ -41,7 +45,17 @@ def json_objects(text: "Column") -> "Column":
 
     objects = F.from_json(_quoted(text, MARK), f"array<{FIELDS}>")
     plain = F.transform(objects, lambda one: F.transform_values(one, lambda _, value: _plain(value)))
-    return F.when(~F.exists(objects, lambda one: one.isNull()), plain)
+    texts = F.from_json(_quoted(text, ""), f"array<{FIELDS}>")
+    told = F.when(_has_mark(text, F.flatten(F.transform(texts, lambda one: F.map_values(one)))), texts).otherwise(plain)
+    return F.when(~F.exists(objects, lambda one: one.isNull()), told)
+
+
+def _has_mark(text: "Column", values: "Column") -> "Column":
+    """Whether one of the values of the JSON has the mark itself. They are read only where the mark may be written."""
+    from pyspark.sql import functions as F
+
+    written = text.rlike(rf"(?i){MARK}|\\ue000")
+    return written & F.coalesce(F.exists(values, lambda value: value.contains(MARK)), F.lit(False))
 
 
 def _quoted(text: "Column", mark: str) -> "Column":

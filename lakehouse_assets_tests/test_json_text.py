@@ -7,6 +7,9 @@ import pyspark.sql.types as T
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from lakehouse_assets import defs as domains
+from lakehouse_assets.platform.catalog import discover
+from lakehouse_assets.platform.compiled import DOCUMENT
 from lakehouse_assets.platform.json_text import MARK, document, json_fields, json_objects
 
 if TYPE_CHECKING:
@@ -113,3 +116,14 @@ def test_json_is_read_as_python_reads_it(spark: "SparkSession", texts: list[str]
     found = read.select("id", json_fields(read["body"]).alias("f"), json_objects(read["body"]).alias("o")).orderBy("id")
     assert isinstance(found.schema["f"].dataType, T.MapType)
     assert [(row["f"], row["o"]) for row in found.collect()] == [model(text) for text in texts]
+
+
+def test_a_number_of_a_document_has_one_reading() -> None:
+    """`1.000` is 1: JSON has no mark of thousands, so columns that are read from it say that a point is none."""
+    declared = [table.compiled for table in discover(domains).tables]
+    read = {one.name: one for one in declared if f"{DOCUMENT}:parses" in {rule.name for rule in one.rules}}
+    assert {"Order", "OrderLine"} <= read.keys()
+    for name, contract in read.items():
+        fields = [field for field in contract.spark_schema if field.name in contract.source_columns]
+        numbers = {field.name for field in fields if isinstance(field.dataType, T.IntegralType | T.DecimalType)}
+        assert numbers <= {column for column, mark in contract.decimal_marks.items() if mark == "."}, name

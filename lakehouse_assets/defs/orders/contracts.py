@@ -36,7 +36,7 @@ class OrderLine(Contract):
     invoice_no: T.StringType = column("invoice; C in front: a cancellation", source=True)
     stock_code: T.StringType = column("product, in upper case", source=True)
     description: T.StringType = column("name of the product", source=True, nullable=True)
-    quantity: T.IntegerType = column("units; below zero: taken back", source=True, ne=0)
+    quantity: T.IntegerType = column("units; below zero: taken back", source=True, ne=0, decimal_mark=".")
     invoice_date: T.TimestampNTZType = column("when the line was booked, UTC", source=True)
     unit_price: Annotated[T.DecimalType, 12, 4] = column("price of one unit", source=True, ge=0, decimal_mark=".")
     customer_id: T.StringType = column("customer; none: not known", source=True, nullable=True, pii=True)

@@ -11,12 +11,22 @@ from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from lakehouse_assets.definitions import catalog, definitions, landing_jobs
 from lakehouse_assets.defs.store.generate import HEADERS, generate
 from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.drop import Dropped, SetAside, dropped_sources, files_in, landing_code, refusal
+from lakehouse_assets.platform.drop import (
+    Dropped,
+    SetAside,
+    dropped_sources,
+    files_in,
+    landing_code,
+    landing_job,
+    refusal,
+)
 from lakehouse_assets.platform.drop_sensor import PATIENCE, DropFolder, Waiting, cursor_of, ready
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import land, parts
@@ -188,7 +198,8 @@ def test_what_was_refused_is_tried_again_when_any_code_that_reads_it_is_another(
 ) -> None:
     def said() -> str:
         landing_code.cache_clear()
-        return refusal(SOURCES["orders"], "orders.csv", "1f")
+        file = Dropped(DAY, "orders", drop / str(DAY) / "orders.csv", "")
+        return refusal(SOURCES["orders"], file, "1f", LandedFiles(None, {}, {}, {}, {}))
 
     before = said()
     generate(drop, DAY, DAY, orders=2, seed=1, defects=0)
@@ -408,6 +419,42 @@ def test_a_day_replaced_by_hand_is_not_doubled_by_the_file_that_is_still_there(d
         all_ripe = {file.path for file in there}
         assert DropFolder("store", SOURCES).unlanded(instance, settings().landing, there, all_ripe) == ([], [])
     assert landed("users") == [(DAY, 1)]
+
+
+def test_a_shrunken_snapshot_is_asked_for_again_when_the_one_before_is_another(drop: Path, tmp_path: Path) -> None:
+    table = catalog.table(TableKey("store", "bronze", "users"))
+    source = replace(SOURCES["users"], most_missing=0.5)
+    job = landing_job("store", Catalog((replace(table, source=source),)), DAY)
+    header, row = ",".join(HEADERS["users"]) + "\n", "," * (len(HEADERS["users"]) - 1) + "\n"
+    file, before = drop / str(DAY + timedelta(days=1)) / "users.csv", tmp_path / "users.csv"
+    file.parent.mkdir()
+    file.write_text(header + row)
+    folder = DropFolder("store", {"users": source})
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def waits() -> bool:
+            there = [one for one in files_in(drop, {"users": source}, NOW) if isinstance(one, Dropped)]
+            return bool(folder.unlanded(instance, settings().landing, there, {file})[0])
+
+        for rows, refused in ((10, True), (2, False)):
+            before.write_text(header + row * rows)
+            land(settings().landing, "store/users", source, before, day=DAY, today=NOW.date(), really=True)
+            assert waits()
+            key = str(DAY + timedelta(days=1))
+            result = job.execute_in_process(instance=instance, partition_key=key, raise_on_error=False)
+            assert (result.success, waits()) == (not refused, False)
+
+
+def test_a_manifest_of_another_version_is_no_refusal_of_the_file(drop: Path) -> None:
+    generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
+    manifest = settings().landing / "store" / "orders" / "_manifest"
+    write_deltalake(manifest, pa.table({"a": [1]}))
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = landing_jobs["store"]
+        assert not job.execute_in_process(instance=instance, partition_key=str(DAY), raise_on_error=False).success
+        shutil.rmtree(manifest)
+        (request,), _, _ = tick(instance)
+        assert request.tags["lakehouse/dropped_files"] == "orders"
 
 
 def test_an_operator_lands_a_day_again_and_is_told_where_there_is_nothing(drop: Path) -> None:

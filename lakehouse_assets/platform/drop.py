@@ -23,7 +23,7 @@ from lakehouse_assets.platform.delivery import EventFiles
 from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.landing import Landed, land
 from lakehouse_assets.platform.landing_names import FileSet, SourceFile, canonical
-from lakehouse_assets.platform.landing_seen import FileState, state, state_of
+from lakehouse_assets.platform.landing_seen import FileState, LandedFiles, read_landed, state, state_of
 from lakehouse_assets.platform.plan import landed_name
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import LANDING_LAYER, Table, TableKey
@@ -112,9 +112,13 @@ def _as_it_is(day: date, path: Path) -> Iterator[Dropped | SetAside]:
     yield Dropped(day, path.stem, path, state(stat)) if S_ISREG(stat.st_mode) else SetAside(path, "no regular file.")
 
 
-def refusal(source: EventFiles, name: str, sha256: str) -> str:
-    """What a refusal is about: the same content is refused again, unless the code that reads it is another."""
-    return hashlib.sha256(repr((name, sha256, source, *landing_code())).encode()).hexdigest()[:32]
+def refusal(source: EventFiles, file: Dropped, sha256: str, landed: LandedFiles) -> str:
+    """What a refusal is about: the same content is refused again, unless the code that reads it is another.
+
+    So is, of snapshots, the one that it is compared with.
+    """
+    before = landed.before(file.day) if source.most_missing is not None else ()
+    return hashlib.sha256(repr((file.name, sha256, source, *landing_code(), before)).encode()).hexdigest()[:32]
 
 
 @cache
@@ -141,12 +145,14 @@ def landing_job(domain: str, catalog: Catalog, first_day: date) -> dg.JobDefinit
         failed = []
         for file in wanted:
             try:
+                name = landed_name(TableKey(domain, LANDING_LAYER, file.table))
+                compared = read_landed(settings().landing, name)  # before: who lands meanwhile has it asked for again
                 landed = _land(settings().landing, domain, sources[file.table], file, now)
             except NotNow as error:  # the file may be good: the sensor asks again
                 failed.append(str(error))
             except LandingError as error:
                 failed.append(str(error))
-                _remember(context, sources[file.table], file)
+                _remember(context, sources[file.table], file, compared)
             except Exception as error:  # noqa: BLE001  whatever befalls one file does not hold the others
                 failed.append(f"{file.path}: {type(error).__name__}: {error}")
             else:
@@ -172,12 +178,12 @@ def _land(landing: Location, domain: str, source: EventFiles, file: Dropped, now
     return land(landing, name, source, files, day=file.day, today=source.today(now))
 
 
-def _remember(context: dg.OpExecutionContext, source: EventFiles, file: Dropped) -> None:
+def _remember(context: dg.OpExecutionContext, source: EventFiles, file: Dropped, landed: LandedFiles) -> None:
     """Write into the run that this content was refused, where it is still what was read."""
     try:
         data = file.path.read_bytes()
     except OSError:
         return  # it is another already, or gone
     if state_of(file.path) == file.state:
-        said = refusal(source, file.name, hashlib.sha256(data).hexdigest())
+        said = refusal(source, file, hashlib.sha256(data).hexdigest(), landed)
         context.instance.add_run_tags(context.run_id, {f"{REFUSED_TAG}{file.table}": said})

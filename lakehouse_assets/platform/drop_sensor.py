@@ -95,11 +95,13 @@ class DropFolder:
             sha256 = self.seen.sha256(file.path, file.state)
         except OSError:
             return False  # the job says why it cannot be read
-        said = {f"{REFUSED_TAG}{file.table}": refusal(self.sources[file.table], file.name, sha256)}
-        if landed.holds(file.name, sha256, file.day) or instance.get_runs_count(dg.RunsFilter(tags=said)):
+        source = self.sources[file.table]
+        said = {f"{REFUSED_TAG}{file.table}": refusal(source, file, sha256, landed)}
+        held = landed.holds(file.name, sha256, file.day)
+        refused = not held and bool(instance.get_runs_count(dg.RunsFilter(tags=said)))
+        if held or (refused and source.most_missing is None):  # a snapshot's refusal ends with what it is compared with
             self.seen.settle(file.path, file.state)
-            return True
-        return False
+        return held or refused
 
     def newly_aside(self, aside: Collection[SetAside]) -> list[SetAside]:
         """Those that were not told yet; what is gone is forgotten."""

@@ -89,7 +89,7 @@ class Manifest:
         if self._table is None and version is not None:
             raise LandingError(f"{self._path}: there is no version {version}: nothing was ever landed here.")
         if self._table is not None and self._columns() not in (_SCHEMA.names, _WITHOUT_DELIVERY):
-            raise LandingError(
+            raise NotNow(
                 f"{self._path}: not a manifest of landed files as this version writes it. Nothing was read or written. "
                 "Use the version of the project that wrote it, or another LAKEHOUSE_LANDING."
             )

@@ -42,7 +42,7 @@ class LandedFiles:
 
     `by_name`, `by_day`: what a version before landed, which knew a file by its name alone. `replaced`: the
     newest content of deliveries of which nothing holds, because others took their place: it is not landed again by
-    itself.
+    itself. `of_day`: what holds of each day, whoever delivered it.
     """
 
     version: int | None
@@ -50,10 +50,15 @@ class LandedFiles:
     by_name: Mapping[str, frozenset[str]]
     by_day: Mapping[date, frozenset[str]]
     replaced: Mapping[str, frozenset[str]]
+    of_day: Mapping[date, frozenset[str]] = field(default_factory=dict)
 
     def knows(self, name: str) -> bool:
         """Whether a file of this path was landed, with whatever content."""
         return canonical(name) in self.by_path or canonical(name) in self.replaced
+
+    def before(self, day: date) -> tuple[str, ...]:
+        """The content of the newest day before: what a snapshot is compared with."""
+        return tuple(sorted(self.of_day[max(days)])) if (days := [one for one in self.of_day if one < day]) else ()
 
     def holds(self, name: str, sha256: str, day: date | None = None) -> bool:
         """Whether this file was landed with this content, and with no other since; on `day`, if its folder says it."""
@@ -74,12 +79,15 @@ def read_landed(landing: Location, table: str, known: LandedFiles | None = None)
     by_path: defaultdict[str, set[str]] = defaultdict(set)
     by_name: defaultdict[str, set[str]] = defaultdict(set)
     by_day: defaultdict[date, set[str]] = defaultdict(set)
+    of_day: defaultdict[date, set[str]] = defaultdict(set)
     replaced: defaultdict[str, set[str]] = defaultdict(set)
     removed: defaultdict[str, set[str]] = defaultdict(set)
     entries = manifest.entries()
     holding = set(current(entries))
     for entry in newest(entries):
         sha256 = entry.source_sha256.removeprefix(ERASED)
+        if entry in holding:
+            of_day[entry.feed_day].add(sha256)
         if entry.delivery is None:
             by_day[entry.feed_day].add(sha256)
             by_name[canonical(entry.name)].add(sha256)
@@ -89,7 +97,9 @@ def read_landed(landing: Location, table: str, known: LandedFiles | None = None)
             (removed if entry.action == REMOVE else replaced)[canonical(entry.delivery)].add(sha256)
     # What a delivery removed itself stands beside what came then: where that was replaced, it is the newest.
     gone = {name: hashes for name, hashes in {**removed, **replaced}.items() if name not in by_path}
-    return LandedFiles(manifest.version, _frozen(by_path), _frozen(by_name), _frozen(by_day), _frozen(gone))
+    return LandedFiles(
+        manifest.version, _frozen(by_path), _frozen(by_name), _frozen(by_day), _frozen(gone), _frozen(of_day)
+    )
 
 
 def _frozen(found: Mapping[K, set[str]]) -> dict[K, frozenset[str]]:

@@ -546,11 +546,24 @@ def test_a_part_that_was_changed_or_removed_is_noticed(root: Path, land_text: La
     (part,) = parts(root, TABLE)
     verify(part)
     part.path.write_bytes(part.path.read_bytes()[:-1] + b"x")
-    with pytest.raises(LandingError, match="not what was landed"):
+    with pytest.raises(LandingError, match=r"not what was landed.* land its source again\.$"):
         verify(part)
     part.path.unlink()
     with pytest.raises(LandingError, match="No such file"):
         verify(part)
+
+
+@pytest.mark.parametrize("harm", [lambda part: part.write_bytes(part.read_bytes()[:-1] + b"x"), Path.unlink])
+def test_landing_the_source_again_mends_a_part_and_loses_no_other_row(
+    root: Path, land_text: Land, harm: Callable[[Path], object]
+) -> None:
+    land_text("a.csv", HEADER + f"x,{D1},k1,\n")
+    land_text("b.csv", HEADER + f"x,{D1},k2,\n")
+    harm(parts(root, TABLE)[0].path)
+    assert not land_text("a.csv", HEADER + f"x,{D1},k1,\n").already_landed
+    for part in parts(root, TABLE):
+        verify(part)
+    assert keys(root) == ["k2", "k1"]
 
 
 def test_a_lander_that_read_an_older_manifest_takes_no_number_twice(root: Path, land_text: Land) -> None:

@@ -121,11 +121,13 @@ def verify(part: Part) -> None:
         found = sha256(part.path)
     except OSError as error:
         why = error.strerror or "it is not there"
-        raise LandingError(f"{part.path}: the landed part of {part.name} cannot be read: {why}.") from error
+        raise LandingError(
+            f"{part.path}: the landed part of {part.name} cannot be read: {why}. Restore it, or land its source again."
+        ) from error
     if found != part.sha256:
         raise LandingError(
             f"{part.path}: not what was landed from {part.name}: sha256 {found}, expected {part.sha256}. "
-            "Restore the file, or land its source again with --replace."
+            "Restore the file, or land its source again."
         )
 
 

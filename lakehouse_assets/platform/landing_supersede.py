@@ -10,7 +10,7 @@ from lakehouse_assets.platform.delivery import Delivered, Delivery, EventFiles
 from lakehouse_assets.platform.erasure import ERASED
 from lakehouse_assets.platform.landing_manifest import REMOVE, Entry
 from lakehouse_assets.platform.landing_names import canonical
-from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.store import Location, sha256
 
 MOST_NAMES = 3
 Content = tuple[date, str, int]
@@ -35,7 +35,7 @@ def change(
     """What a delivery changes of what is `held` on its days and on all those on which it was delivered before.
 
     `whole_days`: nothing else stays on its days. The same source and the same number of rows of a day mean the same
-    rows of that day; a part whose file somebody deleted holds nothing.
+    rows of that day; a part whose file somebody deleted or changed holds nothing.
     """
     days = delivery.days
     own = [entry for entry in held if _is_own(source, entry, delivery)]
@@ -103,7 +103,14 @@ def _is_own(source: EventFiles, entry: Entry, delivery: Delivery) -> bool:
 
 
 def _same(folder: Location, entry: Entry, file: Delivered, day: date) -> bool:
-    return _content(entry) == _content_of(file, day) and (folder / entry.part).is_file()
+    return _content(entry) == _content_of(file, day) and _is_whole(folder / entry.part, entry)
+
+
+def _is_whole(part: Location, entry: Entry) -> bool:
+    try:
+        return part.is_file() and sha256(part) == entry.sha256
+    except OSError:
+        return False
 
 
 def _content(entry: Entry) -> Content:

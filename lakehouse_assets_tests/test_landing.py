@@ -459,6 +459,16 @@ def test_a_set_a_folder_and_a_manifest_are_one_delivery(home: Path) -> None:
         assert land_by_cli(*wrong).exit_code == 2
 
 
+def test_manifests_in_folders_of_one_name_are_two_deliveries(home: Path) -> None:
+    for number, folder in enumerate("ab"):
+        item(home, f"{folder}/jan/0.csv", number)
+        manifest = write(home, f"{folder}/jan/SHA256SUMS", "0.csv\n")
+        assert land_by_cli("--manifest", str(manifest), "--below", str(home)).exit_code == 0
+        manifest.unlink()
+        assert "already landed" in land_by_cli(str(home / folder / "jan"), "--below", str(home)).stdout
+    assert held() == [("0.csv", 1), ("0.csv", 1)]
+
+
 def test_what_is_superseded_what_stays_and_what_disagrees_is_said(home: Path) -> None:
     assert land_by_cli(item(home, "a.csv", 1), item(home, "b.csv", 2)).exit_code == 0
     said = land_by_cli(item(home, "a.csv", 3), "--day", str(D2)).stderr

@@ -82,7 +82,7 @@ def _deliveries(
     if manifest is not None:
         if files:
             raise click.UsageError("--manifest lists the files itself: name no others.")
-        return [FileSet(canonical(set_name or manifest.absolute().parent.name), listed(manifest))]
+        return [FileSet(canonical(set_name or name_of(manifest.absolute().parent, below)), listed(manifest))]
     if not files:
         raise click.UsageError("Name files or a folder, or --manifest.")
     if set_name is not None:

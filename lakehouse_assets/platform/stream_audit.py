@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lakehouse_assets.platform.delta import Note, ask, commit_at
+from lakehouse_assets.platform.delta import Note, ask, commit_at, open_table
 from lakehouse_assets.platform.journal import AUDIT, COMMITTED, append_audit, audit_path
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.session_records import recorded
@@ -34,26 +34,33 @@ def write_audit(
     lines = list(_lines(note, version, rows, started, finished))
     if lines:
         append_audit(lake.tables, key.domain, pa.Table.from_pylist(lines, schema=AUDIT))
-    log_of(lake.path(key)).audited = version
+    log = log_of(lake.path(key))
+    if log.audited == version - 1:  # else one below it may not be audited: of another stream, or of one that was killed
+        log.audited = version
     return {day: count or 0 for day, count in rows.items()}
 
 
 def complete_audit(lake: Lake, key: TableKey, run_id: str) -> None:
-    """Write what a stream left out that was killed after its commit. One that is still at it writes for itself."""
+    """Write what any stream left out that was killed after its commit. One that is still at it writes for itself.
+
+    Looks at the commits since the last look, at first at all, that the audit does not have.
+    """
     log = log_of(lake.path(key))
     newest = log.version()
     if newest is None or newest == log.audited:
         return
     alive = {record.run_id for record in recorded(settings().spark_dir) if not record.process.dead} - {run_id}
+    known = _audited(lake, key, log.audited)
+    table = open_table(lake.path(key))
+    made = datetime.fromtimestamp((table.metadata().created_time if table else 0) / 1000, UTC)
+    of_this_table = {version for (version, _), at in known.items() if at >= made}  # these need not be read
     missing: list[tuple[Note, int]] = []
     audited = newest
-    for entry in log.entries(log.audited, newest):
-        if entry.note is None or not entry.is_of_a_stream:
+    for entry in log.entries(log.audited, newest, of_this_table):
+        if entry.note is None or not entry.is_of_a_stream or (entry.version, entry.note.run_id) in known:
             continue
         if entry.note.run_id in alive:
             audited = entry.version - 1
-        elif _is_audited(lake, key, entry.version, entry.note):
-            break
         else:
             missing.append((entry.note, entry.version))
     for note, version in reversed(missing):
@@ -63,10 +70,12 @@ def complete_audit(lake: Lake, key: TableKey, run_id: str) -> None:
     log.audited = audited
 
 
-def _is_audited(lake: Lake, key: TableKey, version: int, note: Note) -> bool:
-    query = f'SELECT "table", run_id FROM t WHERE output_version = {int(version)}'  # noqa: S608  (a number)
+def _audited(lake: Lake, key: TableKey, after: int) -> dict[tuple[int, str], datetime]:
+    """The commits of streams that the audit has, by version and run, also of a former table of the name."""
+    columns = '"table", output_version, run_id, finished'
+    query = f"SELECT {columns} FROM t WHERE output_version > {int(after)} AND digest = ''"  # noqa: S608
     rows = ask(audit_path(lake.tables, key.domain), query)
-    return any(row["table"] == str(key) and row["run_id"] == note.run_id for row in rows)
+    return {(row["output_version"], row["run_id"]): row["finished"] for row in rows if row["table"] == str(key)}
 
 
 def _lines(

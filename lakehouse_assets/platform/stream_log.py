@@ -4,7 +4,7 @@ A stream looks every two seconds. What it asks of the log costs what came since 
 history is.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -66,9 +66,9 @@ class StreamLog:
         self._known = version, position
         return position
 
-    def entries(self, after: int, until: int) -> Iterator[LogEntry]:
-        """The commits of these versions that the log still has, newest first."""
-        for version in range(until, after, -1):
+    def entries(self, after: int, until: int, but: Collection[int] = ()) -> Iterator[LogEntry]:
+        """The commits of these versions `but` a few that the log still has, newest first."""
+        for version in (version for version in range(until, after, -1) if version not in but):
             info = info_of(self.path, version)
             if info is None:
                 return

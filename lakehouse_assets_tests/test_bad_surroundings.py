@@ -163,7 +163,7 @@ def test_wrong_arguments_end_in_one_message(spark_home: Settings, tmp_path: Path
             (("land", "gmv/purchase", str(tmp_path / "missing.csv")), "no such file"),
             (("sql", "select * from gmv.silver.purchase"), "There is no table gmv.silver.purchase"),
             (("sql", "selec"), "That is no query"),
-            (("gmv", "--month", "January"), "is not a day"),
+            (("gmv", "--month", "January"), "is not a month"),
             (("lineage", SILVER, "--day", "2023-02-01"), "never materialized"),
             (("lineage", "purchase", "--day", "2023-02-01"), "is not a table"),
             (("quarantine", "retry", SILVER), "nothing in quarantine"),

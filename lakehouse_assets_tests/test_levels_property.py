@@ -114,6 +114,10 @@ DAILY_SALES = reader("days", a=read("a", Span.THROUGH), b=read("b", Span.DAY))
     [("a", "step", on(1, 2), False), ("b", "step", on(4), False), ("build", "failed", on(1, 2, 4), False),
      ("b", "step", on(4), False)],
 )  # fmt: skip
+@example(
+    DAILY_SALES,
+    [("b", "step", on(1, 2), False), ("a", "step", on(1), False), ("build", "failed", on(1, 2), True)],
+)
 def test_what_is_behind_is_what_would_read_something_else(table: Table, events: list[Event]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(Path(folder) / "lake", Path(folder) / "landing")

@@ -201,7 +201,7 @@ def test_a_run_that_fails_is_tried_again_after_growing_pauses(lake: Settings, mo
                     found = sensor(dg.build_sensor_context(instance))
                     assert isinstance(found, dg.SensorResult)
                     (request,) = found.run_requests or ()
-                    instance.create_run_for_job(nothing, tags=dict(request.tags), status=dg.DagsterRunStatus.FAILURE)
+                    instance.report_run_failed(instance.create_run_for_job(nothing, tags=dict(request.tags)))
                     assert isinstance(sensor(dg.build_sensor_context(instance)), dg.SkipReason)
                 now += LONGEST_PAUSE
             judged(lake, verdict(DAYS[1], "two", NOW))

@@ -35,6 +35,7 @@ from lakehouse_assets.platform.run_records import LEVEL_TAG, LONGEST_PAUSE, TRIE
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.platform.triggers import RANGE_END, RANGE_START, level_sensor, yesterday_schedule
 from lakehouse_assets.settings import settings
+from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 from lakehouse_assets_tests.levels_model import START, Log
 from lakehouse_assets_tests.test_levels import BRONZE, CATALOG, D1, D2, D3, LEDGER, SILVER, TABLES, Lakeside
 
@@ -257,7 +258,7 @@ def test_of_a_run_that_ends_within_a_tick_nothing_is_asked_again(tmp_path: Path)
     places, observed = [(0, 0)], 0  # nothing happens at 0: that counts the places
     while places:
         place = places.pop()
-        folder = tmp_path / f"{place}"
+        folder = tmp_path / f"{place[0]}-{place[1]}"
         folder.mkdir()
         with pytest.MonkeyPatch.context() as patch, ticking_in(folder, patch) as ticking:
             seen = _tick_while_a_run_ends(ticking, patch, *place)
@@ -451,7 +452,9 @@ def test_a_stream_is_drained_once_the_day_of_its_domain_has_ended_also_where_the
 ) -> None:
     declared = CATALOG.table(EVENTS)
     assert declared.source is not None
-    catalog = Catalog((replace(declared, source=replace(declared.source, zone=zone)),))
+    assert isinstance(declared.stream, KafkaTopic)
+    stream = replace(declared.stream, days=replace(declared.stream.days, zone=zone))
+    catalog = Catalog((replace(declared, source=replace(declared.source, zone=zone), stream=stream),))
     end = datetime(2023, 1, 2, tzinfo=ZoneInfo(zone)).astimezone(UTC)
     path = nightly.lake.path(EVENTS)
     assert isinstance(path, Path)

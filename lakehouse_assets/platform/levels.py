@@ -166,7 +166,7 @@ class Levels:
             day: changes
             for day, changes in stale.items()
             if not _blocked(day, through, blocking)
-            and not (day in failed and self._fails_again(table, failed[day], changes))
+            and not (day in failed and self._fails_again(table, failed[day], day))
         }
 
     def stale(self, table: Table) -> dict[date, dict[str, Change]]:
@@ -205,18 +205,18 @@ class Levels:
         unjudged = self.of(read.table).unjudged.keys()
         return set(unjudged) if read.span is Span.WHOLE else self.failures(read.table).keys() | unjudged
 
-    def _fails_again(self, table: Table, failure: Failure, changes: Mapping[str, Change]) -> bool:
-        """Whether the day failed on these versions, or newer ones, by this code: trying again would fail again.
+    def _fails_again(self, table: Table, failure: Failure, day: date) -> bool:
+        """Whether the day failed on all that it would read now, by this code: trying again would fail again.
 
         Of a table that is one whole it failed with whichever day of its run was bad: any change may mend that.
         """
         if failure.code_version != code_version(table):
             return False
-        if isinstance(table.write, Ledger | Overwrite):
-            newest = {name: self.of(read.table).newest_change(None, date.max) for name, read in table.reads.items()}
-            changes = {name: change for name, change in newest.items() if change}
-        for name, change in changes.items():
-            if not _has_read(self.of(table.reads[name].table), change, failure.inputs.get(name), failure.at):
+        whole = isinstance(table.write, Ledger | Overwrite)
+        for name, read in table.reads.items():
+            source = self.of(read.table)
+            change = source.newest_change(*((None, date.max) if whole else read.bounds(day, day)))
+            if change and not _has_read(source, change, failure.inputs.get(name), failure.at):
                 return False
         return True
 

@@ -234,7 +234,7 @@ READABLE = [
     "(CAST(NULL AS MAP<STRING, INT>)) IS NULL",
     "(CAST(NULL AS MAP<STRING, ARRAY<ARRAY<DECIMAL(10, 2)>>>) IS NULL) AND (CAST(NULL AS STRUCT<>)) IS NULL",
     "(CAST(named_struct('x', a) AS STRUCT<x: STRING>)).x = '1' AND CAST(named_struct('x', a) AS STRUCT<y INT>).y = 1",
-    "items::array<bigint>=items::array<bigint> AND country::character(3) = 'BR'",
+    "items::array<bigint> = items::array<bigint> AND country::character(3) = 'BR'",
     "country COLLATE UTF8_LCASE = 'br' AND CAST(country AS STRING COLLATE UNICODE_CI) = 'br'",
     "transform(items, (x, i) -> x + i)[0] > 1 AND exists(items, `x` -> `x` > 1) AND (a) IN (1, 2) AND b NOT IN (3)",
     "feed_day + INTERVAL '1-2' YEAR TO MONTH > feed_day AND sold_at + INTERVAL 1 DAY 2 HOURS > sold_at",
@@ -300,9 +300,9 @@ def test_what_only_spark_finds_names_the_rule_at_the_first_step(spark: SparkSess
     def rows() -> DataFrame:
         return spark.createDataFrame([(date(2024, 1, 2), 1)], "feed_day date, amount bigint")
 
-    made = declared(rows, typo("make_dt(amount) > 0"))
+    made = declared(rows, typo("frobnicate(amount) > 0"))
     driver = LakeDriver(spark, LakeDriver.at(spark, tmp_path).lake, Catalog((made,)))
-    with pytest.raises(WriteError, match=r"cannot read the SQL of the rule sold, make_dt\(amount\) > 0: .*make_dt"):
+    with pytest.raises(WriteError, match=r"cannot read the SQL of the rule sold, frobnicate\(amount\) > 0: .*frobnicate"):
         driver.make("shop/gold/sales", [date(2024, 1, 2)])
 
 

@@ -110,7 +110,14 @@ def _table(key: TableKey, contract: type[Contract], source: Table | None = None)
     def same(source: "DataFrame") -> "DataFrame":
         return source
 
-    return Table(key, contract, same, {"source": day(source)} if source else {}, ReplaceDays())
+    def written_by_hand() -> "DataFrame":
+        raise NotImplementedError("the measure writes this table itself")
+
+    return (
+        Table(key, contract, same, {"source": day(source)}, ReplaceDays())
+        if source
+        else Table(key, contract, written_by_hand, {}, ReplaceDays())
+    )
 
 
 def measure(size: Size, folder: Path) -> Result:

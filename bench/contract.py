@@ -14,9 +14,9 @@ from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.contract import Contract, column, facts, row_rule
 from lakehouse_assets.platform.delta import Note
-from lakehouse_assets.platform.materialize import Step, materialize
-from lakehouse_assets.platform.plan import Lake, make_plan
-from lakehouse_assets.platform.reader import read_inputs
+from lakehouse_assets.platform.materialize import materialize
+from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import DAY_COLUMN, ReplaceDays, Table, TableKey, day
 
 if TYPE_CHECKING:
@@ -143,9 +143,7 @@ def measure(size: Size, folder: Path) -> Result:
     def ours() -> None:
         shutil.rmtree(lake.path(table.key), ignore_errors=True)
         shutil.rmtree(folder / "lake" / "bench" / "audit", ignore_errors=True)
-        plan = make_plan(lake, table, [DAY])
-        frame = table(**read_inputs(spark, lake, plan, catalog))
-        outcome = materialize(Step(spark, lake, catalog, "bench"), plan, frame)
+        outcome = materialize(Step(spark, lake, catalog, "bench"), table, [DAY])
         assert outcome.days[0].rows.kept == size.rows, outcome.days[0].reasons
 
     def pandera() -> None:

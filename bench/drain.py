@@ -23,9 +23,9 @@ COLUMNS = ("CAST(key AS STRING) AS key", "CAST(value AS STRING) AS value", "topi
 def measure(size: Size, folder: Path) -> Result:
     """The same topic of a broker of the bench's own, drained into an empty table each time; one batch, one commit."""
     from lakehouse_assets.definitions import catalog
-    from lakehouse_assets.platform.materialize import Step
     from lakehouse_assets.platform.plan import Lake
     from lakehouse_assets.platform.source_days import SourceDays
+    from lakehouse_assets.platform.step import Step
     from lakehouse_assets.platform.stream import drain_available
     from lakehouse_assets.streaming.kafka_client import spark_options
     from lakehouse_assets.streaming.kafka_server import SERVER

@@ -22,11 +22,11 @@ from lakehouse_assets.platform import history
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.contract import Action, Contract, column, facts
 from lakehouse_assets.platform.delta import Note, version_of
-from lakehouse_assets.platform.materialize import Step, materialize
-from lakehouse_assets.platform.plan import Lake, make_plan
-from lakehouse_assets.platform.reader import read_inputs
+from lakehouse_assets.platform.materialize import materialize
+from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.silver import CurrentState, SnapshotHistory
 from lakehouse_assets.platform.state import BUCKETS, State, scd1, scd2_from_snapshots
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import DAY_COLUMN, ReplaceDays, Table, TableKey, day
 from lakehouse_assets.platform.writer import Target, replace_days
 
@@ -148,9 +148,7 @@ class Ours:
 
         history.StateTable.commit = timed  # type: ignore[method-assign]
         try:
-            plan = make_plan(self.step.lake, self.table, [of])
-            frame = self.table(**read_inputs(self.step.spark, self.step.lake, plan, self.catalog))
-            outcome = materialize(self.step, plan, frame)
+            outcome = materialize(self.step, self.table, [of])
         finally:
             history.StateTable.commit = commit  # type: ignore[method-assign]
         assert not outcome.days[0].reasons, outcome.days[0].reasons

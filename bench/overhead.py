@@ -53,16 +53,14 @@ def measure(size: Size, folder: Path) -> Result:
 
 def _work(day: date) -> float:
     from lakehouse_assets.definitions import catalog
-    from lakehouse_assets.platform.materialize import Step, materialize
-    from lakehouse_assets.platform.plan import Lake, make_plan
-    from lakehouse_assets.platform.reader import read_inputs
+    from lakehouse_assets.platform.materialize import materialize
+    from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.platform.step import Step
     from lakehouse_assets.platform.table import TableKey
 
     start = perf_counter()
     lake, table = Lake(settings().lake, settings().landing), catalog.table(TableKey.parse(TABLE))
-    plan = make_plan(lake, table, [day])
-    frame = table(**read_inputs(spark_session(), lake, plan, catalog))
-    materialize(Step(spark_session(), lake, catalog, "bench"), plan, frame)
+    materialize(Step(spark_session(), lake, catalog, "bench"), table, [day])
     return perf_counter() - start
 
 

@@ -88,16 +88,15 @@ def _land(files: list[Path]) -> int:
 
 def _make(spark: "SparkSession", days: list[date]) -> None:
     from lakehouse_assets.definitions import catalog
-    from lakehouse_assets.platform.materialize import Step, materialize
-    from lakehouse_assets.platform.plan import Lake, make_plan
-    from lakehouse_assets.platform.reader import read_inputs
+    from lakehouse_assets.platform.materialize import materialize
+    from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.platform.step import Step
     from lakehouse_assets.platform.table import TableKey
 
     step = Step(spark, Lake(settings().lake, settings().landing), catalog, "bench")
     for name in TABLES:
         table = catalog.table(TableKey.parse(name))
-        plan = make_plan(step.lake, table, days)
-        materialize(step, plan, table(**read_inputs(spark, step.lake, plan, catalog)))
+        materialize(step, table, days)
 
 
 def plain_script(spark: "SparkSession", files: list[str], out: Path) -> None:

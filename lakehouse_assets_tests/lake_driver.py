@@ -11,10 +11,11 @@ from pyspark.sql import DataFrame, SparkSession
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.landing import Landed, land
-from lakehouse_assets.platform.materialize import Step, materialize
+from lakehouse_assets.platform.materialize import materialize
 from lakehouse_assets.platform.outcome import Outcome
-from lakehouse_assets.platform.plan import Lake, make_plan
-from lakehouse_assets.platform.reader import read_inputs, read_table
+from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.reader import read_table
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import TableKey
 
 TODAY = date(2026, 1, 1)
@@ -48,8 +49,7 @@ class LakeDriver:
         step = Step(self.spark, self.lake, self.catalog, f"run-{self.runs}")
         outcomes = []
         for one in (declared, *declared.companions):
-            plan = make_plan(self.lake, one, days)
-            outcomes.append(materialize(step, plan, one(**read_inputs(self.spark, self.lake, plan, self.catalog))))
+            outcomes.append(materialize(step, one, days))
         return outcomes[0]
 
     def read(self, table: str, version: int | None = None) -> DataFrame:

@@ -58,9 +58,9 @@ def _run(topic: str, batch: int, live: bool, environment: Mapping[str, str], sai
     from lakehouse_assets import defs
     from lakehouse_assets.platform.catalog import discover
     from lakehouse_assets.platform.levels import Levels
-    from lakehouse_assets.platform.materialize import Step
     from lakehouse_assets.platform.plan import Lake
     from lakehouse_assets.platform.source_days import SourceDays
+    from lakehouse_assets.platform.step import Step
     from lakehouse_assets.platform.table import TableKey
     from lakehouse_assets.settings import settings
     from lakehouse_assets.streaming.kafka_topic import KafkaTopic

@@ -4,23 +4,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import create_table_with_add_actions
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
-from pyspark.sql.connect.readwriter import DataFrameWriter
 from pyspark.sql.types import DateType, LongType, StructField, StructType
 
 from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.delta import Note, Pin, commits, version_of
-from lakehouse_assets.platform.materialize import Step, materialize
+from lakehouse_assets.platform.materialize import materialize
 from lakehouse_assets.platform.plan import make_plan
-from lakehouse_assets.platform.reader import read_inputs
 from lakehouse_assets.platform.session import fence_dead_sessions
+from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.storage.data_files import active_files
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.dagster_lake import marketplace_day
@@ -113,16 +117,23 @@ def test_an_answer_lost_after_the_commit_is_recognized(
 ) -> None:
     """The connection breaks between the commit and its answer: the log says that it is ours."""
     target = writer.Target(tmp_path / "t", "t", NUMBERS)
-    save = DataFrameWriter.save
+    create, replace = create_table_with_add_actions, DeltaTable.create_write_transaction
 
-    def save_and_lose_the_answer(self: DataFrameWriter, *arguments: Any, **options: Any) -> None:
-        save(self, *arguments, **options)
-        raise PySparkException("connection reset by peer")
+    def losing_the_answer(commit: Callable[..., None]) -> Callable[..., None]:
+        def committed(*arguments: Any, **options: Any) -> None:
+            commit(*arguments, **options)
+            raise DeltaError("connection reset by peer")
 
-    monkeypatch.setattr(DataFrameWriter, "save", save_and_lose_the_answer)
+        return committed
+
+    monkeypatch.setattr(
+        "lakehouse_assets.platform.storage.commit.create_table_with_add_actions", losing_the_answer(create)
+    )
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", losing_the_answer(replace))
     frame = spark.createDataFrame([(ONE, 1)], NUMBERS)
     assert writer.append(frame, target, note("mine", ONE), None) == 0
-    assert version_of(target.path) == 0
+    assert writer.append(frame, target, note("mine too", ONE), 0) == 1
+    assert version_of(target.path) == 1
 
 
 def test_what_was_computed_from_an_older_version_is_computed_again(
@@ -132,9 +143,8 @@ def test_what_was_computed_from_an_older_version_is_computed_again(
     driver, feeds = unpublished(silver[0], tmp_path), silver[1]
     gold = driver.catalog.table(TableKey.parse(GOLD))
     stale = make_plan(driver.lake, gold, [ONE])
-    frame = gold(**read_inputs(driver.spark, driver.lake, stale, driver.catalog))
     driver.make(GOLD, [ONE])
-    outcome = materialize(Step(driver.spark, driver.lake, driver.catalog, "stale"), stale, frame)
+    outcome = materialize(Step(driver.spark, driver.lake, driver.catalog, "stale"), gold, [ONE], plan=stale)
     assert (stale.base, outcome.base, outcome.version) == (None, 0, 1)
     ledger = driver.rows(GOLD, *LEDGER)
     assert len(ledger) == len(figures(feeds.events(), ONE)), "nothing twice"
@@ -181,7 +191,7 @@ table = spark.read.format("delta").load(str(path))
 spark.registerProgressHandler(
     lambda stages, inflight_tasks, operation_id, done: print("running", flush=True) if inflight_tasks else None
 )
-slow = spark.range(0, 600, 1, 1).where("reflect('java.lang.Thread', 'sleep', 100L) IS NOT NULL")
+slow = spark.range(0, 60, 1, 1).where("reflect('java.lang.Thread', 'sleep', 100L) IS NOT NULL")
 wrong = slow.crossJoin(table.where(f"feed_day = DATE'{day}'").limit(1)).drop("id")
 target = writer.Target(path, "gmv/silver/purchase", table.schema)
 note = Note("gmv/silver/purchase", "killed", "killed#1", frozenset([day]), "code", {})
@@ -189,10 +199,10 @@ writer.replace_days(wrong, target, note, version_of(path), "feed_day", [day])
 """
 
 
-def test_the_write_of_a_killed_run_never_comes_after_its_rerun(
-    spark: SparkSession, spark_home: Settings, tmp_path: Path
+def test_a_spark_job_that_outlives_its_client_changes_nothing_that_a_reader_sees(
+    spark: SparkSession, tmp_path: Path
 ) -> None:
-    """Its client is gone, the server works on: the next writer ends it before it starts."""
+    """Its client is gone, the server works on to the end: its files have no name in the log."""
     driver = LakeDriver.at(spark, tmp_path)
     deliver(driver, DAYS[:2], ("purchase",))
     to_silver(driver, DAYS[:2], ("purchase",))
@@ -204,26 +214,39 @@ def test_the_write_of_a_killed_run_never_comes_after_its_rerun(
     assert zombie.stdout.readline() == "running\n"
     zombie.send_signal(signal.SIGKILL)
     zombie.wait()
-    assert fence_dead_sessions(spark_home) == ["killed"]
     driver.make("gmv/silver/purchase", [ONE])
     assert driver.rows("gmv/silver/purchase", *columns) == undisturbed
+    await_end_of_unnamed_write(path)
+    assert driver.rows("gmv/silver/purchase", *columns) == undisturbed
     assert "killed" not in {commit.note.run_id for commit in commits(path) if commit.note}
-    assert version_of(path) == 1
 
 
-# Publishes, and dies by force at the very moment at which Spark has answered that it has committed.
+def await_end_of_unnamed_write(path: Path) -> None:
+    """Until files lie in an attempt of which no version names one."""
+    named = {
+        Path(file.at(path)).parents[1] for version in (0, 1) for file in active_files(DeltaTable(str(path), version))
+    }
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        attempts = {file.parents[0] for file in path.glob("attempt-*/*.parquet")} - named
+        if attempts:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the server's write did not end")
+
+
+# Publishes, and dies by force at the very moment at which its commit has succeeded.
 DIES_AFTER_COMMIT = """
-import os, signal, sys
+import os, sys
 from datetime import date
 from pathlib import Path
-from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.session import open_session
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
+os.environ["LAKEHOUSE_FAILPOINT"] = f"after-swap:{sys.argv[2]}"
 driver = LakeDriver.at(open_session(settings(), "killed"), Path(sys.argv[1]))
 driver.runs = 100
-writer._find = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 driver.make(sys.argv[2], [date.fromisoformat(day) for day in sys.argv[3:]])
 """
 

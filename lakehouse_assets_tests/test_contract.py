@@ -26,17 +26,10 @@ from lakehouse_assets.platform.contract import (
     landed_contract,
     row_rule,
 )
-from lakehouse_assets.platform.evaluate import (
-    DayCounts,
-    MissingDay,
-    count_per_day,
-    kept,
-    mark,
-    quarantined,
-    samples,
-    verdict,
-)
+from lakehouse_assets.platform.evaluate import MissingDay, kept, mark
 from lakehouse_assets.platform.parse import parse
+from lakehouse_assets.platform.verdict import DayCounts, verdict
+from lakehouse_assets_tests.written_rows import count_per_day, quarantined, samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -290,7 +283,7 @@ def test_the_table_gets_the_contracts_columns(marked: "DataFrame") -> None:
 
 
 def test_quarantine_gets_the_row_whole_and_why(marked: "DataFrame") -> None:
-    by_row = {row["row_number"]: row for row in quarantined(marked, COMPILED).collect()}
+    by_row = {row["row_number"]: row for row in quarantined(marked, COMPILED)}
     assert {number: row["rules"] for number, row in by_row.items()} == {
         2: ["key:unique"],
         3: ["value:ge", "key:unique"],
@@ -307,7 +300,7 @@ def test_quarantine_gets_the_row_whole_and_why(marked: "DataFrame") -> None:
 
 
 def test_samples_show_the_rows_without_personal_data(marked: "DataFrame") -> None:
-    found = samples(marked, COMPILED, ["value:ge", "value:parses", "at:parses"], limit=1)
+    found = samples(marked, COMPILED, ["value:ge", "value:parses", "at:parses"])
     assert found == {
         (D1, "value:ge"): [{"purchase_id": "2", "at": "2023-01-30 12:00:00", "value": "-1,00", "version": 2}
                            | {"source_file": "b.csv", "row_number": 3}],
@@ -367,7 +360,7 @@ def test_a_table_without_source_files_works_the_same(spark: "SparkSession") -> N
         (D1, "b", Decimal(2)),
         (D2, "a", None),
     ]
-    out = {tuple(r["rules"]): r for r in quarantined(frame, contract).collect()}
+    out = {tuple(r["rules"]): r for r in quarantined(frame, contract)}
     assert set(out) == {("total:ge",), ("key:unique",)}
     bad = out["total:ge",]
     assert (bad["source_file"], bad["row_number"], bad["version"]) == (None, None, None)

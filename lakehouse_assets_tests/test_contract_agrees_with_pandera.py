@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from lakehouse_assets.defs.gmv.contracts import Purchase
 from lakehouse_assets.platform.contract import Contract, Rate, column, facts, row_rule
-from lakehouse_assets.platform.evaluate import count_per_day, mark
+from lakehouse_assets.platform.evaluate import mark
+from lakehouse_assets_tests.written_rows import count_per_day
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, SparkSession

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.platform.delta import ask
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.set_aside import beside
 from lakehouse_assets.platform.source_days import SourceDays
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.stream import drain, drain_available
 from lakehouse_assets.platform.table import Table, TableKey
 from lakehouse_assets.settings import Settings, settings

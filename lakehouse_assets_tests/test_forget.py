@@ -22,12 +22,12 @@ from lakehouse_assets.platform.identifier import NormalForm
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.lineage import trace
 from lakehouse_assets.platform.log_cleaning import named_files
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.parse import parse
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.replay import Answer, replay
 from lakehouse_assets.platform.silver import CurrentState
 from lakehouse_assets.platform.state import scd1
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey, day, landed_table, last
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.lake_driver import LakeDriver

@@ -96,7 +96,7 @@ class Lakeside:
         frame = gold(**read_inputs(spark, lake, plan, catalog))
         touched, whole = (
             rows_to_append(news, ledger, gold.write, steps)
-            for news in (publication.news(spark, lake, catalog, plan, frame), everything(frame, gold.write, steps))
+            for news in (publication.news(spark, lake, catalog, plan), everything(frame, gold.write, steps))
         )
         assert not news_differ(touched, whole)
 

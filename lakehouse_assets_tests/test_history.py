@@ -16,7 +16,7 @@ from random import Random
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.platform import sizes
+from lakehouse_assets.platform import step_write
 from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.table import TableKey
@@ -258,8 +258,7 @@ def test_a_range_equals_day_by_day(spark: SparkSession, tmp_path: Path, monkeypa
         for table in lake.tables:
             by_day = [lake.driver.make(f"test/silver/{table}", [day]).days[0] for day in days]
             with monkeypatch.context() as large:
-                large.setattr(sizes, "MANY_ROWS", -1)
-                large.setattr(sizes, "HELD_CELLS", -1)
+                large.setattr(step_write, "MANY_ROWS", -1)
                 assert ranged.make(f"test/silver/{table}", days).days == tuple(by_day)
             key = TableKey.parse(f"test/silver/{table}")
             assert contents(spark, copied.path(key)) == contents(spark, lake.driver.lake.path(key))

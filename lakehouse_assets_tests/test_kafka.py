@@ -13,9 +13,9 @@ from pyspark.sql import SparkSession
 from lakehouse_assets.defs.orders.event import ONLINE_RETAIL
 from lakehouse_assets.defs.orders.producer import Event, events_of, send
 from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.plan import make_plan
 from lakehouse_assets.platform.source_days import SourceDays
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.stream import commit_batch, drain, drain_available
 from lakehouse_assets.platform.stream_source import Fresh

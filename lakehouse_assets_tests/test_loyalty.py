@@ -22,10 +22,10 @@ from lakehouse_assets.ops.forget import forget
 from lakehouse_assets.platform import erasure
 from lakehouse_assets.platform.identifier import NormalForm
 from lakehouse_assets.platform.landing import LandingError
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.outcome import Status
 from lakehouse_assets.platform.pseudonym import NoKey, pseudonym
 from lakehouse_assets.platform.replay import Answer, replay
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.serving.as_of import clauses_as_of
 from lakehouse_assets.serving.query import QueryError, query

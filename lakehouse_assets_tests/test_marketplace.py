@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.outcome import Status
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.stream import drain_available
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import Settings

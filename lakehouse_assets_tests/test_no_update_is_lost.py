@@ -20,9 +20,12 @@ from dagster._core.scheduler.instigation import SensorInstigatorData
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform import io, materialize, writer
+from lakehouse_assets.platform import materialize, step_commit
 from lakehouse_assets.platform.commits import ADOPT
 from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
+from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.storage.commit import WriteError, commit
+from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.daemon import Daemon, daemon, made
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake, marketplace_day
@@ -107,16 +110,18 @@ def test_an_update_in_the_tick_after_a_request(shop: Shop) -> None:
 
 
 def test_an_update_while_gold_runs(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    def late(step: materialize.Step, plan: Any, frame: Any) -> Any:
+    transformed = materialize.transformed
+
+    def late(step: Step, plan: Any) -> Any:
         if plan.table.key.name == "gmv":
             monkeypatch.undo()
             shop.correct(D3, 31)
             shop.lake.run(ITEM, D3)
-        return materialize.materialize(step, plan, frame)
+        return transformed(step, plan)
 
     shop.correct(D3, 30)
     (asked,) = shop.daemon.tick()
-    monkeypatch.setattr(io, "materialize", late)
+    monkeypatch.setattr(materialize, "transformed", late)
     assert shop.daemon.run(asked)
     assert not shop.is_right(), "gold pinned what there was when it began"
     (run,) = shop.daemon.settle()
@@ -130,7 +135,7 @@ def test_a_failed_gold_run(shop: Shop, monkeypatch: pytest.MonkeyPatch, tables: 
     if tables == GOLD:
         shop.lake.run(ITEM, D3)
     with monkeypatch.context() as broken:
-        broken.setattr(writer, "append", _fails)
+        broken.setattr(step_commit, "commit", _fails)
         assert not shop.lake.run(tables, D3).success
     (run,) = shop.daemon.settle()
     assert made(run) == {"gold/gmv", "gold/gmv_current"}, "silver is not made again"
@@ -140,15 +145,17 @@ def test_a_failed_gold_run(shop: Shop, monkeypatch: pytest.MonkeyPatch, tables: 
 def test_a_range_run_of_which_gold_fails(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.open(D4, D5)
     with monkeypatch.context() as broken:
-        broken.setattr(writer, "append", _fails)
+        broken.setattr(step_commit, "commit", _fails)
         assert not shop.lake.run(EVERYTHING, D4, D5).success
     (run,) = shop.daemon.settle()
     assert made(run) == {"gold/gmv", "gold/gmv_current"}
     assert shop.is_right()
 
 
-def _fails(*arguments: object) -> int:
-    raise writer.WriteError("the disk is full")
+def _fails(target: Target, *arguments: Any) -> int:
+    if target.name == "gmv/gold/gmv":
+        raise WriteError("the disk is full")
+    return commit(target, *arguments)
 
 
 def test_a_failed_check_and_its_repair(shop: Shop) -> None:

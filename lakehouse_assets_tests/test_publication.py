@@ -11,9 +11,9 @@ from pyspark.sql.types import StructField
 
 from lakehouse_assets.platform import entities, publication, writer
 from lakehouse_assets.platform.delta import Note, open_table, version_of
-from lakehouse_assets.platform.materialize import Step, materialize
+from lakehouse_assets.platform.materialize import materialize
 from lakehouse_assets.platform.plan import make_plan
-from lakehouse_assets.platform.reader import read_inputs
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets_tests.dagster_lake import marketplace_day
 from lakehouse_assets_tests.gmv_histories import (
@@ -72,9 +72,7 @@ class Silver:
     def publish(self, operation: Publish) -> None:
         driver, gold = self.driver, self.driver.catalog.table(GOLD)
         driver.runs += 1
-        plan = make_plan(driver.lake, gold, operation.days)
-        frame = gold(**read_inputs(driver.spark, driver.lake, plan, driver.catalog))
-        materialize(Step(driver.spark, driver.lake, driver.catalog, f"run-{driver.runs}"), plan, frame)
+        materialize(Step(driver.spark, driver.lake, driver.catalog, f"run-{driver.runs}"), gold, operation.days)
         self.model.publish(self.feeds.events(), operation.days)
 
     def judge(self) -> None:

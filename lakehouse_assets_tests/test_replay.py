@@ -15,8 +15,8 @@ from lakehouse_assets.platform import replay as replays
 from lakehouse_assets.platform.code_version import Fingerprint, code_version
 from lakehouse_assets.platform.delta import Kind, Note, commits
 from lakehouse_assets.platform.lineage import LineageError, trace
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.replay import Answer, Replay, replay
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.platform.writer import Target, append
 from lakehouse_assets.settings import Settings

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.definitions import catalog, definitions
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.stream import drain_available
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import Settings, settings

@@ -21,10 +21,10 @@ def replay(ctx: click.Context, table: str, day: str, version: int | None, output
     from lakehouse_assets import defs as domains
     from lakehouse_assets.platform.catalog import discover
     from lakehouse_assets.platform.days import parse_day
-    from lakehouse_assets.platform.materialize import Step
     from lakehouse_assets.platform.plan import Lake
     from lakehouse_assets.platform.replay import replay as run
     from lakehouse_assets.platform.session import close_session, open_session
+    from lakehouse_assets.platform.step import Step
     from lakehouse_assets.platform.table import TableKey
 
     here = settings()

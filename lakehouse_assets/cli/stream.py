@@ -13,7 +13,7 @@ from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.settings import settings
 
 if TYPE_CHECKING:
-    from lakehouse_assets.platform.materialize import Step
+    from lakehouse_assets.platform.step import Step
     from lakehouse_assets.platform.stream_source import StreamSource
     from lakehouse_assets.platform.table import Table
     from lakehouse_assets.streaming.inbox import Inbox

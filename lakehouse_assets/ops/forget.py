@@ -5,13 +5,13 @@ the person is left as it is.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakehouse_assets.platform import erasure, writer
+from lakehouse_assets.platform import erasure
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.days import write_days
 from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
@@ -22,12 +22,14 @@ from lakehouse_assets.platform.history import StateTable, target_of
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.log_cleaning import clean_log, keep_statistics, named_files
 from lakehouse_assets.platform.maintenance import Place, data_places
-from lakehouse_assets.platform.materialize import Step, materialize
+from lakehouse_assets.platform.materialize import materialize
 from lakehouse_assets.platform.outcome import Status
-from lakehouse_assets.platform.plan import Lake, landed_name, make_plan
+from lakehouse_assets.platform.plan import Lake, landed_name
 from lakehouse_assets.platform.quarantine import QUARANTINE
-from lakehouse_assets.platform.reader import read_inputs
 from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
+from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.sweep import sweep
 from lakehouse_assets.platform.table import Read, ReplaceDays, Span, Table, TableKey
 from lakehouse_assets.platform.touched import log_file
@@ -121,8 +123,7 @@ def _is_read(read: Read, day: date, changed: date) -> bool:
 
 
 def _make_again(step: Step, table: Table, asked: set[date]) -> None:
-    plan = make_plan(step.lake, table, asked)
-    outcome = materialize(step, plan, table(**read_inputs(step.spark, step.lake, plan, step.catalog)))
+    outcome = materialize(step, table, asked)
     if left := asked - {day.day for day in outcome.with_status(Status.COMMITTED)}:
         raise LakehouseError(
             f"{table.key} of {write_days(left)} could not be made without the person: an input failed a check, "
@@ -167,13 +168,13 @@ def _fence(step: Step, table: Table, days: set[date]) -> float:
     return entry.stat().st_mtime if isinstance(entry, Path) else inf
 
 
-def _beside(step: Step, table: Table) -> Iterator[writer.Target]:
-    yield writer.Target(step.lake.quarantine(table.key), f"{table.key}__quarantine", QUARANTINE)
+def _beside(step: Step, table: Table) -> Iterator[Target]:
+    yield Target(step.lake.quarantine(table.key), f"{table.key}__quarantine", QUARANTINE)
     if isinstance(table.write, State):
         yield StateTable(step.spark, step.lake, table, table.write).log.target
 
 
-def _say_erased(step: Step, target: writer.Target, days: set[date], door: str | None) -> int:
+def _say_erased(step: Step, target: Target, days: set[date], door: str | None) -> int:
     for _ in range(ATTEMPTS):
         base = version_of(target.path)
         note = Note(
@@ -188,8 +189,8 @@ def _say_erased(step: Step, target: writer.Target, days: set[date], door: str | 
             kind=Kind.ERASURE,
         )
         try:
-            return writer.append(step.spark.createDataFrame([], target.schema), target, note, base, door)
-        except writer.LostRace:
+            return commit(target, replace(note, door=door), base, Swap([], [], lambda file: True))
+        except LostRace:
             continue
     raise LakehouseError(f"{target.name}: others committed first {ATTEMPTS} times. Nothing was lost: forget again.")
 

@@ -20,12 +20,14 @@ from lakehouse_assets.platform.history import target_of
 from lakehouse_assets.platform.journal import audited
 from lakehouse_assets.platform.log_cleaning import keep_statistics
 from lakehouse_assets.platform.maintenance import data_places
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.reader import read_table
 from lakehouse_assets.platform.records import write_records
+from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.storage.commit import Swap, commit
+from lakehouse_assets.platform.storage.pinned_read import read_delta
 from lakehouse_assets.platform.table import DAY_COLUMN, Ledger, Table
+from lakehouse_assets.platform.validated_rows import write_validated
 from lakehouse_assets.platform.verdict import DayCounts, verdict
 from lakehouse_assets.platform.writer import on_days
 
@@ -104,26 +106,29 @@ def judge(step: Step, table: Table) -> Outcome | None:
     )
     # The verdict first: a failed day is blocked from here on, and only then no longer unjudged.
     write_records(step.lake.tables, table.compiled, outcome)
-    target = target_of(step.lake, table)
-    nothing = step.spark.createDataFrame([], target.schema)
-    return replace(outcome, version=writer.append(nothing, target, note, version))
+    nothing = Swap([], [], lambda file: True)
+    return replace(outcome, version=commit(target_of(step.lake, table), note, version, nothing))
 
 
 def _judged(step: Step, table: Table, version: int, foreign: dict[date, int]) -> tuple[DayOutcome, ...]:
     contract = table.compiled
-    rows = read_table(step.spark, step.lake, table, version)
+    rows = read_delta(step.spark, step.lake.path(table.key), version)
     if DAY_COLUMN not in rows.columns:
         return ()
     try:
         marked = evaluate.mark(rows.where(on_days(DAY_COLUMN, foreign)), contract, duplicates_of=None)
-        counted = evaluate.count_per_day(marked, contract)
+        written = write_validated(marked.coalesce(1), target_of(step.lake, table), contract)
     except ContractMismatch as error:
         nothing = DayRows(0, 0, 0, 0, "")
         return tuple(DayOutcome(day, Status.FAILED, nothing, reasons=(str(error),)) for day in sorted(foreign))
     except PySparkException as error:
         raise writer.WriteError(f"{table.key} could not be read: {writer.first_line(error)}") from error
-    bad = sorted({rule for counts in counted.values() for rule, n in counts.broken.items() if n})
-    samples = evaluate.samples(marked, contract, bad) if bad else {}
+    try:
+        counted = written.count()
+        bad = sorted({rule for counts in counted.values() for rule, n in counts.broken.items() if n})
+        samples = written.samples(bad) if bad else {}
+    finally:
+        written.remove_unnamed()
     return tuple(
         _verdict(table, day, foreign[day], counted.get(day), {r: s for (of, r), s in samples.items() if of == day})
         for day in sorted(foreign)

@@ -1,7 +1,7 @@
 """Declared tables as Dagster assets: everything here follows from the declaration, nothing of a domain is here."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from types import ModuleType
 from typing import Any
@@ -12,7 +12,11 @@ from lakehouse_assets.platform.catalog import Catalog, modules_of
 from lakehouse_assets.platform.checks import check_specs
 from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.column_lineage import column_lineage
-from lakehouse_assets.platform.io import EVENTS_ARE_OURS, TABLE_TAG, input_name
+from lakehouse_assets.platform.io import EVENTS_ARE_OURS, days_of
+from lakehouse_assets.platform.materialize import materialize
+from lakehouse_assets.platform.outcome import Status
+from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.stream import drain_available
 from lakehouse_assets.platform.table import Read, Span, Table, TableKey
 
 IO_MANAGER_KEY = "delta"
@@ -75,36 +79,31 @@ def landing_spec(table: Table, days: dg.PartitionsDefinition) -> dg.AssetSpec | 
 def build_asset(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -> dg.AssetsDefinition:
     """The asset of a table; its companions are outputs of the same step."""
     made = (table, *table.companions)
-    # Dagster takes one input per asset: a table that reads another in two spans gets the second from the I/O manager.
-    ins = {read.table: name for name, read in reversed([*table.reads.items()])}
+    upstream = {read.table: read for read in reversed([*table.reads.values()])}  # Dagster knows an asset once
     specs = {one.key.name: _without_deps(asset_spec(one, days, catalog)) for one in made}
     checks = [spec for one in made for spec in check_specs(one, days)]
 
     @dg.multi_asset(
         name="__".join(table.key.parts),
         outs={name: dg.AssetOut.from_spec(spec, io_manager_key=IO_MANAGER_KEY) for name, spec in specs.items()},
-        ins={
-            input_name(name): dg.AssetIn(
-                asset_key(r.table), partition_mapping=partition_mapping(r), input_manager_key=IO_MANAGER_KEY
-            )
-            for name, r in table.reads.items()
-            if ins[r.table] == name
-        },
+        deps=[dg.AssetDep(asset_key(key), partition_mapping=partition_mapping(r)) for key, r in upstream.items()],
         internal_asset_deps={one.key.name: _upstream(one) for one in made},
         partitions_def=days,
         backfill_policy=dg.BackfillPolicy.single_run(),
         check_specs=checks,
         required_resource_keys={IO_MANAGER_KEY},
-        op_tags={TABLE_TAG: str(table.key)},
     )
-    def compute(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
-        manager, step = getattr(context.resources, IO_MANAGER_KEY), context.get_step_execution_context()
-        frames = {name: inputs[input_name(name)] for name in table.reads if input_name(name) in inputs}
-        frames |= {name: manager.input(step, table, name) for name in table.reads.keys() - frames.keys()}
-        yield dg.Output(table(**frames), output_name=table.key.name, metadata=EVENTS_ARE_OURS)
-        for companion in table.companions:
-            frames = manager.inputs(step, companion)
-            yield dg.Output(companion(**frames), output_name=companion.key.name, metadata=EVENTS_ARE_OURS)
+    def compute(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        run = context.get_step_execution_context()
+        step: Step = getattr(context.resources, IO_MANAGER_KEY).step(run.run_id)
+        days: Collection[date] = days_of(run)
+        for one in made:
+            if one.stream is not None:
+                for batch in drain_available(step, one, one.stream):
+                    context.log.info(f"{one.key}: {batch.records} records drained in version {batch.version}")
+            outcome = materialize(step, one, days)
+            yield dg.Output(outcome, output_name=one.key.name, metadata=EVENTS_ARE_OURS)
+            days = [day.day for day in outcome.with_status(Status.COMMITTED)]  # what its companions follow
         for spec in checks:
             yield dg.Output(None, output_name=spec.get_python_identifier())
 

@@ -13,9 +13,10 @@ from lakehouse_assets.platform.delta import Note, commits, version_of
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.stats_columns import stats_columns
+from lakehouse_assets.platform.storage.pinned_read import read_version
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
-from lakehouse_assets.platform.touched import info_of
+from lakehouse_assets.platform.touched import info_of, rows_per_day
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 SUFFIX = "__changes"
 ROWS_PER_FILE = 500_000
 IN_MEMORY = 1_000_000  # rows of a snapshot; a quarter of them in each of two tasks
-MAINTENANCE = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
+MAINTENANCE = ("ADD COLUMN", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class ChangeLog:
         return known.unionByName(unknown.withColumns(said), allowMissingColumns=True)
 
     def _read(self, version: int) -> "DataFrame":
-        return self.spark.read.format("delta").option("versionAsOf", version).load(str(self.target.path))
+        return read_version(self.spark, self.target.path, version, self.target.schema)
 
     def _snapshot_days(self, version: int | None) -> tuple[set[date], set[date]]:
         """The days that hold a snapshot, and those of them of which keys are in quarantine."""
@@ -199,5 +200,5 @@ def news(path: Location, since: int, until: int) -> News | None:
         if note is None and entry.get("operation") not in MAINTENANCE:
             return None
         days |= note.days if note else set()
-        rows += int(entry.get("operationMetrics", {}).get("numOutputRows", 0)) if note else 0
+        rows += sum(count or 0 for count in rows_per_day(path, version).values()) if note else 0
     return News(frozenset(days), rows) if since <= until else None

@@ -24,10 +24,10 @@ from lakehouse_assets.platform.evaluations import one_at_a_time
 from lakehouse_assets.platform.events import data_version, day_events
 from lakehouse_assets.platform.landing import manifest_path, parts
 from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.outcome import Outcome
 from lakehouse_assets.platform.plan import Lake, landed_name
 from lakehouse_assets.platform.run_records import LEVEL_TAG, UNFINISHED, attempts, levels_under_way
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import Table, TableKey
 from lakehouse_assets.platform.touched import rows_per_day

@@ -116,7 +116,8 @@ class Note:
     `key` and `nullable` are the contract's: its key, and the columns that may be NULL (None: of former code).
     `base` is the version it was computed from (None: there was no table), `requested` the days that were to be made;
     `unjudged` days that commits made outside Dagster had touched before and that nobody has judged yet; `position`
-    how far a stream has read its source; `emptied` days whose snapshot really has no row.
+    how far a stream has read its source, `door` the way by which it came; `emptied` days whose snapshot really has no
+    row.
     """
 
     table: str
@@ -136,6 +137,7 @@ class Note:
     unchanged: frozenset[date] = frozenset()
     key: tuple[str, ...] | None = None
     nullable: frozenset[str] | None = None
+    door: str | None = None
 
     @property
     def made(self) -> frozenset[date]:
@@ -162,6 +164,7 @@ class Note:
             "unchanged": write_days(self.unchanged),
             "key": self.key,
             "nullable": None if self.nullable is None else sorted(self.nullable),
+            "door": self.door,
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
@@ -189,6 +192,7 @@ class Note:
             unchanged=read_days(content.get("unchanged", "")),
             key=None if content.get("key") is None else tuple(content["key"]),
             nullable=None if content.get("nullable") is None else frozenset(content["nullable"]),
+            door=content.get("door"),
         )
 
 

@@ -19,16 +19,3 @@ def row_hash(contract: "CompiledContract") -> "Column":
     whole = {"ignoreNullFields": "false"}  # a NULL within a value counts as well
     values = [F.to_json(f.name, whole) if f.dataType.typeName() in NESTED else F.col(f.name) for f in fields]
     return F.xxhash64(*values, *[F.isnull(field.name) for field in fields if field.nullable])
-
-
-def sums(digest: "Column") -> "tuple[Column, Column]":
-    """The sum of 64 bits a row, as `high` and `low`: in halves, because a sum of 64 bits overflows."""
-    from pyspark.sql import functions as F
-
-    high, low = F.shiftrightunsigned(digest, 32), digest.bitwiseAND(F.lit(2**32 - 1))
-    return F.sum(high).alias("high"), F.sum(low).alias("low")
-
-
-def hexadecimal(high: int, low: int) -> str:
-    """These halves as 16 hexadecimal digits."""
-    return f"{((high << 32) + low) % 2**64:016x}"

@@ -10,15 +10,17 @@ from datetime import date
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from pyspark.sql.types import DateType, StructField, StructType
+
 from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.file_stats import most_rows
+from lakehouse_assets.platform.storage.pinned_read import read_version
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN
 from lakehouse_assets.platform.writer import days_predicate, on_days
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import StructType
 
 FEW_ROWS = 20_000  # records that are looked through in this process; their entities travel with the plan
 
@@ -47,5 +49,7 @@ def _query(of: Records, entity: "StructType") -> str:
 
 
 def _read(spark: "SparkSession", of: Records, entity: "StructType") -> "DataFrame":
-    table = spark.read.format("delta").option("versionAsOf", of.version).load(str(of.path))
+    schema = StructType([*entity, StructField(DAY_COLUMN, DateType())])
+    first, last = min(of.days), max(of.days)
+    table = read_version(spark, of.path, of.version, schema, lambda file: file.may_hold(DAY_COLUMN, first, last))
     return table.where(on_days(DAY_COLUMN, of.days)).select(*entity.names)

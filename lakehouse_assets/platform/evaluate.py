@@ -1,37 +1,18 @@
-"""All rules of a table in one pass: mark every row, count per day, and take good and bad rows apart."""
+"""All rules of a table in one pass: every row is marked with the rules that it breaks and whether it leaves."""
 
 import json
 from collections.abc import Collection, Mapping
-from datetime import date
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from lakehouse_assets.platform.compiled import KEY_RULE, MALFORMED, CompiledContract
-from lakehouse_assets.platform.conform import check_conforms, said_of
-from lakehouse_assets.platform.digests import RUN_COLUMNS, hexadecimal, row_hash, sums
+from lakehouse_assets.platform.conform import check_conforms
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.row_json import ROW
 from lakehouse_assets.platform.rules import Action, Rule
-from lakehouse_assets.platform.verdict import DayCounts, DayVerdict, RuleResult, verdict
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-__all__ = [
-    "CompiledContract",
-    "DayCounts",
-    "DayVerdict",
-    "RuleResult",
-    "count_per_day",
-    "kept",
-    "mark",
-    "quarantined",
-    "quarantined_digests",
-    "said_of",
-    "samples",
-    "verdict",
-    "withheld",
-]
 
 DAY, DUPLICATE, LEAVES, BROKEN = "feed_day", "_duplicate", "_quarantined", "_broken"
 LANDED_ORDER = ("version", "source_file", "row_number")
@@ -52,7 +33,7 @@ def mark(
 
     Of rows equal in `duplicates_of` all but the first (by version, source file, row number) are duplicates, and no rule
     is asked of them. Of rows with the same key in a feed day one stays, by preference one that no other rule expels.
-    `none_repeats`: it is known that no row is a duplicate or has the key of another. Raises ContractMismatch if columns
+    `none_repeats`: no row is taken for a duplicate or for a second one of its key. Raises ContractMismatch if columns
     are missing or of another type.
     """
     from pyspark.sql import Window
@@ -71,11 +52,6 @@ def mark(
     ]
     unique = candidate.select("*", duplicate.alias(DUPLICATE))
     leaves = ~F.col(DUPLICATE) & _any(asked, Action.QUARANTINE)
-    if none_repeats:
-        # A filter on the marks must not sink into the transformation, of which it would compute a copy for each rule.
-        # A window holds it back; without one, a column that Spark takes for not deterministic does.
-        unique = unique.select("*", F.monotonically_increasing_id().alias("_place"))
-        leaves = leaves | (F.col("_place") < 0)
     # Steps of their own: Spark then asks each rule once a row, and `kept` does not look for names at all.
     marked = unique.select(*columns, DUPLICATE, leaves.alias(LEAVES))
     marked = marked.select("*", _names(asked).alias(BROKEN))
@@ -127,73 +103,6 @@ def _names(rules: Collection[Rule]) -> "Column":
     return F.when(some, names).otherwise(none)
 
 
-def count_per_day(marked: "DataFrame", contract: CompiledContract) -> dict[date, DayCounts]:
-    """Counts of each feed day that has rows, in one Spark action. Raises MissingDay.
-
-    Rows are first counted by day and by what they broke, so that the cost does not grow with the number of rules.
-    """
-    from pyspark.sql import functions as F
-
-    leaves, duplicate = F.col(LEAVES), F.col(DUPLICATE)
-    stays = ~duplicate & ~leaves
-    newest = (
-        F.col(contract.event_time).cast("timestamp_ntz") if contract.event_time else F.lit(None).cast("timestamp_ntz")
-    )
-    digest = row_hash(contract)
-    halves = {"": stays, "duplicate_": duplicate}
-    groups = marked.groupBy(DAY, DUPLICATE, LEAVES, BROKEN).agg(
-        F.count("*").alias("n"),
-        F.max(newest).alias("newest"),
-        *sums(digest),
-    )
-
-    def rows(where: "Column") -> "Column":
-        return F.sum(F.when(where, F.col("n")).otherwise(0))
-
-    named = [rows(F.array_contains(BROKEN, rule.name)).alias(f"rule_{i}") for i, rule in enumerate(contract.rules)]
-    days = groups.groupBy(DAY).agg(
-        F.sum("n").alias("rows"),
-        rows(duplicate).alias("duplicates"),
-        rows(leaves).alias("quarantined"),
-        rows(stays).alias("kept"),
-        F.max(F.when(stays, F.col("newest"))).alias("newest"),
-        *[
-            F.sum(F.when(where, F.col(half)).otherwise(0)).alias(of + half)
-            for of, where in halves.items()
-            for half in ("high", "low")
-        ],
-        *named,
-    )
-    found = {row[DAY]: row for row in days.collect()}
-    if None in found:
-        raise MissingDay(
-            f"{contract.name}: {found[None]['rows']} rows have no {DAY}; a transformation must set it on every row."
-        )
-    return {
-        day: DayCounts(
-            rows=row["rows"],
-            duplicates=row["duplicates"],
-            quarantined=row["quarantined"],
-            kept=row["kept"],
-            broken={rule.name: row[f"rule_{i}"] for i, rule in enumerate(contract.rules)},
-            newest=row["newest"],
-            digest=hexadecimal(row["high"], row["low"]),
-            duplicates_digest=hexadecimal(row["duplicate_high"], row["duplicate_low"]),
-        )
-        for day, row in sorted(found.items())
-    }
-
-
-def quarantined_digests(bad: "DataFrame", contract: CompiledContract) -> dict[date, str]:
-    """Digest of the rows of each day that leave, with the rules they broke; run times left out. One Spark action."""
-    from pyspark.sql import functions as F
-
-    rows = quarantined(bad, contract, without=RUN_COLUMNS)
-    columns = [name for name in rows.columns if name != DAY]
-    digest = F.xxhash64(*columns, *[F.isnull(name) for name in columns])
-    return {row[DAY]: hexadecimal(row["high"], row["low"]) for row in rows.groupBy(DAY).agg(*sums(digest)).collect()}
-
-
 def kept(marked: "DataFrame", contract: CompiledContract, carried: Collection[str] = ()) -> "DataFrame":
     """The rows of the table: the contract's columns in its order, of its types, and those that are `carried` along."""
     from pyspark.sql import functions as F
@@ -209,48 +118,17 @@ def typed(rows: "DataFrame", contract: CompiledContract, carried: Collection[str
     return rows.select(*columns, *carried)
 
 
-def quarantined(marked: "DataFrame", contract: CompiledContract, without: Collection[str] = ()) -> "DataFrame":
-    """The rows that leave: feed_day, rules, source_file, row_number, version (NULL if not landed), row (JSON).
-
-    `without`: columns to leave out of the JSON.
-    """
-    from pyspark.sql import functions as F
-
-    landed = "source_file" in marked.columns
-
-    def of_landing(name: str, kind: str) -> "Column":
-        known = landed and name in marked.columns
-        return (F.col(name) if known else F.lit(None)).cast(kind).alias(name)
-
-    return marked.where(LEAVES).select(
-        DAY,
-        F.col(BROKEN).alias("rules"),
-        of_landing("source_file", "string"),
-        of_landing("row_number", "bigint"),
-        of_landing("landing" if "landing" in marked.columns else "version", "int").alias("version"),
-        _row_json(marked.columns, without).alias("row"),
-    )
-
-
-def withheld(marked: "DataFrame", keys: Collection[str]) -> "DataFrame":
-    """Feed day and key of the rows that leave, as far as their key is known."""
-    from pyspark.sql import functions as F
-
-    known = reduce(lambda a, b: a & b, [F.col(key).isNotNull() for key in keys], F.col(LEAVES))
-    return marked.where(known).select(DAY, *keys)
-
-
-def _row_json(columns: Collection[str], without: Collection[str] = ()) -> "Column":
-    """The row whole: as it came where it was parsed from text, else all its columns."""
+def row_json(columns: Collection[str], without: Collection[str] = ()) -> "Column":
+    """The row whole: as it came where it was parsed from text, else all its columns but those that it is `without`."""
     from pyspark.sql import functions as F
 
     if ROW in columns:
         return F.col(ROW)
-    shown = [name for name in columns if not name.startswith("_") and name not in without]
-    return F.to_json(F.struct(*shown), {"ignoreNullFields": "false"})
+    named = [name for name in columns if not name.startswith("_") and name not in without]
+    return F.to_json(F.struct(*named), {"ignoreNullFields": "false"})
 
 
-def _shown(row: str, hidden: Collection[str]) -> Mapping[str, Any]:
+def shown(row: str, hidden: Collection[str]) -> Mapping[str, Any]:
     """A row as a person may see it. Of one that is no JSON object nobody can say what in it is personal."""
     try:
         values = json.loads(row)
@@ -259,27 +137,3 @@ def _shown(row: str, hidden: Collection[str]) -> Mapping[str, Any]:
     if not isinstance(values, dict):
         return {"record": f"{len(row)} characters, no JSON object"}
     return {name: value for name, value in values.items() if name not in hidden}
-
-
-def samples(
-    marked: "DataFrame", contract: CompiledContract, rules: Collection[str], limit: int = 20
-) -> dict[tuple[date, str], list[dict[str, Any]]]:
-    """Up to `limit` rows per day and broken rule of `rules`, without personal data, in one Spark action."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    if not rules:
-        return {}
-    where_from = [name for name in LANDED_ORDER if name in marked.columns and ROW in marked.columns]
-    wanted = F.array_intersect(BROKEN, F.array(*map(F.lit, sorted(rules))))
-    row = _row_json(marked.columns, without=contract.personal)
-    broken = marked.where(F.size(BROKEN) > 0).select(
-        DAY, F.explode(wanted).alias("rule"), row.alias("row"), *where_from
-    )
-    first = Window.partitionBy(DAY, "rule").orderBy(*where_from, "row")
-    ranked = broken.select("*", F.row_number().over(first).alias("rank")).where(F.col("rank") <= limit)
-    found: dict[tuple[date, str], list[dict[str, Any]]] = {}
-    for line in sorted(ranked.collect(), key=lambda line: (line[DAY], line["rule"], line["rank"])):
-        shown = _shown(line["row"], contract.personal)
-        found.setdefault((line[DAY], line["rule"]), []).append({**shown, **{name: line[name] for name in where_from}})
-    return found

@@ -27,6 +27,11 @@ from lakehouse_assets.platform.fold import BUCKET, bucket, fold, newest, order, 
 from lakehouse_assets.platform.plan import Lake, LostInput, Plan
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.stats_columns import stats_columns
+from lakehouse_assets.platform.storage.commit import Swap, commit
+from lakehouse_assets.platform.storage.data_files import ActiveFile
+from lakehouse_assets.platform.storage.parquet_files import read_parquet
+from lakehouse_assets.platform.storage.pinned_read import read_version
+from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
 
 if TYPE_CHECKING:
@@ -90,11 +95,15 @@ class StateTable:
         """The changes beside the table."""
         return ChangeLog(self.spark, self.lake, self.table, self.spec)
 
-    def commit(self, plan: Plan, kept: "DataFrame", withheld: "DataFrame", note: Note) -> int:
-        """Commit the note's days: `kept` are their changes (or snapshots), `withheld` their rows in quarantine.
+    def commit(self, plan: Plan, passed: "Collection[Location]", left: "Collection[Location]", note: Note) -> int:
+        """Commit the note's days: `passed` are files of their changes (or snapshots), `left` of their quarantined rows.
 
         Returns the table's version. Raises as `writer.replace_days`, and LostInput when the changes are gone.
         """
+        schema = self.table.compiled.spark_schema
+        kept = read_parquet(self.spark, passed, schema)
+        known = reduce(lambda a, b: a & b, [F.col(key).isNotNull() for key in self.spec.keys])
+        withheld = read_parquet(self.spark, left, schema).where(known).select(DAY_COLUMN, *self.spec.keys)
         base = self.log.version
         refuse_erased(self.lake, plan)
         if base is None and plan.base is not None:
@@ -108,12 +117,12 @@ class StateTable:
         return self._fold(plan, note, self.log.replace(kept, withheld, changes, base, live))
 
     def note_only(self, plan: Plan, note: Note, base: int) -> int:
-        """Commit a note and no rows, where all days are what they were. Returns and raises as `writer.note_only`.
+        """Commit a note and no rows, where all days are what they were. Returns and raises as `commit`.
 
         It notes the changes that `base` was folded from: others may have come meanwhile, which are not in the table.
         """
-        pin = Pin(self._folded(base), "")
-        return writer.note_only(self.state, replace(note, inputs={**note.inputs, self._pin: pin}), base)
+        note = replace(note, inputs={**note.inputs, self._pin: Pin(self._folded(base), "")})
+        return commit(self.state, note, base, Swap([], [], lambda file: True))
 
     def emptied(self, plan: Plan, rows: "Mapping[date, DayRows]") -> frozenset[date]:
         """Days whose snapshot really has no row."""
@@ -158,7 +167,7 @@ class StateTable:
         keys = new if swap.keys is None else swap.keys
         try:
             parts = set(range(self.spec.buckets)) if swap.everywhere else self._parts(keys)
-            old = self._read(plan.base).where(F.col(BUCKET).isin(*parts))
+            old = self._read(plan.base, parts)
             stays = self._stays(old, keys, swap)
             if not self._is_large(plan.base, parts):
                 stays = stays.repartition(BUCKET)
@@ -216,8 +225,15 @@ class StateTable:
         changed = _changed(folded, of_keys, spec, columns)
         return _Swap(folded.join(hint(changed), keys, "left_semi"), "true", hint, changed.persist(), folded)
 
-    def _read(self, version: int | None) -> "DataFrame":
-        return self.spark.read.format("delta").option("versionAsOf", version or 0).load(str(self.state.path))
+    def _read(self, version: int | None, parts: "Collection[int] | None" = None) -> "DataFrame":
+        """The table at a version, with the part that each key belongs to; `parts`: only rows of these."""
+
+        def wanted(file: ActiveFile) -> bool:
+            return parts is None or file.partition.get(BUCKET) in parts
+
+        rows = read_version(self.spark, self.state.path, version or 0, self.table.compiled.spark_schema, wanted)
+        rows = rows.select(*self.columns, bucket(self.spec))
+        return rows if parts is None else rows.where(F.col(BUCKET).isin(*parts))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The Spark + Delta I/O manager: inputs pinned when the step starts, outputs judged before they are committed.
+"""The I/O manager of declared tables: it reports what a step made, and loads tables for assets that are not declared.
 
 Dagster's own bookkeeping of a range (every day of it materialized, one check result for all) would be wrong as soon
 as one day is bad, and would give all days the same metadata. So the events are written here, one per day.
@@ -18,11 +18,10 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.days import DayRange, parse_day
 from lakehouse_assets.platform.events import day_events
 from lakehouse_assets.platform.failpoints import Failpoint, reach
-from lakehouse_assets.platform.materialize import Step, materialize
 from lakehouse_assets.platform.outcome import Outcome, Status
-from lakehouse_assets.platform.plan import Lake, Plan, make_plan
-from lakehouse_assets.platform.reader import read_input, read_inputs, read_table
-from lakehouse_assets.platform.stream import drain_available
+from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.reader import read_table
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import DAY_COLUMN, Table, TableKey
 from lakehouse_assets.platform.writer import on_days
 
@@ -36,70 +35,36 @@ if TYPE_CHECKING:
 EVENTS_ARE_OURS = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 
 
-TABLE_TAG = "lakehouse/table"
-"""Tag of the op that makes a declared table."""
-
-
 class DeltaIOManager(dg.IOManager):
-    """Loads pinned inputs and commits outputs of declared tables; other assets may load declared tables through it."""
+    """Reports what a step made of a declared table, and loads declared tables for assets that are not declared."""
 
     def __init__(self, catalog: Catalog, spark: "SparkConnectResource", lake: Lake) -> None:
         self._catalog = catalog
         self._spark = spark
         self._lake = lake
-        self._plans: dict[tuple[str, TableKey], Plan] = {}
-        self._committed: dict[tuple[str, TableKey], tuple[date, ...]] = {}
 
-    def plan(self, step: "StepExecutionContext", table: Table) -> Plan:
-        """The plan of a step, made once."""
-        found = self._plans.get((step.step.key, table.key))
-        if found is None:
-            found = self._plans[step.step.key, table.key] = make_plan(self._lake, table, days_of(step))
-        return found
+    def step(self, run_id: str) -> Step:
+        """What the step of a run needs."""
+        return Step(self._spark.spark_session, self._lake, self._catalog, run_id)
 
     def load_input(self, context: dg.InputContext) -> "DataFrame":
-        """An input of a declared table as its plan pins it; for any other asset, its days of the newest version."""
-        step = context.step_context
-        declared = step.op_def.tags.get(TABLE_TAG)
-        if declared is None:
-            frame = self.read_newest(_key(context.asset_key))
-            if not context.has_asset_partitions or DAY_COLUMN not in frame.columns:
-                return frame
-            return frame.where(on_days(DAY_COLUMN, map(parse_day, context.asset_partition_keys)))
-        table = self._catalog.table(TableKey.parse(declared))
-        return self.input(step, table, next(name for name in table.reads if input_name(name) == context.name))
-
-    def input(self, step: "StepExecutionContext", table: Table, name: str) -> "DataFrame":
-        """An input of a declared table, by its name there, as the step's plan pins it."""
-        return read_input(self._spark.spark_session, self._lake, self.plan(step, table), name, self._catalog)
-
-    def inputs(self, step: "StepExecutionContext", companion: Table) -> "dict[str, DataFrame]":
-        """The inputs of a companion, pinned now, for the days that the table it accompanies has just committed."""
-        owner = TableKey.parse(step.op_def.tags[TABLE_TAG])
-        plan = make_plan(self._lake, companion, self._committed[step.step.key, owner])
-        self._plans[step.step.key, companion.key] = plan
-        return read_inputs(self._spark.spark_session, self._lake, plan, self._catalog)
+        """The asset's days of the newest version of a declared table."""
+        frame = self.read_newest(_key(context.asset_key))
+        if not context.has_asset_partitions or DAY_COLUMN not in frame.columns:
+            return frame
+        return frame.where(on_days(DAY_COLUMN, map(parse_day, context.asset_partition_keys)))
 
     def read_newest(self, key: TableKey) -> "DataFrame":
         """The newest version of a declared table."""
         return read_table(self._spark.spark_session, self._lake, self._catalog.table(key), self._lake.version(key))
 
     def handle_output(  # type: ignore[override]  # Dagster takes a generator of events here
-        self, context: dg.OutputContext, obj: "DataFrame"
+        self, context: dg.OutputContext, obj: Outcome
     ) -> Iterator[DagsterEvent]:
-        """Judge and commit the days, then yield their events. Raises dagster.Failure when no day could be made."""
+        """Yield the events of the days. Raises dagster.Failure when no day could be made."""
         step_context = context.step_context
-        table = self._catalog.table(_key(context.asset_key))
-        plan = self.plan(step_context, table)
-        step = Step(self._spark.spark_session, self._lake, self._catalog, step_context.run_id)
-        if table.stream is not None:
-            for batch in drain_available(step, table, table.stream):
-                step_context.log.info(f"{table.key}: {batch.records} records drained in version {batch.version}")
-        outcome = materialize(step, plan, obj)
-        committed = tuple(day.day for day in outcome.with_status(Status.COMMITTED))
-        self._committed[step_context.step.key, table.key] = committed
-        yield from self._events(step_context, table, outcome)
-        self._report(step_context, outcome)
+        yield from self._events(step_context, self._catalog.table(_key(context.asset_key)), obj)
+        self._report(step_context, obj)
 
     def _events(self, step: "StepExecutionContext", table: Table, outcome: Outcome) -> Iterator[DagsterEvent]:
         reach(Failpoint.BEFORE_EVENTS, table.key)

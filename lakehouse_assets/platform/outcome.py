@@ -7,8 +7,8 @@ from enum import Enum
 from typing import Any
 
 from lakehouse_assets.platform.delta import DayRows, Pin
-from lakehouse_assets.platform.evaluate import RuleResult
 from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.verdict import RuleResult
 
 
 class Status(Enum):

@@ -62,7 +62,8 @@ def landed_name(key: TableKey) -> str:
 class Plan:
     """What one step will do. `base` is the table's own version it starts from, `published` the ledger's newest day.
 
-    `unjudged`: days of the table itself that somebody else wrote, that the step does not write anew.
+    `unjudged`: days of the table itself that somebody else wrote, that the step does not write anew. `table_id`:
+    Delta's identifier of the table at `base`.
     """
 
     table: Table
@@ -73,6 +74,7 @@ class Plan:
     published: date | None
     pins: Mapping[str, Pin]
     unjudged: frozenset[date] = frozenset()
+    table_id: str | None = None
 
     def window(self, name: str) -> tuple[date | None, date] | None:
         """First and last day to read of an input; None when no day is left to make."""
@@ -110,7 +112,13 @@ def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
         published=published,
         pins={name: _pin(lake, versions[name], read, ready, published) for name, read in table.reads.items()},
         unjudged=_outstanding(lake, table, ready),
+        table_id=_id_of(lake, table, base),
     )
+
+
+def _id_of(lake: Lake, table: Table, base: int | None) -> str | None:
+    found = open_table(lake.path(table.key), base) if base is not None else None
+    return str(found.metadata().id) if found else None
 
 
 def _outstanding(lake: Lake, table: Table, ready: tuple[date, ...]) -> frozenset[date]:

@@ -72,19 +72,14 @@ def rows_before(lake: Lake, plan: Plan, days: Collection[date]) -> dict[date, in
     return {row[DAY_COLUMN]: row["n"] for row in ask(lake.path(plan.table.key), query, plan.base)}
 
 
-def news(
-    spark: "SparkSession", lake: Lake, catalog: Catalog, plan: Plan, frame: "DataFrame", *, whole: bool = False
-) -> News:
-    """The contributions to publish; `frame` are all of them, as the function computes them from the pinned inputs.
-
-    `whole`: look at all of them in any case.
-    """
+def news(spark: "SparkSession", lake: Lake, catalog: Catalog, plan: Plan, *, whole: bool = False) -> News:
+    """The contributions to publish, as the table's function computes them. `whole`: look at all of them in any case."""
     steps, write = steps_of(plan), plan.table.write
     assert isinstance(write, Ledger), plan.table.key
     since = None if whole else since_last(lake, catalog, plan)
-    if since is None:
-        return everything(frame, write, steps)
     now = {name: read_input(spark, lake, plan, name, catalog) for name in plan.table.reads}
+    if since is None:
+        return everything(plan.table(**now), write, steps)
     before = {
         name: read_table(spark, lake, catalog.table(plan.table.reads[name].table), version)
         for name, version in since.versions.items()

@@ -1,16 +1,25 @@
 """The quarantine of a table: the rows that broke a rule, whole, with the rules, beside the table."""
 
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from datetime import date
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import types as T
 
-from lakehouse_assets.platform import evaluate, writer
-from lakehouse_assets.platform.delta import Note, version_of
+from lakehouse_assets.platform.delta import Note, open_table
 from lakehouse_assets.platform.erased_since import refuse_erased
+from lakehouse_assets.platform.evaluate import BROKEN
 from lakehouse_assets.platform.file_stats import may_hold
-from lakehouse_assets.platform.marked import Marked
 from lakehouse_assets.platform.plan import Lake, Plan
+from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
+from lakehouse_assets.platform.storage.data_files import active_files, new_attempt, remove_folder, written_files
+from lakehouse_assets.platform.storage.row_copies import RowCopy, copy_rows
+from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.table import DAY_COLUMN, Ledger
+from lakehouse_assets.platform.validated_rows import OF_LANDING, QUARANTINED, WHOLE, ValidatedRows
+from lakehouse_assets.platform.writer import Replaced, replaced_days
 
 QUARANTINE = T.StructType(
     [
@@ -22,9 +31,16 @@ QUARANTINE = T.StructType(
         T.StructField("row", T.StringType(), False, {"comment": "the whole row as it came, as JSON"}),
     ]
 )
+COLUMNS_WRITTEN = dict(zip((DAY_COLUMN, BROKEN, *OF_LANDING, WHOLE), QUARANTINE.names, strict=True))
 
 
-def replace_quarantine(lake: Lake, plan: Plan, rows: Marked, note: Note) -> None:
+def rows_on(days: Collection[date]) -> Callable[[pa.RecordBatch], pa.BooleanArray]:
+    """Which rows of a batch are of these feed days."""
+    wanted = pa.array(sorted(days), pa.date32())
+    return lambda rows: pc.is_in(rows.column(DAY_COLUMN), value_set=wanted)
+
+
+def replace_quarantine(lake: Lake, plan: Plan, written: ValidatedRows, note: Note) -> None:
     """Replace the quarantine of the days that are written; days without bad rows are touched only if they had some.
 
     A ledger has no quarantine: its figures are our own, and a bad one fails its day. Raises LostRace, WriteError.
@@ -35,9 +51,19 @@ def replace_quarantine(lake: Lake, plan: Plan, rows: Marked, note: Note) -> None
     of_days = {day: note.rows[day] for day in note.days}
     if not any(of.quarantined for of in of_days.values()) and not may_hold(path, DAY_COLUMN, note.days):
         return
-    base = version_of(path)
+    target = Target(path, f"{plan.table.key}__quarantine", QUARANTINE, parquet=plan.table.parquet)
+    table = open_table(path)
     refuse_erased(lake, plan)  # after the version: an erasure that comes later moves it
-    note = replace(note, rows=of_days, unchanged=frozenset(), base=base)
-    target = writer.Target(path, f"{plan.table.key}__quarantine", QUARANTINE, parquet=plan.table.parquet)
-    left = evaluate.quarantined(rows.bad, plan.table.compiled).where(writer.on_days(DAY_COLUMN, note.days))
-    writer.replace_days(left.coalesce(1), target, note, base, DAY_COLUMN, note.days)
+    base = table.version() if table else None
+    replaced = replaced_days(active_files(table), DAY_COLUMN, note.days) if table else Replaced([])
+    attempt = new_attempt(path)
+    copy = RowCopy(rows_on(note.days), COLUMNS_WRITTEN)
+    try:
+        copy_rows(written.files(QUARANTINED), attempt / QUARANTINED, copy, plan.table.parquet)
+        replaced.carry_over(target, attempt)
+        files = written_files(path, attempt, QUARANTINE, target.bounded)
+        swap = Swap(files, replaced.files, lambda file: bool(replaced_days([file], DAY_COLUMN, note.days).files))
+        commit(target, replace(note, rows=of_days, unchanged=frozenset(), base=base), base, swap)
+    except LostRace:
+        remove_folder(attempt)
+        raise

@@ -1,5 +1,6 @@
 """Pinned reads: a table at one version, restricted to the days asked for."""
 
+from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from lakehouse_assets.platform.delta import Pin
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import Part, parts
 from lakehouse_assets.platform.plan import Lake, Plan, landed_name
+from lakehouse_assets.platform.storage.data_files import ActiveFile
+from lakehouse_assets.platform.storage.pinned_read import read_version
 from lakehouse_assets.platform.store import missing
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Span, Table, TableKey
 from lakehouse_assets.platform.writer import on_days
@@ -35,12 +38,12 @@ def read_input(spark: "SparkSession", lake: Lake, plan: Plan, name: str, catalog
     if key.layer == LANDING_LAYER:
         return _read_landed(spark, lake, plan, pin)
     source = catalog.table(key)
-    frame = read_table(spark, lake, source, pin.version)
     if window is None:
-        return frame.limit(0)
-    if plan.table.reads[name].span is Span.WHOLE or DAY_COLUMN not in frame.columns:
-        return frame
+        return read_table(spark, lake, source, None)
+    if plan.table.reads[name].span is Span.WHOLE or DAY_COLUMN not in source.compiled.spark_schema.names:
+        return read_table(spark, lake, source, pin.version)
     first, last = window
+    frame = read_table(spark, lake, source, pin.version, lambda file: file.may_hold(DAY_COLUMN, first, last))
     if first is None:
         return frame.where(F.col(DAY_COLUMN) <= F.lit(last))
     if plan.table.reads[name].span is Span.DAY:
@@ -48,11 +51,17 @@ def read_input(spark: "SparkSession", lake: Lake, plan: Plan, name: str, catalog
     return frame.where(F.col(DAY_COLUMN).between(F.lit(first), F.lit(last)))
 
 
-def read_table(spark: "SparkSession", lake: Lake, table: Table, version: int | None) -> "DataFrame":
-    """A table at a version; None: the table does not exist yet, which reads as empty."""
+def read_table(
+    spark: "SparkSession",
+    lake: Lake,
+    table: Table,
+    version: int | None,
+    wanted: Callable[[ActiveFile], bool] | None = None,
+) -> "DataFrame":
+    """A table at a version; None: it does not exist yet, which reads as empty. Files not `wanted` need not be read."""
     if version is None:
         return spark.createDataFrame([], table.compiled.spark_schema)
-    return spark.read.format("delta").option("versionAsOf", version).load(str(lake.path(table.key)))
+    return read_version(spark, lake.path(table.key), version, table.compiled.spark_schema, wanted)
 
 
 def landed_parts(lake: Lake, key: TableKey, days: tuple[date, ...], version: int | None) -> list[Part]:

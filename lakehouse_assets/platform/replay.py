@@ -21,10 +21,12 @@ from lakehouse_assets.platform.digests import RUN_COLUMNS
 from lakehouse_assets.platform.history import CHANGES, StateTable
 from lakehouse_assets.platform.landing import LandingError, verify
 from lakehouse_assets.platform.lineage import made_by
-from lakehouse_assets.platform.materialize import Step, candidate, duplicates_of
+from lakehouse_assets.platform.materialize import stamped, transformed
 from lakehouse_assets.platform.plan import Plan
-from lakehouse_assets.platform.reader import landed_parts, read_inputs, read_table
+from lakehouse_assets.platform.reader import landed_parts, read_table
 from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.step_write import duplicates_of
 from lakehouse_assets.platform.store import Location, files_of, missing
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, ReplaceDays, Table, TableKey
 
@@ -186,12 +188,8 @@ def _plan(step: Step, table: Table, note: Note, day: date) -> Plan:
 
 
 def _now(step: Step, plan: Plan) -> "DataFrame":
-    frame = plan.table(**read_inputs(step.spark, step.lake, plan, step.catalog))
-    marked = evaluate.mark(
-        candidate(step, plan, frame, datetime.now(UTC), whole=True),
-        plan.table.compiled,
-        duplicates_of=duplicates_of(plan),
-    )
+    rows = stamped(step, plan, transformed(step, plan, whole=True), datetime.now(UTC))
+    marked = evaluate.mark(rows, plan.table.compiled, duplicates_of=duplicates_of(plan))
     kept = evaluate.kept(marked, plan.table.compiled)
     spec = plan.table.write
     return StateTable(step.spark, step.lake, plan.table, spec).log.as_judged(kept) if isinstance(spec, State) else kept

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
 
 REQUIRED: Mapping[str, str] = {
     "spark.sql.session.timeZone": "UTC",
+    # Files are committed by delta-rs, for readers that do not know INT96.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # A read names its files: the driver looks them up itself instead of starting a job from 33 of them on.
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "100000",
+    # Rows of several states go to several files of a task at once, instead of being sorted by their state.
+    "spark.sql.maxConcurrentOutputFileWriters": "16",
     "spark.sql.timestampType": "TIMESTAMP_LTZ",
     # What cannot be converted or added is an error, not NULL or another number.
     "spark.sql.ansi.enabled": "true",

@@ -15,8 +15,8 @@ from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import Kind, Note
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.history import target_of
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.set_aside import keep, set_aside_path
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.stream_audit import complete_audit, write_audit
 from lakehouse_assets.platform.stream_log import log_of
 from lakehouse_assets.platform.stream_source import Fresh, StreamSource
@@ -112,6 +112,7 @@ def commit_batch(
         unjudged=frozenset(unjudged(path, base)) if base is not None else frozenset(),
         kind=Kind.STREAM,
         position=position,
+        door=door,
     )
     target = target_of(step.lake, table)
     version = writer.append(frame, target, note, base, door)

@@ -16,8 +16,8 @@ class DayCounts:
     """Rows of one feed day: rows = duplicates + quarantined + kept.
 
     `broken`: rows that broke each rule, duplicates apart. `newest`: greatest event time of the rows kept.
-    `digest`: 16 hexadecimal digits of the rows kept, whatever their order, run times left out; `duplicates_digest`
-    of the duplicates.
+    `digest`: 16 hexadecimal digits of the rows kept, whatever their order, run times left out; the other two of the
+    rows in quarantine and of the duplicates, "" where there are none.
     """
 
     rows: int
@@ -27,7 +27,8 @@ class DayCounts:
     broken: Mapping[str, int] = field(default_factory=dict)
     newest: datetime | None = None
     digest: str = EMPTY_DIGEST
-    duplicates_digest: str = EMPTY_DIGEST
+    quarantined_digest: str = ""
+    duplicates_digest: str = ""
 
     @classmethod
     def empty(cls, contract: CompiledContract) -> Self:

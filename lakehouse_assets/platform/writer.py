@@ -1,74 +1,42 @@
-"""Commits that cannot be lost, doubled or overtaken: Spark writes, Delta compares and swaps, delta-rs reads back.
+"""Writes of whole frames: Spark turns a frame into Parquet files, delta-rs commits them.
 
-Every commit carries `txnAppId` = the table and `txnVersion` = the one of the commit it started from + 1. Delta refuses
-the second of two commits that started from the same one, and skips one that comes late (a zombie whose client was
-killed). Skipped or refused, the log does not show our attempt; committed with the answer lost, it does. So the log is
-asked, never the answer. Maintenance has no such number: whether it came in between changes nothing for two writers.
+For what is not judged on its way (`materialize.py` does that): changes of keys, states, streams, adoptions.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from deltalake import CommitProperties, Transaction
-from deltalake.exceptions import DeltaError
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.days import ranges
-from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.evolution import ForeignTable, differences, refuse, schema_of
-from lakehouse_assets.platform.failpoints import Failpoint, reach
-from lakehouse_assets.platform.parquet import Parquet, laid_out
-from lakehouse_assets.platform.stats_columns import day_alone, stats_properties
-from lakehouse_assets.platform.store import Location, answering
-from lakehouse_assets.platform.touched import actions_of, changes_rows, info_of
+from lakehouse_assets.platform.delta import Note, open_table
+from lakehouse_assets.platform.storage.commit import LostRace, Swap, WriteError, commit, evolve
+from lakehouse_assets.platform.storage.data_files import (
+    ActiveFile,
+    active_files,
+    new_attempt,
+    remove_folder,
+    written_files,
+)
+from lakehouse_assets.platform.storage.parquet_files import write_parquet
+from lakehouse_assets.platform.storage.row_copies import RowCopy, copy_rows
+from lakehouse_assets.platform.storage.target import Target
+from lakehouse_assets.platform.store import Location
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-    from pyspark.sql.types import StructType
+
+__all__ = ["LostRace", "Target", "WriteError"]
 
 DOOR = "door"
 """Column that says by which way a row came, in a table that has several."""
-
-NOTES = 5  # attempts at a commit without rows, where others commit what it does not concern
-RETENTION = {
-    "delta.logRetentionDuration": "interval 3650 days",
-    "delta.deletedFileRetentionDuration": "interval 30 days",
-    "delta.checkpointInterval": "50",
-}
-
-
-class LostRace(LakehouseError):
-    """Another writer committed first: what was computed from the older version must be computed again."""
-
-
-class WriteError(LakehouseError):
-    """Spark could not write a table; nothing of it was committed."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A Delta table to write: where, its columns with comments, its properties at creation, the layout of its files.
-
-    `statistics`: the columns whose bounds its log keeps (`stats_columns.py`).
-    """
-
-    path: Location
-    name: str
-    schema: "StructType"
-    append_only: bool = False
-    partition_by: tuple[str, ...] = ()
-    parquet: Parquet | None = None
-    statistics: tuple[str, ...] | None = None
-
-    @property
-    def properties(self) -> dict[str, str]:
-        """What the table is created with. Without columns of `statistics`, the feed day alone has any."""
-        columns = day_alone(self.schema) if self.statistics is None else self.statistics
-        return RETENTION | stats_properties(columns) | ({"delta.appendOnly": "true"} if self.append_only else {})
+CARRIED = "carried"
+"""Folder of an attempt for rows that it takes over from files of which it replaces other rows."""
 
 
 def days_predicate(column: str, days: Collection[date]) -> str:
@@ -87,6 +55,49 @@ def on_days(column: str, days: Iterable[date]) -> "Column":
     return condition
 
 
+@dataclass(frozen=True)
+class Replaced:
+    """Files that a write replaces: all rows of `whole`, and of `shared` only those for which `replaces` holds."""
+
+    whole: Sequence[ActiveFile]
+    shared: Sequence[ActiveFile] = ()
+    replaces: Callable[[pa.RecordBatch], pa.BooleanArray] | None = None
+
+    @property
+    def files(self) -> list[ActiveFile]:
+        """All of them: what stays of the shared ones is written again."""
+        return [*self.whole, *self.shared]
+
+    def carry_over(self, target: Target, attempt: Location) -> None:
+        """Write the rows of the shared files that stay into the attempt."""
+        replaces = self.replaces
+        if not self.shared or replaces is None:
+            return
+        files = [file.at(target.path) for file in self.shared]
+        copy_rows(files, attempt / CARRIED, RowCopy(lambda rows: pc.invert(replaces(rows))), target.parquet)
+
+
+def replaced_days(
+    files: Collection[ActiveFile], column: str, days: Collection[date], door: str | None = None
+) -> Replaced:
+    """The files that hold rows of these days; with a door, rows of these days that came by it."""
+    if not days:
+        return Replaced([])
+    held = [
+        file for file in files if file.may_hold_days(column, days) and (door is None or file.may_hold(DOOR, door, door))
+    ]
+    whole = [
+        file for file in held if file.holds_only(column, days) and (door is None or file.holds_only(DOOR, (door,)))
+    ]
+    wanted = pa.array(sorted(days), pa.date32())
+
+    def replaces(rows: pa.RecordBatch) -> pa.BooleanArray:
+        of_days = pc.is_in(rows.column(column), value_set=wanted)
+        return of_days if door is None else pc.and_(of_days, pc.is_in(rows.column(DOOR), value_set=pa.array([door])))
+
+    return Replaced(whole, [file for file in held if file not in whole], replaces)
+
+
 def replace_days(
     frame: "DataFrame",
     target: Target,
@@ -100,25 +111,31 @@ def replace_days(
 
     Returns the version. Raises LostRace, WriteError, ForeignTable, ValueError for a door that is no plain word.
     """
-    where = days_predicate(column, days)
-    if door is not None:
-        if not door.isidentifier():
-            raise ValueError(f"{door!r} is no name of a door")
-        where = f"({where}) AND {DOOR} = '{door}'"
-    return _commit(frame, target, note, base, "overwrite", {"replaceWhere": where}, door)
+    if door is not None and not door.isidentifier():
+        raise ValueError(f"{door!r} is no name of a door")
+
+    def meets(file: ActiveFile) -> bool:
+        return file.may_hold_days(column, days) and (door is None or file.may_hold(DOOR, door, door))
+
+    return _write(frame, target, note, base, lambda files: replaced_days(files, column, days, door), meets)
 
 
 def replace_parts(
     frame: "DataFrame", target: Target, note: Note, base: int | None, column: str, numbers: Collection[int]
 ) -> int:
-    """Replace exactly the rows whose `column` is one of these numbers. Returns and raises as `replace_days`."""
-    listed = ", ".join(str(int(number)) for number in sorted(numbers))
-    return _commit(frame, target, note, base, "overwrite", {"replaceWhere": f"{column} IN ({listed})"})
+    """Replace exactly the rows of these values of a partition column. Returns and raises as `replace_days`."""
+
+    def of_part(file: ActiveFile) -> bool:
+        return file.partition.get(column) in numbers
+
+    return _write(
+        frame, target, note, base, lambda files: Replaced([file for file in files if of_part(file)]), _anything
+    )
 
 
 def overwrite(frame: "DataFrame", target: Target, note: Note, base: int | None) -> int:
     """Replace the whole table. Returns the version. Raises as `replace_days`."""
-    return _commit(frame, target, note, base, "overwrite", {})
+    return _write(frame, target, note, base, lambda files: Replaced([*files]), _anything)
 
 
 def append(frame: "DataFrame", target: Target, note: Note, base: int | None, door: str | None = None) -> int:
@@ -126,123 +143,50 @@ def append(frame: "DataFrame", target: Target, note: Note, base: int | None, doo
 
     Returns the version. Raises as `replace_days`.
     """
-    return _commit(frame, target, note, base, "append", {}, door)
+
+    def meets(file: ActiveFile) -> bool:
+        return door is None or file.may_hold(DOOR, door, door)
+
+    return _write(frame, target, note, base, lambda files: Replaced([]), meets)
 
 
-def note_only(target: Target, note: Note, base: int, door: str | None = None) -> int:
-    """Commit a note and no rows: what a step made is what the table holds. delta-rs does it, in milliseconds.
-
-    Returns the version. Raises LostRace, WriteError, StoreError.
-    """
-    application, sequence = _compared(target, base, door)
-    reach(Failpoint.BEFORE_SWAP, target.name)
-    failure: DeltaError | None = None
-    for _ in range(NOTES):
-        table = open_table(target.path)
-        if table is None or table.transaction_version(application) != (sequence - 1 if sequence else None):
-            break
-        if any(_changed_by_others(target.path, at, door) for at in range(base + 1, table.version() + 1)):
-            break
-        try:
-            with answering(target.path):
-                table.create_write_transaction(
-                    [],
-                    "append",
-                    table.schema(),
-                    table.metadata().partition_columns,
-                    commit_properties=CommitProperties(
-                        custom_metadata={"userMetadata": note.dump()},
-                        max_commit_retries=0,
-                        app_transactions=[Transaction(application, sequence)],
-                    ),
-                )
-        except DeltaError as error:  # another commit was first; or ours is there, and what follows a commit failed
-            failure = error
-        reach(Failpoint.AFTER_SWAP, target.name)
-        committed = _find(target.path, note, base)
-        if committed is not None:
-            return committed
-        if failure is not None and version_of(target.path) == table.version():
-            raise WriteError(f"{target.name} was not written, its version is still {base}: {failure}") from failure
-    raise LostRace(f"{target.name}: another run committed after version {base}") from failure
+def _anything(_: Any) -> bool:
+    return True
 
 
-def _changed_by_others(path: Location, version: int, door: str | None) -> bool:
-    """Whether a commit without our number may have changed rows: not maintenance, nor a stream by a door of its own."""
-    note = Note.load((info_of(path, version) or {}).get("userMetadata"))
-    streamed = note is not None and note.kind is Kind.STREAM and door is not None
-    return not streamed and changes_rows(actions_of(path, version))
-
-
-def _commit(
+def _write(
     frame: "DataFrame",
     target: Target,
     note: Note,
     base: int | None,
-    mode: str,
-    options: dict[str, str],
-    door: str | None = None,
+    replaced_of: "Callable[[list[ActiveFile]], Replaced]",
+    meets: Callable[[ActiveFile], bool],
 ) -> int:
-    options = options | (target.properties if base is None else _evolution(target))
-    start = -1 if base is None else base
-    application, sequence = _compared(target, base, door)
-    options |= {"txnAppId": application, "txnVersion": str(sequence), "userMetadata": note.dump()}
-    failure: PySparkException | None = None
-    reach(Failpoint.BEFORE_SWAP, target.name)
+    """Write the frame into an attempt of its own, then commit its files in place of those that it replaces."""
+    replaced = Replaced([])
+    if base is not None:
+        base = evolve(target, base)
+        table = open_table(target.path, base)
+        if table is None:
+            raise LostRace(f"{target.name}: the table of version {base} was deleted")
+        replaced = replaced_of(active_files(table))
+    attempt = new_attempt(target.path)
     try:
-        rows = _described(frame, target.schema).write.format("delta").mode(mode).options(**options)
-        with laid_out(frame.sparkSession, target.parquet):
-            rows.partitionBy(*target.partition_by).save(str(target.path))
-    except PySparkException as error:
-        failure = error
-    reach(Failpoint.AFTER_SWAP, target.name)
-    committed = _find(target.path, note, start)
-    if committed is not None:
-        return committed
-    # Delta has several exceptions for a lost race, of creation another than of appending: the log has one answer.
-    if failure is None or version_of(target.path) != base:
-        raise LostRace(f"{target.name}: another run committed after version {start}") from failure
-    raise WriteError(f"{target.name} was not written, its version is still {start}: {first_line(failure)}") from failure
+        write_parquet(described(frame, target), attempt, target.parquet, target.partition_by)
+        replaced.carry_over(target, attempt)
+        files = written_files(target.path, attempt, target.schema, target.bounded, target.partition_by)
+        return commit(target, note, base, Swap(files, replaced.files, meets))
+    except (PySparkException, ValueError) as error:
+        remove_folder(attempt)
+        raise WriteError(f"{target.name} was not written, its version is still {base}: {first_line(error)}") from error
+    except LostRace:
+        remove_folder(attempt)
+        raise
 
 
-def _compared(target: Target, base: int | None, door: str | None) -> tuple[str, int]:
-    """Delta's transaction identifier and the number it must not have reached: what is compared and swapped.
-
-    The number counts our commits, not Delta's versions, so that maintenance in between changes nothing. Doors of one
-    table do not disturb each other, so each has a sequence of its own.
-    """
-    application = target.name if door is None else f"{target.name}:{door}"
-    table = open_table(target.path, base) if base is not None else None
-    last = table.transaction_version(application) if table else None
-    return application, 0 if last is None else last + 1
-
-
-def _find(path: Location, note: Note, start: int) -> int | None:
-    """The version that our attempt became, if it did."""
-    if version_of(path) is None:
-        return None
-    found = (c.version for c in commits(path, after=start) if c.note and c.note.attempt == note.attempt)
-    return next(found, None)
-
-
-def _described(frame: "DataFrame", schema: "StructType") -> "DataFrame":
-    """Columns in the contract's order and type, with its comments: they become the table's when it is created."""
-    return frame.select(
-        *[
-            F.col(column.name).cast(column.dataType).alias(column.name, metadata=dict(column.metadata))
-            for column in schema
-        ]
-    )
-
-
-def _evolution(target: Target) -> dict[str, str]:
-    """Options to add new columns. Raises ForeignTable when the table has other columns or types than declared."""
-    table = open_table(target.path)
-    if table is None:
-        raise ForeignTable(f"{target.name}: the table disappeared while it was being written. Restore its folder.")
-    stored = schema_of(table)
-    refuse(target.path, target.name, differences(stored, target.schema))
-    return {"mergeSchema": "true"} if len(stored) < len(target.schema) else {}
+def described(frame: "DataFrame", target: Target) -> "DataFrame":
+    """Columns in the declared order and of the declared types."""
+    return frame.select(*[F.col(column.name).cast(column.dataType).alias(column.name) for column in target.schema])
 
 
 def first_line(error: BaseException) -> str:

@@ -18,8 +18,8 @@ from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.delta import Note, Pin, last_note
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.reader import read_table
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.documents import DocumentRow, Documents

@@ -18,10 +18,10 @@ from lakehouse_assets.platform.landing import land
 from lakehouse_assets.platform.landing_names import FileSet, SourceFile, Unreadable, canonical, found_below
 from lakehouse_assets.platform.landing_seen import FileState, SeenFiles, state_of
 from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.materialize import Step, materialize
+from lakehouse_assets.platform.materialize import materialize
 from lakehouse_assets.platform.outcome import Status
-from lakehouse_assets.platform.plan import Lake, landed_name, make_plan
-from lakehouse_assets.platform.reader import read_inputs
+from lakehouse_assets.platform.plan import Lake, landed_name
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import Table
 from lakehouse_assets.streaming.run import Supervised
 
@@ -114,8 +114,7 @@ class Inbox(Supervised):
         days = sorted(self._levels.behind(table))
         if not days:
             return 0
-        plan = make_plan(step.lake, table, days)
-        outcome = materialize(step, plan, table(**read_inputs(step.spark, step.lake, plan, self.catalog)))
+        outcome = materialize(step, table, days)
         for day in outcome.days:
             if day.status is not Status.COMMITTED:
                 self.told(f"{table.key} {day.day} {day.status.value}: {'; '.join(day.reasons)}")

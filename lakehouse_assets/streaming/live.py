@@ -21,9 +21,10 @@ from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import Kind
 from lakehouse_assets.platform.delta_log import read_entry
 from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.materialize import Step, materialize
-from lakehouse_assets.platform.plan import Plan, make_plan
+from lakehouse_assets.platform.materialize import materialize
+from lakehouse_assets.platform.plan import Plan
 from lakehouse_assets.platform.reader import read_inputs, read_table
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.store import Location, file_at, missing, parquet
 from lakehouse_assets.platform.table import DAY_COLUMN, ByMinute, ReplaceDays, Table, TableKey
 from lakehouse_assets.platform.touched import actions_of
@@ -53,10 +54,13 @@ def keep(step: Step, levels: Levels, table: Table) -> None:
     days = sorted(levels.behind(table))
     if not days:
         return
-    plan = make_plan(step.lake, table, days)
-    inputs = read_inputs(step.spark, step.lake, plan, step.catalog)
-    minutes = touched_minutes(step, levels, plan)
-    materialize(step, plan, table(**inputs) if minutes is None else _renewed(step, plan, inputs, minutes))
+
+    def renewed(step: Step, plan: Plan) -> "DataFrame":
+        inputs = read_inputs(step.spark, step.lake, plan, step.catalog)
+        minutes = touched_minutes(step, levels, plan)
+        return table(**inputs) if minutes is None else _renewed(step, plan, inputs, minutes)
+
+    materialize(step, table, days, transform=renewed)
 
 
 def touched_minutes(step: Step, levels: Levels, plan: Plan) -> set[datetime] | None:

@@ -12,8 +12,8 @@ from pyspark.errors import PySparkException
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.evolution import ForeignTable
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.stream import Batch, drain
 from lakehouse_assets.platform.stream_source import StreamSource
 from lakehouse_assets.platform.table import Table

@@ -1,0 +1,73 @@
+"""The one write of a step: its rows, marked by the contract, in few files, in one Spark action."""
+
+from typing import TYPE_CHECKING
+
+from lakehouse_assets.platform.compiled import CompiledContract
+from lakehouse_assets.platform.evaluate import mark
+from lakehouse_assets.platform.file_stats import rows_within
+from lakehouse_assets.platform.history import target_of
+from lakehouse_assets.platform.plan import Lake, Plan
+from lakehouse_assets.platform.reader import landed_parts
+from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.storage.data_files import remove_folder
+from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, ReplaceDays
+from lakehouse_assets.platform.validated_rows import ValidatedRows, write_validated
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+RECORD_HASH = "record_hash"
+MANY_ROWS = 500_000
+ROWS_PER_FILE = 500_000
+
+
+def duplicates_of(plan: Plan) -> tuple[str, ...] | None:
+    """Exact duplicates are rows of one feed day with the same hash of all source columns."""
+    columns = plan.table.compiled.spark_schema.names
+    return (DAY_COLUMN, RECORD_HASH) if RECORD_HASH in columns else None
+
+
+def write_rows(lake: Lake, plan: Plan, rows: "DataFrame") -> ValidatedRows:
+    """All rows of the step in one action. Of many rows it is looked afterwards whether one repeats another.
+
+    Mostly none does, and to find out by sorting all of them costs more than the rest of the step; where one does, they
+    are written again with the sort.
+    """
+    contract, target = plan.table.compiled, target_of(lake, plan.table)
+    expected = rows_read(lake, plan)
+    optimistic = expected is not None and expected > MANY_ROWS and _key_tells_duplicates(contract)
+    for none_repeats in (True, False) if optimistic else (False,):
+        marked = mark(rows, contract, duplicates_of=duplicates_of(plan), none_repeats=none_repeats)
+        written = write_validated(_laid_out(marked, plan, expected), target, contract)
+        if not none_repeats or not written.repeated(contract.key):
+            return written
+        remove_folder(written.attempt)
+    raise AssertionError("the second write looks for repeated rows itself")
+
+
+def _key_tells_duplicates(contract: CompiledContract) -> bool:
+    """Rows of one hash, which is of all the source's columns (`parse.py`), have one key if it is made of these."""
+    return bool(contract.key) and set(contract.key) <= {DAY_COLUMN, *contract.source_columns}
+
+
+def rows_read(lake: Lake, plan: Plan) -> int | None:
+    """At most so many rows come from the input whose rows must all arrive; None: there is no such input."""
+    name = plan.table.conserves
+    if name is None:
+        return None
+    key, version = plan.table.reads[name].table, plan.pins[name].version
+    if key.layer == LANDING_LAYER:
+        return sum(part.rows for part in landed_parts(lake, plan.table.key, plan.days, version))
+    first, last = plan.window(name) or (None, plan.days[-1])
+    return rows_within(lake.path(key), version, DAY_COLUMN, first, last)
+
+
+def _laid_out(rows: "DataFrame", plan: Plan, expected: int | None) -> "DataFrame":
+    """Few files, each of days that follow one another. Rows of one day have no order to be brought into."""
+    write = plan.table.write
+    per_file = write.rows_per_file if isinstance(write, ReplaceDays) else ROWS_PER_FILE
+    files = max(1, -(-(expected or 0) // per_file))
+    if len(plan.days) == 1 or not isinstance(write, ReplaceDays | State):
+        return rows.coalesce(files)
+    laid_out = rows.coalesce(1) if files == 1 else rows.repartitionByRange(files, DAY_COLUMN)
+    return laid_out.sortWithinPartitions(DAY_COLUMN)

@@ -1,0 +1,209 @@
+"""Commits by delta-rs: files are added and removed as a compare-and-swap on the version that a step was planned at.
+
+Where another commit came first, the same files are committed on top of it only if nothing that this step read, removes
+or writes has changed: every file to be removed is still active, no file that came may hold what is written or was
+read, no other step wrote the same days, and the table is the one that was planned (id, columns, protocol, properties).
+Else the step has lost the race and plans again. Whether a commit happened is read from the log, never from the answer:
+each carries the identifier of its attempt.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from deltalake import DeltaTable, Schema
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction, CommitProperties, RemoveAction, create_table_with_add_actions
+
+from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.evolution import differences, refuse, schema_of
+from lakehouse_assets.platform.failpoints import Failpoint, reach
+from lakehouse_assets.platform.storage.data_files import ActiveFile, NewFile, active_files
+from lakehouse_assets.platform.storage.target import Target
+from lakehouse_assets.platform.store import answering, storage_options
+
+TRIES = 20
+RETENTION = {
+    "delta.logRetentionDuration": "interval 3650 days",
+    "delta.deletedFileRetentionDuration": "interval 30 days",
+    "delta.checkpointInterval": "50",
+}
+
+
+class LostRace(LakehouseError):
+    """Another writer committed first: what was computed from the older version must be computed again."""
+
+
+class WriteError(LakehouseError):
+    """A table could not be written; nothing of it was committed."""
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What a commit does to the files of a table.
+
+    `meets` says of a file that another commit added whether it may hold something that this one writes or has read.
+    """
+
+    adds: Sequence[NewFile]
+    removes: Sequence[ActiveFile]
+    meets: Callable[[ActiveFile], bool]
+
+
+def commit(target: Target, note: Note, base: int | None, swap: Swap) -> int:
+    """Commit the swap as planned at version `base` (None: the table is created). Returns the version.
+
+    Raises LostRace, WriteError, StoreError.
+    """
+    reach(Failpoint.BEFORE_SWAP, target.name)
+    version = _create(target, note, swap) if base is None else _replace(target, note, base, swap)
+    reach(Failpoint.AFTER_SWAP, target.name)
+    return version
+
+
+def find_attempt(target: Target, note: Note, after: int) -> int | None:
+    """The version that the note's attempt became, if it did."""
+    if version_of(target.path) is None:
+        return None
+    found = (c.version for c in commits(target.path, after=after) if c.note and c.note.attempt == note.attempt)
+    return next(found, None)
+
+
+def _create(target: Target, note: Note, swap: Swap) -> int:
+    try:
+        with answering(target.path):
+            create_table_with_add_actions(
+                str(target.path),
+                Schema.from_json(target.stored_schema()),
+                [_add(file) for file in swap.adds],
+                mode="error",
+                partition_by=list(target.partition_by) or None,
+                configuration=RETENTION | target.properties(),
+                storage_options=storage_options(target.path),
+                commit_properties=_properties(note),
+            )
+    except DeltaError as error:
+        return _outcome(target, note, None, error)
+    return 0
+
+
+def _replace(target: Target, note: Note, base: int, swap: Swap) -> int:
+    planned = _open(target, base)
+    if planned is None or (target.id is not None and str(planned.metadata().id) != target.id):
+        raise LostRace(f"{target.name}: the table of version {base} was deleted or created again")
+    parent = planned
+    for _ in range(TRIES):
+        try:
+            with answering(target.path):
+                parent.create_write_transaction(
+                    [*map(_add, swap.adds), *map(_remove, swap.removes)],
+                    "append",
+                    parent.schema(),
+                    partition_by=list(target.partition_by) or None,
+                    commit_properties=_properties(note),
+                )
+        except DeltaError as error:
+            failure = error
+        else:
+            return parent.version() + 1
+        committed = find_attempt(target, note, base)
+        if committed is not None:
+            return committed
+        newest = _open(target, None)
+        if newest is None or newest.version() == parent.version():
+            return _outcome(target, note, base, failure)
+        _refuse_conflict(target, note, planned, newest, swap)
+        parent = newest
+    raise LostRace(f"{target.name}: other runs committed first, {TRIES} times after version {base}")
+
+
+def _open(target: Target, version: int | None) -> DeltaTable | None:
+    try:
+        return open_table(target.path, version)
+    except DeltaError:  # the log does not have that version: another table stands there now
+        return None
+
+
+def _refuse_conflict(target: Target, note: Note, planned: DeltaTable, newest: DeltaTable, swap: Swap) -> None:
+    """Raises LostRace where the commits since the planned version touch what this one writes or has read."""
+    what = f"{target.name}: another run committed after version {planned.version()}"
+    if newest.metadata().id != planned.metadata().id or newest.version() < planned.version():
+        raise LostRace(f"{what}, and the table was deleted and created again")
+    if (newest.schema(), newest.metadata().configuration, _features(newest)) != (
+        planned.schema(),
+        planned.metadata().configuration,
+        _features(planned),
+    ):
+        raise LostRace(f"{what}, and it changed the table's columns, properties or features")
+    now, then = active_files(newest), {file.path for file in active_files(planned)}
+    paths = {file.path for file in now}
+    if any(file.path not in paths for file in swap.removes):
+        raise LostRace(f"{what}, and it replaced files that this run replaces")
+    if any(swap.meets(file) for file in now if file.path not in then):
+        raise LostRace(f"{what}, and it wrote rows that this run has read or replaces")
+    for other in commits(target.path, after=planned.version(), until=newest.version()):
+        if other.note is not None and _same_work(note, other.note):
+            raise LostRace(f"{what}, and it wrote the same days")
+
+
+def _same_work(ours: Note, theirs: Note) -> bool:
+    """Whether two commits of ours stand for the same rows, whatever files they have: an empty day has none."""
+    if Kind.STREAM in (ours.kind, theirs.kind) and theirs.kind is not Kind.ERASURE:
+        return ours.kind is theirs.kind and ours.door == theirs.door
+    return theirs.kind is Kind.ERASURE or bool(ours.made & theirs.made)
+
+
+def _features(table: DeltaTable) -> tuple[object, ...]:
+    found = table.protocol()
+    return (
+        found.min_reader_version,
+        found.min_writer_version,
+        sorted(found.reader_features or ()),
+        sorted(found.writer_features or ()),
+    )
+
+
+def _outcome(target: Target, note: Note, base: int | None, error: DeltaError) -> int:
+    """What a refused commit was: committed with the answer lost, a lost race, or a failure."""
+    committed = find_attempt(target, note, -1 if base is None else base)
+    if committed is not None:
+        return committed
+    if version_of(target.path) != base:
+        raise LostRace(f"{target.name}: another run committed after version {base}") from error
+    text = str(error).split("\n", 1)[0][:500]
+    raise WriteError(f"{target.name} was not written, its version is still {base}: {text}") from error
+
+
+def _properties(note: Note) -> CommitProperties:
+    return CommitProperties(custom_metadata={"userMetadata": note.dump()}, max_commit_retries=0)
+
+
+def _add(file: NewFile) -> AddAction:
+    partition = dict(file.partition)
+    return AddAction(file.path, file.size, partition, int(time.time() * 1000), True, file.statistics)
+
+
+def _remove(file: ActiveFile) -> RemoveAction:
+    partition = {name: None if value is None else str(value) for name, value in file.partition.items()}
+    return RemoveAction(file.path, True, int(time.time() * 1000), file.size, partition)
+
+
+def evolve(target: Target, base: int) -> int:
+    """Add the columns that the table lacks, by a commit of its own. Returns the version to plan the write at.
+
+    Raises ForeignTable when the table has other columns or types than declared.
+    """
+    table = _open(target, None)
+    if table is None:
+        raise LostRace(f"{target.name}: the table of version {base} was deleted")
+    stored = schema_of(table)
+    refuse(target.path, target.name, differences(stored, target.schema))
+    added = [name for name in target.schema.names if name not in stored.names]
+    if not added:
+        return base
+    before = table.version()
+    fields = [field for field in Schema.from_json(target.stored_schema()).fields if field.name in added]
+    with answering(target.path):
+        table.alter.add_columns(fields)
+    return table.version() if before == base else base

@@ -188,8 +188,8 @@ def _plan(step: Step, table: Table, note: Note, day: date) -> Plan:
 
 
 def _now(step: Step, plan: Plan) -> "DataFrame":
-    rows = stamped(step, plan, transformed(step, plan, whole=True), datetime.now(UTC))
-    marked = evaluate.mark(rows, plan.table.compiled, duplicates_of=duplicates_of(plan))
+    rows, schema = stamped(step, plan, transformed(step, plan, whole=True), datetime.now(UTC))
+    marked = evaluate.mark(rows, plan.table.compiled, duplicates_of=duplicates_of(plan), schema=schema)
     kept = evaluate.kept(marked, plan.table.compiled)
     spec = plan.table.write
     return StateTable(step.spark, step.lake, plan.table, spec).log.as_judged(kept) if isinstance(spec, State) else kept

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform.compiled import CompiledContract
-from lakehouse_assets.platform.evaluate import mark
+from lakehouse_assets.platform.evaluate import MARKS, mark
 from lakehouse_assets.platform.file_stats import rows_within
-from lakehouse_assets.platform.history import target_of
+from lakehouse_assets.platform.history import files_of
 from lakehouse_assets.platform.plan import Lake, Plan
 from lakehouse_assets.platform.reader import landed_parts
 from lakehouse_assets.platform.state import State
@@ -15,6 +15,7 @@ from lakehouse_assets.platform.validated_rows import ValidatedRows, write_valida
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
 
 RECORD_HASH = "record_hash"
 MANY_ROWS = 500_000
@@ -27,18 +28,19 @@ def duplicates_of(plan: Plan) -> tuple[str, ...] | None:
     return (DAY_COLUMN, RECORD_HASH) if RECORD_HASH in columns else None
 
 
-def write_rows(lake: Lake, plan: Plan, rows: "DataFrame") -> ValidatedRows:
-    """All rows of the step in one action. Of many rows it is looked afterwards whether one repeats another.
+def write_rows(lake: Lake, plan: Plan, rows: "DataFrame", schema: "StructType") -> ValidatedRows:
+    """All rows of the step (of this schema) in one action. Of many it is looked afterwards whether one repeats another.
 
     Mostly none does, and to find out by sorting all of them costs more than the rest of the step; where one does, they
     are written again with the sort.
     """
-    contract, target = plan.table.compiled, target_of(lake, plan.table)
+    contract, (target, extra) = plan.table.compiled, files_of(lake, plan.table)
     expected = rows_read(lake, plan)
     optimistic = expected is not None and expected > MANY_ROWS and _key_tells_duplicates(contract)
     for none_repeats in (True, False) if optimistic else (False,):
-        marked = mark(rows, contract, duplicates_of=duplicates_of(plan), none_repeats=none_repeats)
-        written = write_validated(_laid_out(marked, plan, expected), target, contract)
+        marked = mark(rows, contract, duplicates_of=duplicates_of(plan), none_repeats=none_repeats, schema=schema)
+        laid_out = _laid_out(marked, plan, expected)
+        written = write_validated(laid_out, target, contract, [*schema.names, *MARKS], extra)
         if not none_repeats or not written.repeated(contract.key):
             return written
         remove_folder(written.attempt)

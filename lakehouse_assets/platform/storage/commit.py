@@ -19,6 +19,7 @@ from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, ver
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.evolution import differences, refuse, schema_of
 from lakehouse_assets.platform.failpoints import Failpoint, reach
+from lakehouse_assets.platform.log_handles import forget
 from lakehouse_assets.platform.storage.data_files import ActiveFile, NewFile, active_files
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.store import answering, storage_options
@@ -57,14 +58,17 @@ def commit(target: Target, note: Note, base: int | None, swap: Swap) -> int:
     Raises LostRace, WriteError, StoreError.
     """
     reach(Failpoint.BEFORE_SWAP, target.name)
-    version = _create(target, note, swap) if base is None else _replace(target, note, base, swap)
+    try:
+        version = _create(target, note, swap) if base is None else _replace(target, note, base, swap)
+    finally:
+        forget(target.path)
     reach(Failpoint.AFTER_SWAP, target.name)
     return version
 
 
 def find_attempt(target: Target, note: Note, after: int) -> int | None:
     """The version that the note's attempt became, if it did."""
-    if version_of(target.path) is None:
+    if version_of(target.path, fresh=True) is None:
         return None
     found = (c.version for c in commits(target.path, after=after) if c.note and c.note.attempt == note.attempt)
     return next(found, None)
@@ -120,7 +124,7 @@ def _replace(target: Target, note: Note, base: int, swap: Swap) -> int:
 
 def _open(target: Target, version: int | None) -> DeltaTable | None:
     try:
-        return open_table(target.path, version)
+        return open_table(target.path, version, fresh=version is None)
     except DeltaError:  # the log does not have that version: another table stands there now
         return None
 
@@ -169,7 +173,7 @@ def _outcome(target: Target, note: Note, base: int | None, error: DeltaError) ->
     committed = find_attempt(target, note, -1 if base is None else base)
     if committed is not None:
         return committed
-    if version_of(target.path) != base:
+    if version_of(target.path, fresh=True) != base:
         raise LostRace(f"{target.name}: another run committed after version {base}") from error
     text = str(error).split("\n", 1)[0][:500]
     raise WriteError(f"{target.name} was not written, its version is still {base}: {text}") from error
@@ -194,16 +198,20 @@ def evolve(target: Target, base: int) -> int:
 
     Raises ForeignTable when the table has other columns or types than declared.
     """
-    table = _open(target, None)
-    if table is None:
+    planned = _open(target, base)
+    if planned is None:
         raise LostRace(f"{target.name}: the table of version {base} was deleted")
-    stored = schema_of(table)
+    stored = schema_of(planned)
     refuse(target.path, target.name, differences(stored, target.schema))
     added = [name for name in target.schema.names if name not in stored.names]
     if not added:
         return base
+    table = _open(target, None)
+    if table is None or schema_of(table) != stored:
+        raise LostRace(f"{target.name}: another run changed the table's columns after version {base}")
     before = table.version()
     fields = [field for field in Schema.from_json(target.stored_schema()).fields if field.name in added]
     with answering(target.path):
         table.alter.add_columns(fields)
+    forget(target.path)
     return table.version() if before == base else base

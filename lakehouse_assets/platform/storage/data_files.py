@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from pyarrow import fs
@@ -128,6 +129,21 @@ def read_footer(file: Location) -> pq.FileMetaData:
     """The footer of a Parquet file."""
     system, path = arrow_path(file)
     return pq.read_metadata(path, filesystem=system)
+
+
+def values_on(files: Collection[Location], day_column: str, days: Collection[date], column: str) -> set[Any] | None:
+    """The values of a column on these days in files; None where a file lacks the column. Reads these two columns."""
+    found: set[Any] = set()
+    wanted = pa.array(sorted(days), pa.date32())
+    for file in files:
+        system, path = arrow_path(file)
+        with system.open_input_file(path) as stream, pq.ParquetFile(stream) as opened:
+            if column not in opened.schema_arrow.names:
+                return None
+            for batch in opened.iter_batches(columns=[day_column, column]):
+                of_days = pc.is_in(batch.column(day_column), value_set=wanted)
+                found.update(batch.filter(of_days).column(column).unique().to_pylist())
+    return found
 
 
 def arrow_path(place: Location) -> tuple[fs.FileSystem, str]:

@@ -17,6 +17,9 @@ from lakehouse_assets.platform.store import Location, answering, storage_options
 from lakehouse_assets.platform.table_features import Reader, refusal_to_open, require
 from lakehouse_assets.platform.touched import actions_of, info_of, touched_days
 
+FORMAT = 2
+"""Of a table's files and commits, noted in each. 2: files in folders of attempts, with columns that no schema names."""
+
 
 @dataclass(frozen=True)
 class Pin:
@@ -166,6 +169,7 @@ class Note:
             "key": self.key,
             "nullable": None if self.nullable is None else sorted(self.nullable),
             "door": self.door,
+            "format": FORMAT,
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 

@@ -123,6 +123,12 @@ def reader_of(table: DeltaTable, path: Location, name: str) -> Reader:
     raise UnknownFeature(_refusal(f"{name} cannot be read without Spark: it", unknown[0], path))
 
 
+def shown_by(reader: Reader, table: DeltaTable, path: Location) -> bool:
+    """Whether a reader shows this version as Delta does. Raises StoreError."""
+    with answering(path):
+        return next(_unknown_to(reader, table), None) is None
+
+
 def require(reader: Reader, table: DeltaTable, path: Location, name: str) -> None:
     """Raises UnknownFeature where this reader would not show a version as Delta does; StoreError."""
     with answering(path):

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.days import ranges
 from lakehouse_assets.platform.delta import Note, open_table
+from lakehouse_assets.platform.stats_columns import DOOR
 from lakehouse_assets.platform.storage.commit import LostRace, Swap, WriteError, commit, evolve
 from lakehouse_assets.platform.storage.data_files import (
     ActiveFile,
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LostRace", "Target", "WriteError"]
 
-DOOR = "door"
-"""Column that says by which way a row came, in a table that has several."""
 CARRIED = "carried"
 """Folder of an attempt for rows that it takes over from files of which it replaces other rows."""
 

@@ -23,6 +23,7 @@ from lakehouse_assets.platform.log_handles import forget
 from lakehouse_assets.platform.storage.data_files import ActiveFile, NewFile, active_files
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.store import answering, storage_options
+from lakehouse_assets.platform.table_features import require_writable
 
 TRIES = 20
 RETENTION = {
@@ -55,7 +56,7 @@ class Swap:
 def commit(target: Target, note: Note, base: int | None, swap: Swap) -> int:
     """Commit the swap as planned at version `base` (None: the table is created). Returns the version.
 
-    Raises LostRace, WriteError, StoreError.
+    Raises LostRace, WriteError, StoreError, UnknownFeature.
     """
     reach(Failpoint.BEFORE_SWAP, target.name)
     try:
@@ -96,6 +97,7 @@ def _replace(target: Target, note: Note, base: int, swap: Swap) -> int:
     planned = _open(target, base)
     if planned is None or (target.id is not None and str(planned.metadata().id) != target.id):
         raise LostRace(f"{target.name}: the table of version {base} was deleted or created again")
+    require_writable(planned, target.path, target.name)
     parent = planned
     for _ in range(TRIES):
         try:
@@ -206,6 +208,7 @@ def evolve(target: Target, base: int) -> int:
     added = [name for name in target.schema.names if name not in stored.names]
     if not added:
         return base
+    require_writable(planned, target.path, target.name)
     table = _open(target, None)
     if table is None or schema_of(table) != stored:
         raise LostRace(f"{target.name}: another run changed the table's columns after version {base}")

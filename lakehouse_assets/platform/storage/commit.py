@@ -15,6 +15,7 @@ from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction, create_table_with_add_actions
 
+from lakehouse_assets.platform.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.evolution import differences, refuse, schema_of
@@ -54,8 +55,9 @@ class Swap:
 def commit(target: Target, note: Note, base: int | None, swap: Swap) -> int:
     """Commit the swap as planned at version `base` (None: the table is created). Returns the version.
 
-    Raises LostRace, WriteError, StoreError.
+    Raises LostRace, WriteError, StoreError; LakehouseError for a bucket in which commits could be lost.
     """
+    prove_conditional_puts(target.path)
     reach(Failpoint.BEFORE_SWAP, target.name)
     version = _create(target, note, swap) if base is None else _replace(target, note, base, swap)
     reach(Failpoint.AFTER_SWAP, target.name)
@@ -202,6 +204,7 @@ def evolve(target: Target, base: int) -> int:
     added = [name for name in target.schema.names if name not in stored.names]
     if not added:
         return base
+    prove_conditional_puts(target.path)
     before = table.version()
     fields = [field for field in Schema.from_json(target.stored_schema()).fields if field.name in added]
     with answering(target.path):

@@ -18,7 +18,6 @@ from lakehouse_assets.ops.quarantine import counts
 from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
 from lakehouse_assets.platform.journal import audit_path
-from lakehouse_assets.platform.session import fence_dead_sessions
 from lakehouse_assets.platform.set_aside import beside
 from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.stream import drain, drain_available
@@ -255,7 +254,6 @@ def test_a_stream_killed_between_its_commit_and_its_audit_leaves_the_row_to_the_
         return [(row["output_version"], row["kept"], row["feed_day"]) for row in rows]
 
     assert (len(coordinates(driver)), audited()) == (7, [])
-    fence_dead_sessions(broker)
     assert drain(step(driver), bronze(driver), source) is None
     assert audited() == [(0, 7, DAY)]
     send(client_options(broker), numbered(2, first=7), source.topic)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
+from lakehouse_assets.platform.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.delta import Kind, Pin, ask_table, commits, open_table
 from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, storage_options
@@ -101,6 +102,7 @@ def alerts_path(lake: Location) -> Location:
 
 def append(path: Location, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> None:
     """Append rows in one commit; creates the journal on first use, and adds columns that an older one lacks."""
+    prove_conditional_puts(path)
     kept = [name for name in STATISTICS if name in rows.schema.names]
     properties = {"delta.appendOnly": "true", "delta.checkpointInterval": "20", **stats_properties(kept)}
     for attempt in range(CREATIONS):

@@ -13,7 +13,7 @@ from lakehouse_assets.platform.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.landing_names import canonical
-from lakehouse_assets.platform.s3 import S3Path, StoreError
+from lakehouse_assets.platform.s3 import StoreError
 from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, storage_options
 
@@ -122,9 +122,8 @@ class Manifest:
             return pa.table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
 
     def prove(self) -> None:
-        """Before the first commit to a bucket. Raises LakehouseError where two at once could both succeed."""
-        if self._table is None and isinstance(self._path, S3Path):
-            prove_conditional_puts(self._path.parent)
+        """Before a commit to a bucket. Raises LakehouseError where two at once could both succeed."""
+        prove_conditional_puts(self._path.parent)
 
     def commit(self, entries: list[Entry]) -> int:
         """Add `entries` in one commit and return its version. Of none: so that who read this version loses its race.

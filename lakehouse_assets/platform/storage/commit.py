@@ -15,6 +15,7 @@ from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, CommitProperties, RemoveAction, create_table_with_add_actions
 
+from lakehouse_assets.platform.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.evolution import differences, refuse, schema_of
@@ -56,8 +57,9 @@ class Swap:
 def commit(target: Target, note: Note, base: int | None, swap: Swap) -> int:
     """Commit the swap as planned at version `base` (None: the table is created). Returns the version.
 
-    Raises LostRace, WriteError, StoreError, UnknownFeature.
+    Raises LostRace, WriteError, StoreError, UnknownFeature; LakehouseError for a bucket in which commits could be lost.
     """
+    prove_conditional_puts(target.path)
     reach(Failpoint.BEFORE_SWAP, target.name)
     try:
         version = _create(target, note, swap) if base is None else _replace(target, note, base, swap)
@@ -209,6 +211,7 @@ def evolve(target: Target, base: int) -> int:
     if not added:
         return base
     require_writable(planned, target.path, target.name)
+    prove_conditional_puts(target.path)
     table = _open(target, None)
     if table is None or schema_of(table) != stored:
         raise LostRace(f"{target.name}: another run changed the table's columns after version {base}")

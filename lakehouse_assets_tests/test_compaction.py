@@ -145,6 +145,17 @@ def test_partitions_are_compacted_each_by_itself(tmp_path: Path) -> None:
     ]
 
 
+def test_files_of_any_name_are_replaced(tmp_path: Path) -> None:
+    """The log has names in the form of a URL."""
+    table = PlainTable(tmp_path / "t")
+    for n, day in enumerate(DAYS):
+        attempt = table.write(rows_of(day, n))
+        odd = attempt.rename(attempt.with_name(f"{attempt.name} x=1 %20 é#"))
+        commit(table.target, note(f"{n}", day), table.version, Swap(table.files(odd), [], lambda _: True))
+    compacted(table)
+    assert (len(table.named()), table.numbers()) == (1, list(range(FEWEST)))
+
+
 def test_files_keep_the_layout_of_the_table(tmp_path: Path) -> None:
     columns = pa.schema([*NUMBERS, ("text", pa.string())])
     layout = Parquet("zstd", level=6, dictionary=False, page_bytes=8 * KIB, row_group_bytes=64 * KIB, page_rows=500)

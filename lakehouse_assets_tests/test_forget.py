@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse_assets.ops.forget import NoSubject, forget
-from lakehouse_assets.platform import maintenance, writer
+from lakehouse_assets.platform import maintenance
 from lakehouse_assets.platform import materialize as steps
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.contract import Contract, Rate, column, facts, landed_contract
@@ -28,6 +28,7 @@ from lakehouse_assets.platform.replay import Answer, replay
 from lakehouse_assets.platform.silver import CurrentState
 from lakehouse_assets.platform.state import scd1
 from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.storage import commit as commits_of_files
 from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey, day, landed_table, last
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.lake_driver import LakeDriver
@@ -191,7 +192,7 @@ def test_a_run_under_way_starts_again_without_the_person(
             people.erase(subject)
 
     monkeypatch.setattr(steps, "reach", reach)
-    monkeypatch.setattr(writer, "reach", reach)
+    monkeypatch.setattr(commits_of_files, "reach", reach)
     outcome = people.make(table.removesuffix("__quarantine"), DAYS)
     assert erased == [subject]
     assert [one.status.value for one in outcome.days] == ["committed"] * 3

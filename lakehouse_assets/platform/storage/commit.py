@@ -150,7 +150,7 @@ def _replace(target: Target, note: Note | None, base: int, swap: Swap) -> int:
 def _moved(newest: DeltaTable | None, swap: Swap) -> int | None:
     """The version that has the files to which rows were moved, if they were."""
     ours = {file.path for file in swap.adds}
-    if newest is None or not any(file.path in ours for file in active_files(newest)):
+    if newest is None or not any(unquote(file.path) in ours for file in active_files(newest)):
         return None
     return newest.version()
 
@@ -239,8 +239,9 @@ def _add(file: NewFile, is_change: bool = True) -> AddAction:
 
 
 def _remove(file: ActiveFile, is_change: bool) -> RemoveAction:
+    """delta-rs is given names as the file system has them, and encodes them for the log."""
     partition = {name: None if value is None else str(value) for name, value in file.partition.items()}
-    return RemoveAction(file.path, is_change, int(time.time() * 1000), file.size, partition)
+    return RemoveAction(unquote(file.path), is_change, int(time.time() * 1000), file.size, partition)
 
 
 def evolve(target: Target, base: int) -> int:

@@ -8,7 +8,7 @@ time.
 
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -22,6 +22,7 @@ from lakehouse_assets.platform.store import Location, answering
 
 RETENTION = "delta.deletedFileRetentionDuration"
 DELETION_VECTORS = ".bin"
+"""Of them only the log says what needs them: they stay."""
 _INTERVAL = re.compile(r"interval (\d+) (second|minute|hour|day|week)s?", re.IGNORECASE)
 
 
@@ -81,14 +82,14 @@ def dead_files(path: Location, table: DeltaTable) -> list[str]:
     for file in files:
         youngest[file.unit] = max(file.since, youngest.get(file.unit, 0.0))
     until = time.time() - retention(table.metadata().configuration).total_seconds()
+    old = {
+        file.name
+        for file in files
+        if file.name in candidates and youngest[file.unit] < until and not file.name.endswith(DELETION_VECTORS)
+    }
     there = {file.name for file in files}
-    old = {file.name for file in files if file.name in candidates and youngest[file.unit] < until}
-    return [file.name for file in files if file.name in old and _is_alone(file, there - old)]
-
-
-def _is_alone(file: StoredFile, staying: Collection[str]) -> bool:
-    """Whether it is not beside a file that needs it. Deletion vectors are needed by what names them in the log."""
-    return file.checked not in staying and not file.name.endswith(DELETION_VECTORS)
+    # A checksum goes with its file, and by itself only where that is gone.
+    return [f.name for f in files if f.checked in old or (f.name in old and f.checked not in there)]
 
 
 def retention(configuration: Mapping[str, str | None]) -> timedelta:

@@ -18,8 +18,9 @@ from lakehouse_assets.platform.delta import Kind, Note, ask, version_of
 from lakehouse_assets.platform.maintenance import FEWEST, Place
 from lakehouse_assets.platform.parquet import Parquet
 from lakehouse_assets.platform.storage.commit import Swap, commit
-from lakehouse_assets.platform.storage.data_files import NewFile, active_files, new_attempt, written_files
+from lakehouse_assets.platform.storage.data_files import NewFile, active_files, arrow_path, new_attempt, written_files
 from lakehouse_assets.platform.storage.target import Target
+from lakehouse_assets.platform.store import Location, storage_options
 from lakehouse_assets.platform.writer import replaced_days
 
 DAYS = [date(2023, 2, 1) + timedelta(days=n) for n in range(FEWEST)]
@@ -40,7 +41,7 @@ def rows_of(day: date, *numbers: int) -> pa.Table:
 class PlainTable:
     """A table of these columns; its files have the platform's own columns besides."""
 
-    path: Path
+    path: Location
     schema: pa.Schema = NUMBERS
     statistics: tuple[str, ...] = ("feed_day", "n")
     partition_by: tuple[str, ...] = ()
@@ -64,19 +65,20 @@ class PlainTable:
     def newest(self) -> int:
         return self.version or 0
 
-    def write(self, rows: pa.Table, partition: Mapping[str, object] | None = None) -> Path:
+    def write(self, rows: pa.Table, partition: Mapping[str, object] | None = None) -> Location:
         """A file of a new attempt, which nobody names yet."""
         attempt = new_attempt(self.path)
-        assert isinstance(attempt, Path)
         folder = attempt.joinpath(*[f"{key}={value}" for key, value in (partition or {"state": "passed"}).items()])
-        folder.mkdir(parents=True)
         own = [pa.nulls(rows.num_rows, field.type) for field in OWN]
         names = [name for name in rows.column_names if name not in self.partition_by]
         held = pa.table([*rows.select(names).columns, *own], names=[*names, *OWN.names])
-        pq.write_table(held, folder / "part-00000.parquet", store_schema=False)
+        system, path = arrow_path(folder / "part-00000.parquet")
+        if isinstance(folder, Path):
+            folder.mkdir(parents=True)
+        pq.write_table(held, path, filesystem=system, store_schema=False)
         return attempt
 
-    def files(self, attempt: Path) -> list[NewFile]:
+    def files(self, attempt: Location) -> list[NewFile]:
         return written_files(self.path, attempt, self.target.schema, self.statistics, self.partition_by)
 
     def append(
@@ -113,18 +115,20 @@ class PlainTable:
         return sorted(ask(self.path, "SELECT * FROM t", version), key=repr)
 
     def attempts(self) -> list[str]:
+        assert isinstance(self.path, Path)
         return sorted(folder.name for folder in self.path.glob("attempt-*"))
 
     def opened(self, version: int | None = None) -> DeltaTable:
-        return DeltaTable(self.path, version)
+        return DeltaTable(str(self.path), version, storage_options=storage_options(self.path))
 
-    def named(self, version: int | None = None) -> list[Path]:
+    def named(self, version: int | None = None) -> list[Location]:
         """The files of a version."""
-        return [self.path / file.path for file in active_files(self.opened(version))]
+        return [file.at(self.path) for file in active_files(self.opened(version))]
 
     def removed_long_ago(self, version: int, days: float) -> None:
         """Let the files that a commit removed seem to be removed some days before."""
         log = self.path / "_delta_log"
+        assert isinstance(log, Path)
         for file in (*log.glob("*.checkpoint.parquet"), log / "_last_checkpoint"):
             file.unlink(missing_ok=True)
         entry = log / f"{version:020d}.json"

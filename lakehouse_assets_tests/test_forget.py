@@ -12,8 +12,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse_assets.ops.forget import NoSubject, forget
+from lakehouse_assets.platform import maintenance
 from lakehouse_assets.platform import materialize as steps
-from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.contract import Contract, Rate, column, facts, landed_contract
 from lakehouse_assets.platform.delivery import EventFiles
@@ -28,6 +28,7 @@ from lakehouse_assets.platform.replay import Answer, replay
 from lakehouse_assets.platform.silver import CurrentState
 from lakehouse_assets.platform.state import scd1
 from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.storage import commit as commits_of_files
 from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey, day, landed_table, last
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.lake_driver import LakeDriver
@@ -138,13 +139,15 @@ def untouched(lake: Lake) -> list[object]:
     return [behind, unjudged, [sorted(levels.of(table.key).built) for table in CATALOG.tables]]
 
 
-def test_nothing_tells_of_a_person_who_was_erased(people: People) -> None:
+def test_nothing_tells_of_a_person_who_was_erased(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     path = people.lake.path(bronze.key)
     orphan = path / "attempt" / "part-0.parquet"  # of a run that was killed before its commit
     orphan.parent.mkdir()
     orphan.write_bytes((path / sorted(named_files(path))[0]).read_bytes())
     os.utime(orphan, (0, 0))
-    people.spark.sql(f"OPTIMIZE delta.`{people.lake.path(visits.key)}`").collect()
+    monkeypatch.setattr(maintenance, "FEWEST", 2)
+    (place, *_) = maintenance.data_places(people.lake, visits)
+    maintenance.maintain(maintenance.survey(place))
     assert len(people.tells_of("ana-1", "ana@example.org")) > 8, "the test has something to find"
     before = untouched(people.lake)
     assert before[0] == [{}] * len(IN_ORDER)
@@ -189,7 +192,7 @@ def test_a_run_under_way_starts_again_without_the_person(
             people.erase(subject)
 
     monkeypatch.setattr(steps, "reach", reach)
-    monkeypatch.setattr(writer, "reach", reach)
+    monkeypatch.setattr(commits_of_files, "reach", reach)
     outcome = people.make(table.removesuffix("__quarantine"), DAYS)
     assert erased == [subject]
     assert [one.status.value for one in outcome.days] == ["committed"] * 3

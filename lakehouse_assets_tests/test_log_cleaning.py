@@ -83,7 +83,7 @@ def known(path: Path) -> tuple[object, ...]:
 def test_an_erasure_leaves_nothing_in_the_log_and_the_log_tells_all_else(table: Path) -> None:
     before, columns, files = known(table), (DAY_COLUMN,), entries(table)
     assert len(traces(table / "_delta_log", {ANA})) > 3, "the test has something to find"
-    keep_statistics(table, columns, None)
+    keep_statistics(table, columns)
     clean_log(table, columns, erased=True)
     sweep(table, float("inf"), lambda _: False)
     assert traces(table, {ANA}) == []
@@ -128,7 +128,7 @@ def test_an_entry_with_other_ends_of_lines_in_a_text_is_cleaned(tmp_path: Path) 
 
 @pytest.mark.parametrize("writer", ["restored", "not heeding", "compacted"])
 def test_whoever_writes_statistics_afterwards_they_go(table: Path, writer: str) -> None:
-    keep_statistics(table, (DAY_COLUMN,), None)
+    keep_statistics(table, (DAY_COLUMN,))
     assert traces(table / "_delta_log", {BIA}) == []
     if writer == "restored":
         DeltaTable(table).restore(1)  # with its properties of then
@@ -140,7 +140,7 @@ def test_whoever_writes_statistics_afterwards_they_go(table: Path, writer: str) 
         DeltaTable(table).optimize.compact()
     else:
         assert traces(table / "_delta_log", {BIA}) != []
-    keep_statistics(table, (DAY_COLUMN,), None)
+    keep_statistics(table, (DAY_COLUMN,))
     assert traces(table / "_delta_log", {BIA}) == []
     assert DeltaTable(table).count() >= 3
 
@@ -149,7 +149,7 @@ def test_a_log_whose_first_entries_expired_is_cleaned_in_its_checkpoints(table: 
     for version in (0, 1):
         (table / "_delta_log" / f"{version:020d}.json").unlink()
     count = DeltaTable(table).count()
-    keep_statistics(table, (DAY_COLUMN,), None)
+    keep_statistics(table, (DAY_COLUMN,))
     clean_log(table, (DAY_COLUMN,), erased=True)
     assert traces(table / "_delta_log", {ANA, BIA}) == []
     assert DeltaTable(table).count() == count

@@ -1,138 +1,39 @@
-"""Compaction and vacuum: fewer files, the same rows, and nobody who writes meanwhile is harmed."""
+"""Maintenance of a lake: which tables, by command and every night. What it does to one: `test_compaction.py`."""
 
 import json
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
-from pyspark.sql.types import DateType, LongType, StructField, StructType
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.definitions import definitions
 from lakehouse_assets.ops import maintenance_job
 from lakehouse_assets.ops.maintenance_job import MAINTAIN, Scope
-from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.catalog import discover
 from lakehouse_assets.platform.changes import changed_days
-from lakehouse_assets.platform.delta import Note, commits, last_note, open_table, version_of
+from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import append, check_results_path
 from lakehouse_assets.platform.landing import land, manifest_path, parts
-from lakehouse_assets.platform.levels import TableLevels
-from lakehouse_assets.platform.maintenance import (
-    FEWEST,
-    Engine,
-    Maintained,
-    Place,
-    State,
-    maintain,
-    places,
-    spark_once,
-    survey,
-)
+from lakehouse_assets.platform.maintenance import FEWEST, Maintained, State, maintain, places, survey
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.dagster_lake import dagster_lake
 from lakehouse_assets_tests.gmv_histories import write_csv
-
-NUMBERS = StructType([StructField("feed_day", DateType()), StructField("n", LongType())])
-DAYS = [date(2023, 2, 1) + timedelta(days=n) for n in range(FEWEST)]
+from lakehouse_assets_tests.plain_table import DAYS, PlainTable
 
 
-def note(attempt: str, *days: date) -> Note:
-    return Note("t", attempt, attempt, frozenset(days), "code", {})
-
-
-class Numbers:
-    """A table of one row and one file a day."""
-
-    def __init__(self, spark: SparkSession, path: Path, append_only: bool = False) -> None:
-        self.spark = spark
-        self.target = writer.Target(path, "t", NUMBERS, append_only)
-        self.place = Place("t", path, Engine.SPARK)
-        for n, day in enumerate(DAYS):
-            self.append(day, n, f"day {n}")
-
-    @property
-    def version(self) -> int | None:
-        return version_of(self.target.path)
-
-    def append(self, day: date, n: int, attempt: str, base: int | None = -1) -> int:
-        frame = self.spark.createDataFrame([(day, n)], NUMBERS)
-        return writer.append(frame, self.target, note(attempt, day), self.version if base == -1 else base)
-
-    def replace(self, day: date, n: int, attempt: str, base: int) -> int:
-        frame = self.spark.createDataFrame([(day, n)], NUMBERS)
-        return writer.replace_days(frame, self.target, note(attempt, day), base, "feed_day", [day])
-
-    def compact(self) -> int:
-        maintain(survey(self.place), spark_once(lambda: self.spark))
-        return survey(self.place).files
-
-    def rows(self) -> list[int]:
-        return sorted(row.n for row in self.spark.read.format("delta").load(str(self.target.path)).collect())
-
-
-@pytest.mark.slow
-def test_compaction_changes_no_row_and_no_day(spark: SparkSession, tmp_path: Path) -> None:
-    numbers = Numbers(spark, tmp_path / "t", append_only=True)
-    levels = TableLevels(tmp_path / "t")
-    levels.read_on()
-    before, base = dict(levels.changed), numbers.version
-    assert base is not None
-    assert survey(numbers.place).due
-    assert numbers.compact() == 1
-    assert numbers.rows() == list(range(FEWEST))
-    levels.read_on()
-    assert levels.changed == before, "maintenance is no change"
-    assert changed_days(tmp_path / "t", base, base + 1) == frozenset()
-    assert last_note(tmp_path / "t") == note(f"day {FEWEST - 1}", DAYS[-1])
-    assert len([commit for commit in commits(tmp_path / "t") if commit.note]) == FEWEST
-    assert spark.read.format("delta").option("versionAsOf", base).load(str(tmp_path / "t")).count() == FEWEST
-    assert not survey(numbers.place).due
-    version = numbers.version
-    numbers.compact()
-    assert numbers.version == version, "nothing to do, nothing done"
-
-
-@pytest.mark.slow
-def test_writers_that_started_before_and_after_a_compaction_do_not_both_win(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    numbers = Numbers(spark, tmp_path / "t")
-    before = numbers.version
-    numbers.compact()
-    after = numbers.version
-    assert before != after
-    numbers.append(DAYS[0], 100, "started before", before)
-    with pytest.raises(writer.LostRace):
-        numbers.append(DAYS[0], 101, "started after", after)
-    assert numbers.rows() == [*range(FEWEST), 100]
-    assert numbers.append(DAYS[0], 102, "again") == numbers.version
-
-
-@pytest.mark.slow
-def test_a_day_is_replaced_across_a_compaction(spark: SparkSession, tmp_path: Path) -> None:
-    numbers = Numbers(spark, tmp_path / "t")
-    base = numbers.version
-    assert base is not None
-    numbers.compact()
-    numbers.replace(DAYS[2], 200, "started before", base)
-    assert numbers.rows() == sorted({*range(FEWEST), 200} - {2}), "exactly that day, though its file holds others"
-
-
-def test_journals_are_compacted_by_their_own_engine(tmp_path: Path) -> None:
+def test_journals_are_compacted(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake", tmp_path / "landing")
     path = check_results_path(lake.tables)
     for n in range(FEWEST):
         append(path, pa.table({"n": [n]}))
     (place,) = places(lake, discover(domains), "ops")
-    assert place.engine is Engine.DELTA_RS
-    done = maintain(survey(place), spark_once(pytest.fail))
+    done = maintain(survey(place))
     assert (done.before.files, done.files) == (FEWEST, 1)
     table = open_table(path)
     assert table is not None
@@ -165,14 +66,14 @@ def test_the_manifest_of_landed_files_keeps_every_version(tmp_path: Path) -> Non
     path = manifest_path(lake.landing, "gmv/purchase_extra_info")
     known = [parts(lake.landing, "gmv/purchase_extra_info", version=version) for version in range(FEWEST)]
     (place,) = places(lake, catalog, "gmv/landing")
-    assert maintain(survey(place), spark_once(pytest.fail)).files == 1
+    assert maintain(survey(place)).files == 1
     assert [parts(lake.landing, "gmv/purchase_extra_info", version=v) for v in range(FEWEST)] == known
     assert parts(lake.landing, "gmv/purchase_extra_info") == known[-1]
     assert changed_days(path, FEWEST - 1, FEWEST) == frozenset()
 
 
 def test_every_night_a_run_does_it(tmp_path: Path) -> None:
-    """Landed files alone: their manifest needs no Spark."""
+    """Landed files alone: a table of data is maintained in the same way."""
     with dagster_lake(tmp_path) as lake, dg.DagsterInstance.ephemeral() as instance:
         land_days(Lake(settings().lake, settings().landing), tmp_path)
         job = definitions.resolve_job_def(MAINTAIN)
@@ -194,10 +95,10 @@ def test_every_night_a_run_does_it(tmp_path: Path) -> None:
 def test_a_table_that_cannot_be_maintained_does_not_keep_the_others_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def maintained(state: State, session: object) -> Maintained:
+    def maintained(state: State) -> Maintained:
         if state.place.name == "gmv/landing/purchase_extra_info":
             raise LakehouseError("it could not be compacted")
-        return maintain(state, session)  # type: ignore[arg-type]
+        return maintain(state)
 
     monkeypatch.setattr(maintenance_job, "maintain", maintained)
     with dagster_lake(tmp_path), dg.DagsterInstance.ephemeral() as instance:
@@ -218,3 +119,12 @@ def test_a_table_that_cannot_be_maintained_does_not_keep_the_others_waiting(
 def test_an_unknown_table_is_named_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(LakehouseError, match="no table gmv/silver/purchases"):
         places(Lake(tmp_path, tmp_path), discover(domains), "gmv/silver/purchases")
+
+
+def test_a_table_with_a_feature_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    table = PlainTable(tmp_path / "t").fill()
+    table.opened().alter.set_table_properties({"delta.enableChangeDataFeed": "true"}, raise_if_not_exists=False)
+    version = table.version
+    done = maintain(survey(table.place))
+    assert "not maintained: t was not written: it uses changeDataFeed" in done.said
+    assert (done.files, table.version) == (FEWEST, version)

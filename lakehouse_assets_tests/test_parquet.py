@@ -13,11 +13,11 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.defs.store.generate import generate
-from lakehouse_assets.platform import writer
+from lakehouse_assets.platform import maintenance, writer
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.delta import Note, open_table
-from lakehouse_assets.platform.maintenance import Engine, Place, _optimize_with_spark, _places
-from lakehouse_assets.platform.parquet import KIB, MIB, Parquet, ParquetError, laid_out
+from lakehouse_assets.platform.maintenance import Place, _places, maintain, survey
+from lakehouse_assets.platform.parquet import KIB, MIB, Parquet, ParquetError
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
@@ -147,7 +147,9 @@ def column_number(path: Path, column: pq.ColumnChunkMetaData) -> int:
     return [group.column(n).path_in_schema for n in range(group.num_columns)].index(column.path_in_schema)
 
 
-def test_every_setting_reaches_the_files_of_a_write_and_of_a_compaction(spark: SparkSession, tmp_path: Path) -> None:
+def test_every_setting_reaches_the_files_of_a_write_and_of_a_compaction(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frame = spark.range(60_000).select(
         F.sha2(F.col("id").cast("string"), 256).alias("text"), (F.col("id") % 7).alias("few")
     )
@@ -174,19 +176,12 @@ def test_every_setting_reaches_the_files_of_a_write_and_of_a_compaction(spark: S
     assert files["plain"].codecs == {"SNAPPY"}, "what one table declares does not reach another"
     assert len(files["plain"].groups) == 2
 
-    assert _optimize_with_spark(spark, Place("small", tmp_path / "small", Engine.SPARK, parquet=small)) == ""
+    monkeypatch.setattr(maintenance, "FEWEST", 2)
+    assert maintain(survey(Place("small", tmp_path / "small", parquet=small))).said == ""
     compacted = Files.of(tmp_path / "small")
     assert len(compacted.paths) == 1
     assert (compacted.codecs, compacted.with_dictionary) == ({"ZSTD"}, False)
     assert len(compacted.groups) > 8
-
-
-def test_after_a_write_the_session_is_as_it_was(spark: SparkSession) -> None:
-    names = Parquet("gzip").configuration()
-    before = {name: spark.conf.get(name, None) for name in names}
-    with laid_out(spark, Parquet("gzip", dictionary=False)):
-        assert spark.conf.get("parquet.enable.dictionary") == "false"
-    assert {name: spark.conf.get(name, None) for name in names} == before
 
 
 def test_a_declared_table_is_written_as_declared(spark: SparkSession, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_nothing_is_behind_and_a_landed_day_is(lake: DagsterLake) -> None:
 
 
 def test_maintenance_merges_files_and_changes_no_row(lake: DagsterLake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of every engine: Spark's data, delta-rs' journals and manifests."""
+    """Of data, journals and manifests."""
     monkeypatch.setattr(maintenance, "FEWEST", 2)
     for day in (D1, D2):  # a file each
         made = lake.run([SILVER], day)

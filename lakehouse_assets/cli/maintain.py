@@ -21,9 +21,8 @@ def maintain(table: str | None, dry_run: bool, output: str) -> None:
     from lakehouse_assets import defs as domains
     from lakehouse_assets.platform.catalog import discover
     from lakehouse_assets.platform.maintenance import maintain as maintain_one
-    from lakehouse_assets.platform.maintenance import places, spark_once, survey
+    from lakehouse_assets.platform.maintenance import places, survey
     from lakehouse_assets.platform.plan import Lake
-    from lakehouse_assets.platform.session import close_session, open_session
 
     here = settings()
     found = places(Lake(here.lake, here.landing), discover(domains), table)
@@ -32,22 +31,12 @@ def maintain(table: str | None, dry_run: bool, output: str) -> None:
         rows = [(s.place.name, s.files, s.small, "yes" if s.due else "no", s.dead) for s in states]
         show(Rows(("table", "files", "small", "compact", "to_remove"), rows), output)
         return
-    opened = []
-
-    def open_one():  # type: ignore[no-untyped-def]
-        opened.append(open_session(here, "maintenance"))
-        return opened[-1]
-
-    session, results = spark_once(open_one), []
-    try:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("", total=len(found))
-            for place in found:
-                progress.update(task, description=place.name)
-                results.append(maintain_one(survey(place), session))
-                progress.advance(task)
-    finally:
-        for spark in opened:
-            close_session(spark)
+    results = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(found))
+        for place in found:
+            progress.update(task, description=place.name)
+            results.append(maintain_one(survey(place)))
+            progress.advance(task)
     done = [(r.before.place.name, r.before.files, r.files, r.removed, r.said) for r in results]
     show(Rows(("table", "files_before", "files_after", "removed", "remark"), done), output)

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform import erasure
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.days import write_days
-from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
+from lakehouse_assets.platform.delta import Kind, Note, commits, version_of
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.erasure import Subject
 from lakehouse_assets.platform.errors import LakehouseError
@@ -30,6 +29,7 @@ from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
 from lakehouse_assets.platform.storage.target import Target
+from lakehouse_assets.platform.store import version_of_file
 from lakehouse_assets.platform.sweep import sweep
 from lakehouse_assets.platform.table import Read, ReplaceDays, Span, Table, TableKey
 from lakehouse_assets.platform.touched import log_file
@@ -93,7 +93,7 @@ def forget(spark: "SparkSession", lake: Lake, catalog: Catalog, name: str, subje
                 "them has to delete them; then forget again."
             )
         places = [place for place in data_places(lake, table) if version_of(place.path) is not None]
-        files = sum(_remove_old(spark, place, list(whose.values()), fenced) for place in places)
+        files = sum(_remove_old(place, list(whose.values()), fenced) for place in places)
         done.append(Forgotten(str(table.key), len(asked), removed.get(table.key, 0), files))
     return done
 
@@ -164,8 +164,8 @@ def _fence(step: Step, table: Table, days: set[date]) -> float:
     for beside in _beside(step, table):
         if version_of(beside.path) is not None:
             _say_erased(step, beside, days, None)
-    entry = log_file(path, version)
-    return entry.stat().st_mtime if isinstance(entry, Path) else inf
+    made = version_of_file(log_file(path, version))
+    return made[1] / 1e9 if made is not None else inf
 
 
 def _beside(step: Step, table: Table) -> Iterator[Target]:
@@ -195,15 +195,8 @@ def _say_erased(step: Step, target: Target, days: set[date], door: str | None) -
     raise LakehouseError(f"{target.name}: others committed first {ATTEMPTS} times. Nothing was lost: forget again.")
 
 
-def _remove_old(spark: "SparkSession", place: Place, whose: list[Subject], fenced: float) -> int:
+def _remove_old(place: Place, whose: list[Subject], fenced: float) -> int:
     """Remove what only old versions of a table need and what attempts left; first, what its log says of either."""
-    keep_statistics(place.path, place.statistics or (), lambda: spark)
+    keep_statistics(place.path, place.statistics or ())
     clean_log(place.path, place.statistics or (), erased=True)
-    if isinstance(place.path, Path):
-        return sweep(place.path, fenced, lambda file: any(who.is_in(file) for who in whose))
-    table = open_table(place.path)
-    removed = table.vacuum(0, dry_run=True, enforce_retention_duration=False, full=True) if table else []
-    # Only Spark may commit to a data table in a bucket.
-    spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
-    spark.sql(f"VACUUM delta.`{place.path}` RETAIN 0 HOURS").collect()
-    return len(removed)
+    return sweep(place.path, fenced, lambda file: any(who.is_in(file) for who in whose))

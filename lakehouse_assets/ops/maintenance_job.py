@@ -3,11 +3,10 @@
 import dagster as dg
 from deltalake.exceptions import DeltaError
 from pydantic import Field
-from pyspark.errors import PySparkException
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.maintenance import maintain, places, spark_once, survey
+from lakehouse_assets.platform.maintenance import maintain, places, survey
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.writer import first_line
 from lakehouse_assets.settings import settings
@@ -25,17 +24,16 @@ class Scope(dg.Config):
 def maintenance_job(catalog: Catalog) -> dg.JobDefinition:
     """The job that compacts and vacuums; it may run while others write."""
 
-    @dg.op(required_resource_keys={"spark"}, description="Compacts small files; removes what no kept version needs.")
+    @dg.op(description="Compacts small files; removes what no kept version needs.")
     def compact_and_vacuum(context: dg.OpExecutionContext, config: Scope) -> None:
         here = settings()
         found = places(Lake(here.lake, here.landing), catalog, config.only)
-        session = spark_once(lambda: context.resources.spark.spark_session)
         rows = []
         failed = {}
         for number, place in enumerate(found, 1):
             try:
-                done = maintain(survey(place), session)
-            except (LakehouseError, PySparkException, DeltaError) as error:
+                done = maintain(survey(place))
+            except (LakehouseError, DeltaError) as error:
                 failed[place.name] = first_line(error)
                 context.log.error(f"{number} of {len(found)}, {place.name}: {failed[place.name]}")
                 continue

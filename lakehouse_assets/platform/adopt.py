@@ -83,7 +83,7 @@ def judge(step: Step, table: Table) -> Outcome | None:
     if not unjudged(path):
         return None
     for place in data_places(step.lake, table):
-        keep_statistics(place.path, place.statistics or (), lambda: step.spark)
+        keep_statistics(place.path, place.statistics or ())
     version = step.lake.version(table.key)
     foreign = unjudged(path)
     if not foreign or version is None:

@@ -18,7 +18,7 @@ from lakehouse_assets.platform.storage.data_files import active_files, values_on
 from lakehouse_assets.platform.storage.pinned_read import read_version
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
-from lakehouse_assets.platform.touched import info_of, rows_per_day
+from lakehouse_assets.platform.touched import actions_of, info_of, moves_rows, rows_per_day
 from lakehouse_assets.platform.validated_rows import ValidatedRows
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 SUFFIX = "__changes"
 ROWS_PER_FILE = 500_000
 IN_MEMORY = 1_000_000  # rows of a snapshot; a quarter of them in each of two tasks
-MAINTENANCE = ("ADD COLUMN", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
+MAINTENANCE = ("ADD COLUMN", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
+"""Operations that touch no row; what only moves rows to other files is seen by its actions."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ def news(path: Location, since: int, until: int) -> News | None:
         if entry is None:
             return None
         note = Note.load(entry.get("userMetadata"))
-        if note is None and entry.get("operation") not in MAINTENANCE:
+        if note is None and entry.get("operation") not in MAINTENANCE and not moves_rows(actions_of(path, version)):
             return None
         days |= note.days if note else set()
         rows += sum(count or 0 for count in rows_per_day(path, version).values()) if note else 0

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import duckdb
 from pyspark.errors import PySparkException
 
 from lakehouse_assets.platform.delta import Kind, commits
@@ -29,10 +30,12 @@ def refuse_erased(lake: Lake, plan: Plan) -> None:
 
 @contextmanager
 def lost_to_erasure(lake: Lake, plan: Plan) -> Iterator[None]:
-    """What fails because files of its inputs went with an erasure has lost a race: it starts again. Raises LostRace."""
+    """What fails because files of its inputs, or those that it has written, went with an erasure has lost a race: it
+    starts again. Raises LostRace.
+    """
     try:
         yield
-    except (PySparkException, WriteError) as error:
+    except (PySparkException, WriteError, OSError, duckdb.Error) as error:
         if _inputs_erased(lake, plan):
             raise LostRace(f"{plan.table.key}: rows of its inputs were erased meanwhile") from error
         raise

@@ -1,7 +1,7 @@
 """Journals: append-only Delta tables about the platform itself, written by delta-rs alone and read by anyone.
 
-`<domain>/audit` has a row per table, day and run; `ops/check_results` a row per table, day and rule. A journal has one
-writing engine (delta-rs), a data table has one (Spark): Delta on S3 needs that, and an append here costs no JVM.
+`<domain>/audit` has a row per table, day and run; `ops/check_results` a row per table, day and rule. An append here
+costs no JVM.
 """
 
 import json

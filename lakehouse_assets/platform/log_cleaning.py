@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -28,9 +28,6 @@ from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, parquet, storage_options
 from lakehouse_assets.platform.table import DAY_COLUMN
 from lakehouse_assets.platform.touched import DAYS_TAG, Action, bounds, days_by_rows
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 LOG = "_delta_log"
 NEWEST = 1000  # entries looked at every night
@@ -101,11 +98,11 @@ def cleaned_stats(stats: str | None, columns: Collection[str]) -> str | None:
     return stats if kept == found else json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
 
 
-def keep_statistics(path: Location, columns: Collection[str], session: "Callable[[], SparkSession] | None") -> int:
+def keep_statistics(path: Location, columns: Collection[str]) -> int:
     """Let a table keep statistics of these columns alone, also where somebody else said otherwise, and clean its log.
 
-    A table that is as declared has its newest entries cleaned: a writer may not have heeded its properties. `session`
-    commits where Spark writes the table; None: delta-rs does. Returns how many entries said more. Raises StoreError.
+    A table that is as declared has its newest entries cleaned: a writer may not have heeded its properties. Returns how
+    many entries said more. Raises StoreError.
     """
     table = open_table(path)
     if table is None:
@@ -115,12 +112,8 @@ def keep_statistics(path: Location, columns: Collection[str], session: "Callable
     known = table.metadata().configuration
     if all(known.get(name) == value for name, value in wanted.items()):
         return clean_log(path, columns, newest=NEWEST)
-    if session is None:
-        with answering(path):
-            table.alter.set_table_properties(wanted)
-    else:
-        said = ", ".join(f"'{name}' = '{value}'" for name, value in wanted.items())
-        session().sql(f"ALTER TABLE delta.`{path}` SET TBLPROPERTIES ({said})").collect()
+    with answering(path):
+        table.alter.set_table_properties(wanted)
     return clean_log(path, columns)
 
 

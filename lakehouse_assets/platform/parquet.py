@@ -2,19 +2,13 @@
 
     @table(contracts.Orders, parquet=Parquet("zstd", row_group_bytes=64 * MIB), landed=day(bronze.orders))
 
-Delta takes the codec as an option of a write, and drops the other options silently. All of them reach the files as
-configuration of the session, which Spark hands to Parquet's writer: so they are set for the time of a write.
+Spark is given it as options of a write of Parquet, which reach the files (Delta's writer drops all but the codec);
+compaction writes the same with pyarrow.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform.errors import LakehouseError
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 KIB, MIB = 1024, 1024 * 1024
 CODECS = ("snappy", "zstd", "gzip", "lz4_raw", "uncompressed")
@@ -62,23 +56,3 @@ class Parquet:
             "parquet.block.size": str(self.row_group_bytes),
         }
         return found | ({"parquet.compression.codec.zstd.level": str(self.level)} if self.level is not None else {})
-
-
-@contextmanager
-def laid_out(spark: "SparkSession", layout: Parquet | None) -> Iterator[None]:
-    """Within it, this session writes so; None: as Spark is configured. One thread of a session writes at a time."""
-    if layout is None:
-        yield
-        return
-    configuration = layout.configuration()
-    before = {name: spark.conf.get(name, None) for name in configuration}
-    for name, value in configuration.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, former in before.items():
-            if former is None:
-                spark.conf.unset(name)
-            else:
-                spark.conf.set(name, former)

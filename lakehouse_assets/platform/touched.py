@@ -42,6 +42,11 @@ def changes_rows(actions: list[Action]) -> bool:
     return any(True for _ in _changes(actions))
 
 
+def moves_rows(actions: list[Action]) -> bool:
+    """Whether a commit puts rows into other files and changes none, as compaction does."""
+    return any("add" in action or "remove" in action for action in actions) and not changes_rows(actions)
+
+
 def _name_in_files(path: Location) -> str:
     """What a table's files call the feed day."""
     with answering(path):

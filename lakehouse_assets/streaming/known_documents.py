@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.store import Location, parquet
 from lakehouse_assets.platform.stream_log import LogEntry, log_of
-from lakehouse_assets.platform.touched import actions_of
+from lakehouse_assets.platform.touched import actions_of, moves_rows
 from lakehouse_assets.streaming.document_places import name_below
 
 
@@ -51,7 +51,7 @@ class KnownDocuments:
         if self.version is None or version < self.version:
             return None
         entries = list(log_of(self.path).entries(self.version, version))
-        if len(entries) < version - self.version or not all(map(_only_adds, entries)):
+        if len(entries) < version - self.version or not all(self._only_adds(entry) for entry in entries):
             return None
         added: set[tuple[str, str]] = set()
         for entry in entries:
@@ -64,12 +64,11 @@ class KnownDocuments:
                     added |= set(zip(rows["path"].to_pylist(), rows["etag"].to_pylist(), strict=True))
         return added
 
-
-def _only_adds(entry: LogEntry) -> bool:
-    """Whether a commit takes no document of a stream away: one of a stream, or maintenance."""
-    return entry.is_of_a_stream or (
-        entry.note is None and entry.operation in ("OPTIMIZE", "VACUUM START", "VACUUM END")
-    )
+    def _only_adds(self, entry: LogEntry) -> bool:
+        """Whether a commit takes no document of a stream away: one of a stream, or maintenance."""
+        if entry.is_of_a_stream or entry.note is not None:
+            return entry.is_of_a_stream
+        return entry.operation in ("VACUUM START", "VACUUM END") or moves_rows(actions_of(self.path, entry.version))
 
 
 @lru_cache(maxsize=16)

@@ -5,15 +5,25 @@ or writes has changed: every file to be removed is still active, no file that ca
 read, no other step wrote the same days, and the table is the one that was planned (id, columns, protocol, properties).
 Else the step has lost the race and plans again. Whether a commit happened is read from the log, never from the answer:
 each carries the identifier of its attempt.
+
+A commit without a note moves rows to other files (compaction; `dataChange=false`). To who commits after it, the files
+that it added hold nothing new; who replaces a file that it removed plans again.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError
-from deltalake.transaction import AddAction, CommitProperties, RemoveAction, create_table_with_add_actions
+from deltalake.transaction import (
+    AddAction,
+    CommitProperties,
+    PostCommitHookProperties,
+    RemoveAction,
+    create_table_with_add_actions,
+)
 
 from lakehouse_assets.platform.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
@@ -25,6 +35,7 @@ from lakehouse_assets.platform.storage.data_files import ActiveFile, NewFile, ac
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.store import answering, storage_options
 from lakehouse_assets.platform.table_features import require_writable
+from lakehouse_assets.platform.touched import actions_of, moves_rows
 
 TRIES = 20
 RETENTION = {
@@ -32,6 +43,8 @@ RETENTION = {
     "delta.deletedFileRetentionDuration": "interval 30 days",
     "delta.checkpointInterval": "50",
 }
+CHECKPOINTS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+"""After a commit: a checkpoint each `delta.checkpointInterval`, and no entry of the log goes."""
 
 
 class LostRace(LakehouseError):
@@ -69,6 +82,18 @@ def commit(target: Target, note: Note, base: int | None, swap: Swap) -> int:
     return version
 
 
+def move_rows(target: Target, base: int, adds: Sequence[NewFile], removes: Sequence[ActiveFile]) -> int:
+    """Commit files that hold exactly the rows of those that they replace. Returns the version.
+
+    Raises LostRace where one of these was replaced since `base`, WriteError, StoreError.
+    """
+    prove_conditional_puts(target.path)
+    reach(Failpoint.BEFORE_SWAP, target.name)
+    version = _replace(target, None, base, Swap(adds, removes, lambda file: False))
+    reach(Failpoint.AFTER_SWAP, target.name)
+    return version
+
+
 def find_attempt(target: Target, note: Note, after: int) -> int | None:
     """The version that the note's attempt became, if it did."""
     if version_of(target.path, fresh=True) is None:
@@ -95,35 +120,48 @@ def _create(target: Target, note: Note, swap: Swap) -> int:
     return 0
 
 
-def _replace(target: Target, note: Note, base: int, swap: Swap) -> int:
+def _replace(target: Target, note: Note | None, base: int, swap: Swap) -> int:
     planned = _open(target, base)
     if planned is None or (target.id is not None and str(planned.metadata().id) != target.id):
         raise LostRace(f"{target.name}: the table of version {base} was deleted or created again")
     require_writable(planned, target.path, target.name)
-    parent = planned
+    parent, is_change = planned, note is not None
+    actions: list[AddAction | RemoveAction] = [
+        *(_add(one, is_change) for one in swap.adds),
+        *(_remove(one, is_change) for one in swap.removes),
+    ]
     for _ in range(TRIES):
         try:
             with answering(target.path):
                 parent.create_write_transaction(
-                    [*map(_add, swap.adds), *map(_remove, swap.removes)],
+                    actions,
                     "append",
                     parent.schema(),
                     partition_by=list(target.partition_by) or None,
                     commit_properties=_properties(note),
+                    post_commithook_properties=CHECKPOINTS,
                 )
         except DeltaError as error:
             failure = error
         else:
             return parent.version() + 1
-        committed = find_attempt(target, note, base)
+        newest = _open(target, None)
+        committed = _moved(newest, swap) if note is None else find_attempt(target, note, base)
         if committed is not None:
             return committed
-        newest = _open(target, None)
         if newest is None or newest.version() == parent.version():
             return _outcome(target, note, base, failure)
         _refuse_conflict(target, note, planned, newest, swap)
         parent = newest
     raise LostRace(f"{target.name}: other runs committed first, {TRIES} times after version {base}")
+
+
+def _moved(newest: DeltaTable | None, swap: Swap) -> int | None:
+    """The version that has the files to which rows were moved, if they were."""
+    ours = {file.path for file in swap.adds}
+    if newest is None or not any(unquote(file.path) in ours for file in active_files(newest)):
+        return None
+    return newest.version()
 
 
 def _open(target: Target, version: int | None) -> DeltaTable | None:
@@ -133,7 +171,7 @@ def _open(target: Target, version: int | None) -> DeltaTable | None:
         return None
 
 
-def _refuse_conflict(target: Target, note: Note, planned: DeltaTable, newest: DeltaTable, swap: Swap) -> None:
+def _refuse_conflict(target: Target, note: Note | None, planned: DeltaTable, newest: DeltaTable, swap: Swap) -> None:
     """Raises LostRace where the commits since the planned version touch what this one writes or has read."""
     what = f"{target.name}: another run committed after version {planned.version()}"
     if newest.metadata().id != planned.metadata().id or newest.version() < planned.version():
@@ -144,19 +182,35 @@ def _refuse_conflict(target: Target, note: Note, planned: DeltaTable, newest: De
         _features(planned),
     ):
         raise LostRace(f"{what}, and it changed the table's columns, properties or features")
-    now, then = active_files(newest), {file.path for file in active_files(planned)}
-    paths = {file.path for file in now}
+    paths = {file.path for file in active_files(newest)}
     if any(file.path not in paths for file in swap.removes):
         raise LostRace(f"{what}, and it replaced files that this run replaces")
-    if any(swap.meets(file) for file in now if file.path not in then):
+    if any(swap.meets(file) for file in _came(target, planned, newest)):
         raise LostRace(f"{what}, and it wrote rows that this run has read or replaces")
     for other in commits(target.path, after=planned.version(), until=newest.version()):
         if other.note is not None and _same_work(note, other.note):
             raise LostRace(f"{what}, and it wrote the same days")
 
 
-def _same_work(ours: Note, theirs: Note) -> bool:
+def _came(target: Target, planned: DeltaTable, newest: DeltaTable) -> Iterator[ActiveFile]:
+    """The files with rows that came after the planned version; also those whose rows were moved on meanwhile."""
+    known = {file.path for file in active_files(planned)}
+    moved: set[str] = set()
+    came = active_files(newest)
+    for version in range(planned.version() + 1, newest.version() + 1):
+        actions = actions_of(target.path, version)
+        if not moves_rows(actions):
+            continue
+        moved |= {unquote(action["add"]["path"]) for action in actions if "add" in action}
+        before = _open(target, version - 1)
+        came += active_files(before) if before is not None else []
+    return (file for file in came if file.path not in known and unquote(file.path) not in moved)
+
+
+def _same_work(ours: Note | None, theirs: Note) -> bool:
     """Whether two commits of ours stand for the same rows, whatever files they have: an empty day has none."""
+    if ours is None:
+        return theirs.kind is Kind.ERASURE
     if Kind.STREAM in (ours.kind, theirs.kind) and theirs.kind is not Kind.ERASURE:
         return ours.kind is theirs.kind and ours.door == theirs.door
     return theirs.kind is Kind.ERASURE or bool(ours.made & theirs.made)
@@ -172,9 +226,9 @@ def _features(table: DeltaTable) -> tuple[object, ...]:
     )
 
 
-def _outcome(target: Target, note: Note, base: int | None, error: DeltaError) -> int:
+def _outcome(target: Target, note: Note | None, base: int | None, error: DeltaError) -> int:
     """What a refused commit was: committed with the answer lost, a lost race, or a failure."""
-    committed = find_attempt(target, note, -1 if base is None else base)
+    committed = find_attempt(target, note, -1 if base is None else base) if note is not None else None
     if committed is not None:
         return committed
     if version_of(target.path, fresh=True) != base:
@@ -183,18 +237,20 @@ def _outcome(target: Target, note: Note, base: int | None, error: DeltaError) ->
     raise WriteError(f"{target.name} was not written, its version is still {base}: {text}") from error
 
 
-def _properties(note: Note) -> CommitProperties:
-    return CommitProperties(custom_metadata={"userMetadata": note.dump()}, max_commit_retries=0)
+def _properties(note: Note | None) -> CommitProperties:
+    said = {"userMetadata": note.dump()} if note is not None else None
+    return CommitProperties(custom_metadata=said, max_commit_retries=0)
 
 
-def _add(file: NewFile) -> AddAction:
+def _add(file: NewFile, is_change: bool = True) -> AddAction:
     partition = dict(file.partition)
-    return AddAction(file.path, file.size, partition, int(time.time() * 1000), True, file.statistics)
+    return AddAction(file.path, file.size, partition, int(time.time() * 1000), is_change, file.statistics)
 
 
-def _remove(file: ActiveFile) -> RemoveAction:
+def _remove(file: ActiveFile, is_change: bool) -> RemoveAction:
+    """delta-rs is given names as the file system has them, and encodes them for the log."""
     partition = {name: None if value is None else str(value) for name, value in file.partition.items()}
-    return RemoveAction(file.path, True, int(time.time() * 1000), file.size, partition)
+    return RemoveAction(unquote(file.path), is_change, int(time.time() * 1000), file.size, partition)
 
 
 def evolve(target: Target, base: int) -> int:

@@ -334,7 +334,8 @@ def test_a_day_folder_that_cannot_be_entered_holds_up_no_other(drop: Path, monke
 def test_a_day_that_comes_is_taken_when_it_has_come(drop: Path) -> None:
     """In the time zone of the source: where it is ahead of UTC, its day begins earlier."""
     generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
-    ahead = {name: replace(source, zone="Pacific/Apia") for name, source in SOURCES.items()}  # UTC+13
+    apia = replace(SOURCES["users"].days, zone="Pacific/Apia")  # UTC+13
+    ahead = {name: replace(source, days=apia) for name, source in SOURCES.items()}
     noon = datetime(2024, 12, 31, 11, 30, tzinfo=UTC)
     assert [one for one in files_in(drop, ahead, noon) if isinstance(one, Dropped)] == list(files_in(drop, ahead, NOW))
     assert len(list(files_in(drop, ahead, NOW))) == 4
@@ -343,7 +344,7 @@ def test_a_day_that_comes_is_taken_when_it_has_come(drop: Path) -> None:
 
 def test_the_sources_of_a_domain_have_one_zone() -> None:
     store = {
-        key.name: replace(catalog.table(key), source=replace(source, zone="Pacific/Apia"))
+        key.name: replace(catalog.table(key), source=replace(source, days=replace(source.days, zone="Pacific/Apia")))
         for key, source in ((TableKey("store", "bronze", name), source) for name, source in SOURCES.items())
     }
     ahead = Catalog(tuple(store.values()))

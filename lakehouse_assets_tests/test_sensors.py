@@ -452,8 +452,9 @@ def events_of(zone: str) -> Catalog:
     declared = CATALOG.table(EVENTS)
     assert declared.source is not None
     assert isinstance(declared.stream, KafkaTopic)
-    stream = replace(declared.stream, days=replace(declared.stream.days, zone=zone))
-    return Catalog((replace(declared, source=replace(declared.source, zone=zone), stream=stream),))
+    days = replace(declared.stream.days, zone=zone)
+    source, stream = replace(declared.source, days=days), replace(declared.stream, days=days)
+    return Catalog((replace(declared, source=source, stream=stream),))
 
 
 @pytest.mark.parametrize(

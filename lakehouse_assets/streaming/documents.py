@@ -193,14 +193,14 @@ class Documents:
             return None, one.problem
         if self.day_from is DayFrom.MODIFIED:
             day = self.days.day_of(one.changed // 1000)
-            return day, self.days.fault(day)
+            return day, self.days.fault_of_record(day)
         if one.day_in_path is None:
             return None, "no name in its path says its day"
         try:
             day = date.fromisoformat(one.day_in_path)
         except ValueError:
             return None, f"{one.day_in_path} in its path is no day"
-        return day, self.days.fault(day)
+        return day, self.days.fault_of_record(day)
 
     def _tell_of_other_days(self, taken: Taken) -> None:
         """Tell of documents whose path says another day than the one that they are of."""

@@ -128,7 +128,7 @@ class Inbox(Supervised):
         """Whether the file was landed; one that is refused is told once and left where it is, until it is another."""
         assert table.source is not None
         self.refused.pop(file.path, None)
-        today = table.source.today(datetime.now(UTC))
+        today = table.source.days.today(datetime.now(UTC))
         delivery = FileSet(canonical(file.name), (file,))
         try:
             found = land(self.settings.landing, landed_name(table.key), table.source, delivery, today=today)

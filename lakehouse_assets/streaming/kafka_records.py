@@ -126,7 +126,7 @@ def rows_of(records: "list[Message]", days: SourceDays, door: str) -> tuple[pa.T
     """Rows of bronze, and the records whose day the source cannot have."""
     rows: list[dict[str, Any]] = []
     left: list[SetAside] = []
-    bounds = days.bounds()
+    bounds = days.of_records()
     for message in records:
         kind, at = message.timestamp()
         day = days.day_of(at) if kind else None
@@ -139,7 +139,7 @@ def rows_of(records: "list[Message]", days: SourceDays, door: str) -> tuple[pa.T
             "headers": _headers(message),
         }
         if day is None or day not in bounds:
-            why = days.fault(day) or "" if kind else "it has no timestamp, so no day"
+            why = days.fault_of_record(day) or "" if kind else "it has no timestamp, so no day"
             where, number = f"{message.topic()}/{message.partition()}", message.offset() or 0
             whole = json.dumps(row | {"timestamp": at}, ensure_ascii=False)
             left.append(SetAside(where, number, "", OUTSIDE, f"{why} (timestamp {at})", whole))

@@ -197,7 +197,7 @@ class KafkaTopic:
             .option("maxRecordsPerPartition", str(of_task))
             .load()
         )
-        bounds = self.days.bounds()
+        bounds = self.days.of_records()
         day = F.to_date(F.from_utc_timestamp("timestamp", self.days.zone))
         inside = day.between(F.lit(bounds.first), F.lit(bounds.last))
         return records.select(

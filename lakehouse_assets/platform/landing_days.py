@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse_assets.platform.landed_files import LandingError
+from lakehouse_assets.platform.landed_files import LandingError, NotYet
 from lakehouse_assets.platform.source_days import SourceDays
 
 _EPOCH = date(1970, 1, 1)
@@ -25,12 +25,13 @@ def split_by_day(
     """The rows of each feed day, in file order, days ascending. `formats`: of days, besides ISO, as strptime takes.
 
     With `day`, all rows are of that day. Else by `day_column`; a row whose day cannot be read travels with the
-    greatest readable day, so that nothing is lost. Raises LandingError for a day that the source cannot have `today`.
+    greatest readable day, so that nothing is lost. Raises LandingError for a day that the source cannot have `today`;
+    NotYet where it can have it later.
     """
     if day is not None:
         fault = source.fault(day, today)
         if fault:
-            raise LandingError(f"{name}: the day {day.isoformat()} asked for is {fault}.")
+            raise _refusal(f"{name}: the day {day.isoformat()} asked for is {fault}.", day, source, today)
         return {day: rows}
     if day_column is None:
         raise LandingError(f"{name}: nothing in this file says its day. Say it with --day YYYY-MM-DD.")
@@ -82,10 +83,18 @@ def _check_days(name: str, days: pa.Array, day_column: str, source: SourceDays, 
     index = pc.index(outside, True).as_py()
     if index >= 0:
         day = _EPOCH + timedelta(days=days[index].as_py())
-        raise LandingError(
+        raise _refusal(
             f"{name}: row {index + 1} is of {day.isoformat()} ({day_column}), {source.fault(day, today)}. "
-            "Correct that row, or land the whole file on one day with --day."
+            "Correct that row, or land the whole file on one day with --day.",
+            _EPOCH + timedelta(days=pc.max(days).as_py()),
+            source,
+            today,
         )
+
+
+def _refusal(said: str, newest: date, source: SourceDays, today: date) -> LandingError:
+    """The error of a file whose days, `newest` the greatest, are not all of the source."""
+    return NotYet(said, newest) if today < newest in source.until(newest) else LandingError(said)
 
 
 def _slices(rows: pa.Table, days: pa.Array) -> dict[date, pa.Table]:

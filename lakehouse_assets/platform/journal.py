@@ -41,6 +41,7 @@ AUDIT = pa.schema(
         ("duplicates", pa.int64()),
         ("restated", pa.int64()),
         ("digest", pa.string()),
+        ("ties", pa.int64()),
     ]
 )
 

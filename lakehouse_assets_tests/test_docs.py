@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.cli import main
+from lakehouse_assets.defs.gmv.cli import gmv
 from lakehouse_assets.defs.gmv.generate import generate
 from lakehouse_assets.platform.assets import build_assets
 from lakehouse_assets.platform.catalog import discover
@@ -177,6 +178,14 @@ def test_the_queries_of_the_domain_page_answer_what_the_command_answers(gmv_lake
     assert query(gmv_lake, as_of.replace("2023-01-31", str(LAST))).rows == newest.rows
     assert sorted(query(gmv_lake, today).rows) == sorted(newest.rows)
     assert query(gmv_lake, as_of.replace("2023-01-31", str(FIRST))).rows != newest.rows
+
+
+def test_the_version_of_a_figure_is_told_as_the_command_tells_it() -> None:
+    """Wherever it is shown: it is not the version of a row of the ledger."""
+    said = "counts how often the figure shown has changed"
+    assert said in (gmv.help or "")
+    assert said in GMV.read_text(encoding="utf-8")
+    assert said in NOTEBOOK.read_text(encoding="utf-8")
 
 
 def test_the_notebook_runs_and_is_stored_with_its_answers(gmv_lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,23 @@ def test_a_journal_of_before_samples_were_kept_is_read(home: Settings) -> None:
     assert kept == {RED: [()], AFTER: [({"a": 1},)]}
 
 
+def test_the_audit_says_of_a_failed_day_whether_only_another_of_its_run_was_bad(home: Settings) -> None:
+    """Also beside an audit of before that was said."""
+    judge = Judge.of(home)
+    bad = judge.day(SILVER, RED, {RULE: 120})
+    good = replace(judge.day(SILVER, GOOD), status=Status.FAILED, reasons=bad.reasons)
+    older = pa.schema([field for field in journal.AUDIT if field.name != "along"])
+    path = home.lake / "gmv" / "silver" / "purchase"
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr(records, "AUDIT", older)
+        judge.write(SILVER, [good, bad])
+    assert set(journal.failed_days(home.lake, "gmv", SILVER, path)) == {GOOD, RED}
+    assert not any(one.along for one in journal.failures(home.lake, "gmv", SILVER, {}).values())
+    judge.write(SILVER, [good, bad])
+    failures = journal.failures(home.lake, "gmv", SILVER, {})
+    assert {day: one.along for day, one in failures.items()} == {GOOD: True, RED: False}
+
+
 def test_broken_ties_are_in_the_audit_and_on_the_page_also_beside_an_audit_of_before_they_were_counted(
     home: Settings,
 ) -> None:

@@ -91,8 +91,8 @@ class Ticking(Lakeside):
             if key.path[-1] != "gmv_current":
                 self.build(TableKey.parse("/".join(key.path)), *days)
 
-    def judge_failed(self, key: TableKey, day: date, code: str) -> None:
-        """A run's verdict that the day failed, on the inputs as they are."""
+    def judge_failed(self, key: TableKey, day: date, code: str, along: bool = False) -> None:
+        """A run's verdict that the day failed, on the inputs as they are; or that another day of the run did."""
         pins = {
             name: {"version": self.lake.version(r.table), "days": ""} for name, r in CATALOG.table(key).reads.items()
         }
@@ -103,6 +103,7 @@ class Ticking(Lakeside):
             "input_versions": json.dumps(pins),
             "digest": "",
             "code_version": code,
+            "along": along,
         }
         row["finished"] = datetime.now(UTC)
         append_audit(self.lake.tables, key.domain, pa.Table.from_pylist([row], schema=AUDIT))
@@ -398,6 +399,35 @@ def test_a_failed_day_of_long_ago_does_not_make_every_tick_read_all_since(tickin
     read.clear()
     assert set(ticking.levels.failures(BRONZE)) == {D2, D3}
     assert len(read) < 10
+
+
+def test_of_a_ledger_the_days_before_a_bad_one_are_published_without_it(ticking: Ticking) -> None:
+    """Its days fail together. Asked for once; a day after the bad one would publish that one, and waits."""
+    days = [D1 + timedelta(days=n) for n in range(5)]
+    bad, code = days[3], code_version(CATALOG.table(LEDGER))
+    for name in ("purchase", "product_item", "purchase_extra_info"):
+        ticking.build(TableKey("gmv", "silver", name), *days)
+
+    def asked() -> list[str]:
+        return [str(DayRange.parse(f"{r.tags[RANGE_START]}..{r.tags[RANGE_END]}")) for r in ticking.tick()]
+
+    def fail(*of_run: date, bad: date) -> None:
+        for day in of_run:
+            ticking.judge_failed(LEDGER, day, code, along=day != bad)
+
+    assert asked() == [str(DayRange(days[0], days[-1]))]
+    fail(*days, bad=bad)
+    assert asked() == [str(DayRange(days[0], days[2]))]
+    fail(*days[:3], bad=days[1])
+    assert asked() == [str(days[0])], "where another one is bad, those before that"
+    ticking.build(LEDGER, days[0])
+    assert ticking.tick() == []
+    ticking.build(SILVER, days[1])  # it is mended
+    assert asked() == [str(DayRange(days[1], days[-1]))]
+    fail(*days[1:], bad=bad)
+    assert asked() == [str(DayRange(days[1], days[2]))]
+    ticking.build(LEDGER, *days[1:3])
+    assert ticking.tick() == []
 
 
 # --- the schedule ---

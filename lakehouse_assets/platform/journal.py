@@ -42,6 +42,7 @@ AUDIT = pa.schema(
         ("restated", pa.int64()),
         ("digest", pa.string()),
         ("ties", pa.int64()),
+        ("along", pa.bool_()),
     ]
 )
 
@@ -160,13 +161,14 @@ def append_audit(lake: Location, domain: str, rows: pa.Table) -> None:
 @dataclass(frozen=True)
 class Failure:
     """The newest failed verdict of a day: the version the table had, the input versions that were judged, by what code
-    and when.
+    and when. `along`: no rule of its own failed it, but another day of its run did.
     """
 
     base: int
     inputs: Mapping[str, Pin]
     code_version: str | None
     at: datetime
+    along: bool = False
 
 
 def failed_days(lake: Location, domain: str, name: str, table_path: Location) -> frozenset[date]:
@@ -189,7 +191,8 @@ def _newest_failures(lake: Location, domain: str, name: str) -> dict[date, Failu
     newest: dict[date, Failure] = {}
     for row in _verdicts(audit_path(lake, domain), name, FAILED):
         inputs = {of: Pin(**pin) for of, pin in json.loads(row["input_versions"]).items()}
-        newest[row["feed_day"]] = Failure(row["base_version"], inputs, row["code_version"], row["finished"])
+        along = bool(row.get("along"))  # an audit of before has no such column
+        newest[row["feed_day"]] = Failure(row["base_version"], inputs, row["code_version"], row["finished"], along)
     return newest
 
 
@@ -229,8 +232,7 @@ def audited(lake: Location, domain: str, name: str, run_id: str) -> frozenset[da
 
 def _verdicts(audit: Location, name: str, status: str) -> list[dict[str, Any]]:
     """A table's days of one status, oldest first."""
-    columns = '"table", feed_day, base_version, input_versions, code_version, finished, digest'
-    query = f"SELECT {columns} FROM t WHERE status = '{status}' ORDER BY finished"  # noqa: S608  (a constant)
+    query = f"SELECT * FROM t WHERE status = '{status}' ORDER BY finished"  # noqa: S608  (a constant)
     return _rows_of(audit, name, query)
 
 

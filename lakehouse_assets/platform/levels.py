@@ -155,18 +155,18 @@ class Levels:
 
     def to_make(self, table: Table, stale: Mapping[date, Mapping[str, Change]]) -> dict[date, Mapping[str, Change]]:
         """Those days, of these (with what changed them), that can be made now: no input blocks them, and they have not
-        failed on the same bytes with the same code.
+        failed on the same bytes with the same code. What a ledger did not publish because a later day was bad, it can.
         """
         if not stale:
             return {}
         failed = self.failures(table.key)
         blocking = [(read, bad) for read in table.reads.values() if (bad := self._not_to_be_read(read))]
         through = self._published(table)
+        again = {day for day in stale if day in failed and self._fails_again(table, failed[day], day)}
+        if isinstance(table.write, Ledger) and (bad := {day for day in again if not failed[day].along}):
+            again -= {day for day in again if through < day < min(bad)}
         return {
-            day: changes
-            for day, changes in stale.items()
-            if not _blocked(day, through, blocking)
-            and not (day in failed and self._fails_again(table, failed[day], day))
+            day: changes for day, changes in stale.items() if day not in again and not _blocked(day, through, blocking)
         }
 
     def stale(self, table: Table) -> dict[date, dict[str, Change]]:

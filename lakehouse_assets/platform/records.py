@@ -53,6 +53,7 @@ def _audit(outcome: Outcome, day: DayOutcome) -> dict[str, Any]:
         "restated": day.rows.kept if committed and outcome.restates else 0,
         "digest": day.rows.digest,
         "ties": day.rows.ties,
+        "along": day.status is Status.FAILED and bool(day.rules) and day.conserved and all(r.passed for r in day.rules),
     }
 
 

@@ -20,6 +20,7 @@ from lakehouse_assets.platform.change_log import News, news
 from lakehouse_assets.platform.changes import changed_days
 from lakehouse_assets.platform.delta import Kind, commits, last_note
 from lakehouse_assets.platform.delta_log import unjudged
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint
 from lakehouse_assets.platform.levels import TableLevels
 from lakehouse_assets.platform.maintenance import FEWEST, maintain, survey
@@ -332,6 +333,15 @@ def test_an_answer_that_is_lost_is_recognized(tmp_path: Path, monkeypatch: pytes
         patched.setattr(DeltaTable, "create_write_transaction", lost)
         assert compacted(table) == ""
     assert (table.version, len(table.named()), table.numbers()) == (FEWEST, 1, list(range(FEWEST)))
+
+
+def test_an_unreadable_file_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+    table = PlainTable(tmp_path / "t").fill()
+    (torn, *_) = table.named()
+    torn.write_bytes(b"PAR1")
+    with pytest.raises(LakehouseError, match="t could not be compacted"):
+        compacted(table)
+    assert (table.version, len(table.attempts())) == (FEWEST - 1, FEWEST)
 
 
 def _maintained(table: PlainTable) -> None:

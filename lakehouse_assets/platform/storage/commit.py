@@ -32,7 +32,7 @@ from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.storage.data_files import ActiveFile, NewFile, active_files
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.store import answering, storage_options
-from lakehouse_assets.platform.touched import actions_of, moves_rows
+from lakehouse_assets.platform.touched import Action, actions_of, moves_rows
 
 TRIES = 20
 RETENTION = {
@@ -136,10 +136,10 @@ def _replace(target: Target, note: Note | None, base: int, swap: Swap) -> int:
             failure = error
         else:
             return parent.version() + 1
-        newest = _open(target, None)
-        committed = _moved(newest, swap) if note is None else find_attempt(target, note, base)
+        committed = _find_move(target, base, swap) if note is None else find_attempt(target, note, base)
         if committed is not None:
             return committed
+        newest = _open(target, None)
         if newest is None or newest.version() == parent.version():
             return _outcome(target, note, base, failure)
         _refuse_conflict(target, note, planned, newest, swap)
@@ -147,12 +147,18 @@ def _replace(target: Target, note: Note | None, base: int, swap: Swap) -> int:
     raise LostRace(f"{target.name}: other runs committed first, {TRIES} times after version {base}")
 
 
-def _moved(newest: DeltaTable | None, swap: Swap) -> int | None:
-    """The version that has the files to which rows were moved, if they were."""
+def _find_move(target: Target, after: int, swap: Swap) -> int | None:
+    """The version that moved rows to these files, if one did: a commit without a note is known by its files."""
     ours = {file.path for file in swap.adds}
-    if newest is None or not any(unquote(file.path) in ours for file in active_files(newest)):
-        return None
-    return newest.version()
+    for version in range(after + 1, (version_of(target.path) or 0) + 1):
+        if ours & _added(actions_of(target.path, version)):
+            return version
+    return None
+
+
+def _added(actions: Sequence[Action]) -> set[str]:
+    """The files that a commit added, as the file system calls them."""
+    return {unquote(action["add"]["path"]) for action in actions if "add" in action}
 
 
 def _open(target: Target, version: int | None) -> DeltaTable | None:
@@ -192,7 +198,7 @@ def _came(target: Target, planned: DeltaTable, newest: DeltaTable) -> Iterator[A
         actions = actions_of(target.path, version)
         if not moves_rows(actions):
             continue
-        moved |= {unquote(action["add"]["path"]) for action in actions if "add" in action}
+        moved |= _added(actions)
         before = _open(target, version - 1)
         came += active_files(before) if before is not None else []
     return (file for file in came if file.path not in known and unquote(file.path) not in moved)

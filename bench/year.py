@@ -84,6 +84,7 @@ def plain(out: Path, span: list[date]) -> None:
     assert isinstance(gold.write, Ledger)
     steps = Steps(None, span[0], span[-1])
     empty = spark.createDataFrame([], gold.compiled.spark_schema)
-    figures = rows_to_append(everything(gold(**silver), gold.write, steps), empty, gold.write, steps)
+    amount = gold.compiled.spark_schema[gold.write.figure].dataType
+    figures = rows_to_append(everything(gold(**silver), gold.write, steps), empty, gold.write, steps, amount)
     (companion,) = gold.companions
     write(companion(gmv=write(figures, "gold/gmv")), "gold/gmv_current")

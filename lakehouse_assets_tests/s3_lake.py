@@ -40,6 +40,7 @@ def s3_lake(home: Path) -> Iterator[DagsterLake]:
         server = SERVER.start(settings())
         try:
             environment.setenv("LAKEHOUSE_S3_ENDPOINT", f"http://127.0.0.1:{server.port}")
+            environment.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")  # the setting goes before it, everywhere
             environment.setenv("LAKEHOUSE_LANDING", f"s3a://{BUCKET}/raw")
             environment.setenv("LAKEHOUSE_LAKE", f"s3a://{BUCKET}/processed")
             settings.cache_clear()

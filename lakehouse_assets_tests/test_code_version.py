@@ -547,13 +547,14 @@ def test_the_fingerprints_are_the_same_in_every_process_and_place(tmp_path: Path
 PLATFORM = {
     "what a ledger appends": ("ledger", "rows_to_append"),
     "which rows are kept": ("evaluate", "mark"),
-    "how an append is committed": ("writer", "append"),
+    "which files a commit adds": ("writer", "commit_files"),
     "what a day's rows replace": ("writer", "days_predicate"),
-    "how a rule is counted": ("evaluate", "count_per_day"),
+    "how rows are counted": ("validated_rows", "_day_counts"),
+    "which bounds a file has": ("storage.file_statistics", "_greatest"),
     "which days are read": ("reader", "read_input"),
     "how changes are folded": ("fold", "fold"),
     "when a day fails": ("verdict", "verdict"),
-    "what is given": ("materialize", "candidate"),
+    "what is added to rows": ("materialize", "stamped"),
 }
 
 

@@ -22,7 +22,6 @@ from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.delta import Note, Pin, commits, version_of
 from lakehouse_assets.platform.materialize import materialize
 from lakehouse_assets.platform.plan import make_plan
-from lakehouse_assets.platform.session import fence_dead_sessions
 from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.storage.data_files import active_files
 from lakehouse_assets.platform.table import TableKey
@@ -199,24 +198,27 @@ writer.replace_days(wrong, target, note, version_of(path), "feed_day", [day])
 """
 
 
+@pytest.mark.parametrize("client", ["killed", "asleep, and woken up when all is done"])
 def test_a_spark_job_that_outlives_its_client_changes_nothing_that_a_reader_sees(
-    spark: SparkSession, tmp_path: Path
+    spark: SparkSession, tmp_path: Path, client: str
 ) -> None:
-    """Its client is gone, the server works on to the end: its files have no name in the log."""
+    """The server works on to the end: its files have no name in the log, and get none when it is too late."""
     driver = LakeDriver.at(spark, tmp_path)
     deliver(driver, DAYS[:2], ("purchase",))
     to_silver(driver, DAYS[:2], ("purchase",))
     columns = [name for name in driver.read("gmv/silver/purchase").columns if name != "processed_date"]
     undisturbed = driver.rows("gmv/silver/purchase", *columns)
     path = driver.lake.path(TableKey.parse("gmv/silver/purchase"))
-    zombie = in_another_process(SLOW_WRITE, path, ONE)
-    assert zombie.stdout is not None
-    assert zombie.stdout.readline() == "running\n"
-    zombie.send_signal(signal.SIGKILL)
-    zombie.wait()
+    writing = in_another_process(SLOW_WRITE, path, ONE)
+    assert writing.stdout is not None
+    assert writing.stdout.readline() == "running\n"
+    writing.send_signal(signal.SIGKILL if client == "killed" else signal.SIGSTOP)
     driver.make("gmv/silver/purchase", [ONE])
-    assert driver.rows("gmv/silver/purchase", *columns) == undisturbed
+    version = version_of(path)
     await_end_of_unnamed_write(path)
+    writing.send_signal(signal.SIGCONT)
+    assert writing.wait(60) != 0, "woken up, it has lost the race"
+    assert version_of(path) == version
     assert driver.rows("gmv/silver/purchase", *columns) == undisturbed
     assert "killed" not in {commit.note.run_id for commit in commits(path) if commit.note}
 
@@ -260,7 +262,6 @@ def test_a_run_killed_after_its_commit_is_run_again_and_appends_nothing(
     assert killed.wait(timeout=120) == -signal.SIGKILL
     ledger = driver.rows(GOLD, *LEDGER, "run_id")
     assert {row[-1] for row in ledger} == {"run-101"}
-    fence_dead_sessions(spark_home)
     driver.make(GOLD, [ONE, TWO])
     assert driver.rows(GOLD, *LEDGER, "run_id") == ledger
     answers = {day: as_of([row[:-1] for row in ledger], day) for day in (ONE, TWO)}

@@ -68,12 +68,14 @@ def streamed(files: EventFiles, days: SourceDays) -> Table:
 
 # --- sources ---
 
-FILES, DAYS = EventFiles(("amount",)), SourceDays(date(2000, 1, 1))
+DAYS = SourceDays(date(2000, 1, 1))
+FILES = EventFiles(("amount",), days=DAYS)
 
 
 def test_files_and_stream_of_a_table_have_the_same_days() -> None:
     assert streamed(FILES, DAYS).stream is not None
-    both = streamed(replace(FILES, zone="Pacific/Apia"), replace(DAYS, zone="Pacific/Apia"))
+    ahead = replace(DAYS, zone="Pacific/Apia")
+    both = streamed(replace(FILES, days=ahead), ahead)
     assert Catalog((both,)).zone("shop") == "Pacific/Apia"
     for days, said in {
         SourceDays(date(2000, 1, 1), zone="Pacific/Apia"): "its files have the zone UTC, its stream Pacific/Apia",

@@ -4,11 +4,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.platform.delta import ask
-from lakehouse_assets.platform.set_aside import beside
+from lakehouse_assets.platform.set_aside import NotKept, beside, keep
 from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.stream import drain, drain_available
@@ -28,6 +28,7 @@ from lakehouse_assets.streaming.document_places import Object, listed, name_belo
 from lakehouse_assets.streaming.documents import DayFrom, Documents
 from lakehouse_assets.streaming.s3_client import S3Error
 from lakehouse_assets_tests.lake_driver import LakeDriver
+from lakehouse_assets_tests.test_set_aside import BROKEN
 
 BRONZE = "marketplace/bronze/marketing_place"
 WORDS = st.text(st.sampled_from("abç \u0301"), min_size=1, max_size=4)
@@ -147,6 +148,41 @@ def test_one_document_stops_no_other_and_is_told_once(
     (folder / "old.json").write_text("{}")
     os.utime(folder / "late.json")
     assert bring(driver, source) == [3], "what can be read now is read"
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_where_nothing_can_be_set_aside_the_good_documents_go_on_before_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[[Path], None]
+) -> None:
+    """As an error that the stream survives (`NotKept`), and once that table can be read again, they are set aside."""
+    folder, path = tmp_path / "input", tmp_path / "lake" / "documents"
+    path.parent.mkdir()
+    broken(beside(path))
+    list(odd_members(folder))
+    for name, at in (("early", 1), ("a", 10**9), ("locked", 10**9 + 1), ("b", 10**9 + 2)):
+        (folder / f"{name}.json").write_text("{}")
+        os.utime(folder / f"{name}.json", (at, at))
+    reading = Path.read_bytes
+
+    def read_bytes(file: Path) -> bytes:
+        if file.name == "locked.json":
+            raise PermissionError(13, "Permission denied")
+        return reading(file)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(Documents, "_rows", lambda _, __, taken: [Path(one.path).name for one, *_ in taken.documents])
+    source = Documents(str(folder), days=SourceDays(date(2001, 1, 1)))
+    assert source.lag(path) == 8
+    fresh = source.next(cast("SparkSession", None), path, None)
+    assert fresh is not None
+    assert (fresh.rows, fresh.set_aside) == (["a.json", "b.json"], [])
+    (folder / "a.json").unlink()
+    (folder / "b.json").unlink()
+    fresh = source.next(cast("SparkSession", None), path, None)
+    assert fresh is not None
+    assert fresh.rows is None
+    with pytest.raises(NotKept, match="6 records that no commit may hold cannot be kept"):
+        keep(beside(path), fresh.set_aside)
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ from deltalake import write_deltalake
 
 from lakehouse_assets.definitions import catalog, definitions, landing_jobs
 from lakehouse_assets.defs.store.generate import HEADERS, generate
+from lakehouse_assets.ops.alerts import Alert, Subject, Trouble, read_alerts
+from lakehouse_assets.ops.deadline_sensor import deadline_sensor
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.drop import (
     Dropped,
@@ -271,6 +273,38 @@ def test_a_drop_that_could_not_be_landed_is_asked_for_again_until_it_can(
         assert tick(instance, cursor)[0] == []
 
 
+def test_a_drop_that_keeps_failing_raises_exactly_one_alert_until_it_is_landed(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the third run; not of the files that landed beside it, nor again after a restart of the sensor."""
+    monkeypatch.setattr("lakehouse_assets.platform.landing_store._LOCK_SECONDS", 0)
+    generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
+    raised: list[int] = []
+
+    def alerts(instance: dg.DagsterInstance) -> list[Alert]:
+        sensor = deadline_sensor("store", catalog)  # of a daemon that was started anew
+        sensor(dg.build_sensor_context(instance, repository_def=REPOSITORY))
+        return [one for one in read_alerts(settings().lake, "store") if one.subject.trouble is Trouble.STUCK]
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursor = None
+        with locked(settings().landing / "store" / "orders"):
+            for _ in range(6):
+                (request,), _, cursor = tick(instance, cursor)
+                assert not run(instance, request).success
+                raised.append(len(alerts(instance)))
+                cursor = older(cursor or "", timedelta(hours=1))
+        assert raised == [0, 0, 1, 1, 1, 1]
+        (alert,) = alerts(instance)
+        assert alert.subject == Subject("store/landing/orders", DAY, Trouble.STUCK)
+        assert alert.said.startswith(f"3 runs could not land {drop / str(DAY) / 'orders.csv'}.")
+        assert alert.resolved is None
+        (request,), _, _ = tick(instance, cursor)
+        assert run(instance, request).success
+        (alert,) = alerts(instance)
+        assert alert.resolved
+
+
 def test_what_is_wrong_with_the_lake_is_no_refusal_of_the_file(drop: Path) -> None:
     generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
     in_the_way = settings().landing / "store" / "orders"
@@ -334,7 +368,8 @@ def test_a_day_folder_that_cannot_be_entered_holds_up_no_other(drop: Path, monke
 def test_a_day_that_comes_is_taken_when_it_has_come(drop: Path) -> None:
     """In the time zone of the source: where it is ahead of UTC, its day begins earlier."""
     generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
-    ahead = {name: replace(source, zone="Pacific/Apia") for name, source in SOURCES.items()}  # UTC+13
+    apia = replace(SOURCES["users"].days, zone="Pacific/Apia")  # UTC+13
+    ahead = {name: replace(source, days=apia) for name, source in SOURCES.items()}
     noon = datetime(2024, 12, 31, 11, 30, tzinfo=UTC)
     assert [one for one in files_in(drop, ahead, noon) if isinstance(one, Dropped)] == list(files_in(drop, ahead, NOW))
     assert len(list(files_in(drop, ahead, NOW))) == 4
@@ -343,7 +378,7 @@ def test_a_day_that_comes_is_taken_when_it_has_come(drop: Path) -> None:
 
 def test_the_sources_of_a_domain_have_one_zone() -> None:
     store = {
-        key.name: replace(catalog.table(key), source=replace(source, zone="Pacific/Apia"))
+        key.name: replace(catalog.table(key), source=replace(source, days=replace(source.days, zone="Pacific/Apia")))
         for key, source in ((TableKey("store", "bronze", name), source) for name, source in SOURCES.items())
     }
     ahead = Catalog(tuple(store.values()))

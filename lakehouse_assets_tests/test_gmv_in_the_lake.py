@@ -95,7 +95,7 @@ class Lakeside:
         steps, ledger = publication.steps_of(plan), read_table(spark, lake, gold, plan.base)
         frame = gold(**read_inputs(spark, lake, plan, catalog))
         touched, whole = (
-            rows_to_append(news, ledger, gold.write, steps)
+            rows_to_append(news, ledger, gold.write, steps, gold.compiled.spark_schema[gold.write.figure].dataType)
             for news in (publication.news(spark, lake, catalog, plan), everything(frame, gold.write, steps))
         )
         assert not news_differ(touched, whole)

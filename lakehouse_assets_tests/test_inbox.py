@@ -2,17 +2,22 @@
 
 import os
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
+from typing import Self
 
+import pyarrow as pa
 import pytest
 
 from lakehouse_assets.definitions import catalog
+from lakehouse_assets.platform.landed_files import NotYet
 from lakehouse_assets.platform.landing import LandingError, land, parts
+from lakehouse_assets.platform.landing_days import split_by_day
 from lakehouse_assets.platform.landing_names import FileSet, SourceFile, files_below
 from lakehouse_assets.platform.landing_seen import SeenFiles
 from lakehouse_assets.platform.landing_store import locked
 from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.inbox import Inbox
 from lakehouse_assets_tests.no_access import no_access
@@ -91,6 +96,51 @@ def test_what_is_landed_is_read_once_while_it_stays_as_it_is(inbox: Path, monkey
     new = write(inbox, "2025-03-06.csv", "a")
     assert (running.take(lake()), running.take(lake())) == (1, 0)
     assert hashed[5:] == [new]
+
+
+class Clock(datetime):
+    """The time that it is in a test."""
+
+    at = datetime(2025, 3, 1, 12, tzinfo=UTC)
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls.fromtimestamp(cls.at.timestamp(), tz)
+
+
+def test_a_file_of_a_day_to_come_is_landed_when_its_day_has_come(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the same process, and told once; one of a day that no source has is not read again."""
+    monkeypatch.setattr("lakehouse_assets.streaming.inbox.datetime", Clock)
+    read: list[str] = []
+    reading = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or reading(path))
+    for name in ("2025-03-01.csv", "2025-03-03.csv", "1900-01-01.csv", "9999-12-31.csv"):
+        write(inbox, name, "a")
+    said: list[str] = []
+    running = stream(said)
+    landed_on: list[int] = []
+    for day in range(1, 6):
+        monkeypatch.setattr(Clock, "at", datetime(2025, 3, day, 0, 30, tzinfo=UTC))
+        landed_on += [day] * running.take(lake())
+        assert (running.take(lake()), running.lag(lake())) == (0, 0)
+    assert landed_on == [1, 3]
+    assert sorted(path.name for path in running.refused) == ["1900-01-01.csv", "9999-12-31.csv"]
+    assert len(said) == 3
+    assert sorted(name for name in read if name.endswith(".csv")) == [
+        "1900-01-01.csv", "2025-03-01.csv", "2025-03-03.csv", "2025-03-03.csv", "9999-12-31.csv",
+    ]  # fmt: skip
+
+
+def test_a_file_whose_rows_are_of_days_to_come_is_landed_when_the_last_of_them_has_come() -> None:
+    rows = pa.table({"day": ["2025-03-01", "2025-03-02", "2025-03-04"]})
+    ended, open_ = (SourceDays(date(2025, 1, 1), last) for last in (date(2025, 3, 3), None))
+    with pytest.raises(NotYet, match="row 2 is of 2025-03-02") as early:
+        split_by_day("a.csv", rows, "day", open_, date(2025, 3, 1), None)
+    assert early.value.day == date(2025, 3, 4)
+    with pytest.raises(LandingError) as never:
+        split_by_day("a.csv", rows, "day", ended, date(2025, 3, 1), None)
+    assert not isinstance(never.value, NotYet)
+    assert len(split_by_day("a.csv", rows, "day", open_, early.value.day, None)) == 3
 
 
 def test_one_bad_file_holds_up_no_other_and_is_told_once(inbox: Path) -> None:

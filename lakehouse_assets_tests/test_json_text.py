@@ -1,6 +1,7 @@
 """JSON in a column, against Python's own reader: the same objects are taken, with the same digits."""
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pyspark.sql.types as T
@@ -116,6 +117,26 @@ def test_json_is_read_as_python_reads_it(spark: "SparkSession", texts: list[str]
     found = read.select("id", json_fields(read["body"]).alias("f"), json_objects(read["body"]).alias("o")).orderBy("id")
     assert isinstance(found.schema["f"].dataType, T.MapType)
     assert [(row["f"], row["o"]) for row in found.collect()] == [model(text) for text in texts]
+
+
+HALVES = [
+    '{"\\ud800": 1, "a": 2}', '{"a": "x\\udc00y"}', '{"n": {"\\ud83d": 1.50}, "a": 1}', '{"\\udc00\\ud83d": 1}',
+]  # fmt: skip
+
+
+def test_half_a_surrogate_in_a_key_or_a_text_stops_no_other_document(spark: "SparkSession") -> None:
+    """Which no UTF-8 can hold: it is replaced, or the document has no fields. Two halves are one character."""
+    texts = ['{"\\ud83d\\ude00": 1.50}', *HALVES, '{"a": 1.50}']
+    frame = spark.createDataFrame(list(enumerate(texts)), "id int, text string")
+    found = frame.select("id", json_fields(document(frame["text"])).alias("f")).orderBy("id").collect()
+    assert (found[0]["f"], found[-1]["f"]) == ({"\U0001f600": "1.50"}, {"a": "1.50"})
+    for text, row in zip(HALVES, found[1:-1], strict=True):
+        fields_of, _ = model(re.sub(r"\\u(d[89a-f]..)", "\ue001", text))
+        readings = [
+            {key.replace("\ue001", mark): value.replace("\ue001", mark) for key, value in fields_of.items()}
+            for mark in ("?", "\ufffd")
+        ]
+        assert row["f"] in (None, *readings), text
 
 
 def test_a_number_of_a_document_has_one_reading() -> None:

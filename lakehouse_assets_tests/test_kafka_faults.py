@@ -18,7 +18,6 @@ from lakehouse_assets.ops.quarantine import counts
 from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
 from lakehouse_assets.platform.journal import audit_path
-from lakehouse_assets.platform.session import fence_dead_sessions
 from lakehouse_assets.platform.set_aside import beside
 from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.stream import drain, drain_available
@@ -45,13 +44,13 @@ def test_a_day_is_of_the_source_if_it_lies_within_its_bounds(milliseconds: int, 
     first = datetime(2008, 12, 30, tzinfo=UTC).timestamp() * 1000
     last = (NOW + timedelta(days=3)).timestamp() * 1000
     if day is None or not first < milliseconds < last:
-        assert days.fault(day, NOW)
-    assert (days.fault(day, NOW) is None) == (day is not None and FIRST <= day <= days.bounds(NOW).last)
+        assert days.fault_of_record(day, NOW)
+    assert (days.fault_of_record(day, NOW) is None) == (day is not None and FIRST <= day <= days.of_records(NOW).last)
 
 
 def test_a_day_is_one_of_the_sources_zone() -> None:
-    assert SourceDays(FIRST, zone="Pacific/Auckland").bounds(NOW).last == date(2026, 1, 3)
-    assert SourceDays(FIRST, last=date(2020, 1, 1)).bounds(NOW).last == date(2020, 1, 1)
+    assert SourceDays(FIRST, zone="Pacific/Auckland").of_records(NOW).last == date(2026, 1, 3)
+    assert SourceDays(FIRST, last=date(2020, 1, 1)).of_records(NOW).last == date(2020, 1, 1)
     assert SourceDays(FIRST, zone="America/Sao_Paulo").day_of(1) == date(1969, 12, 31)
 
 
@@ -255,7 +254,6 @@ def test_a_stream_killed_between_its_commit_and_its_audit_leaves_the_row_to_the_
         return [(row["output_version"], row["kept"], row["feed_day"]) for row in rows]
 
     assert (len(coordinates(driver)), audited()) == (7, [])
-    fence_dead_sessions(broker)
     assert drain(step(driver), bronze(driver), source) is None
     assert audited() == [(0, 7, DAY)]
     send(client_options(broker), numbered(2, first=7), source.topic)

@@ -28,6 +28,7 @@ from lakehouse_assets.platform.landing_names import (
     listed,
     name_of,
 )
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.store import sha256
 from lakehouse_assets.settings import settings
 
@@ -488,22 +489,22 @@ def test_a_day_that_the_source_cannot_have_is_refused(root: Path, land_text: Lan
 
 
 def test_a_source_that_ended_has_a_last_day(root: Path, tmp_path: Path) -> None:
-    source = EventFiles(SOURCE.columns, "day", last_day=D2)
+    source = EventFiles(SOURCE.columns, "day", SourceDays(SOURCE.days.first, D2))
     with pytest.raises(LandingError, match="after the last day of this source, 2023-01-02"):
         land(root, TABLE, source, write(tmp_path, "a.csv", HEADER + f"x,{D3},k,\n"), today=TODAY)
     with pytest.raises(ValueError, match="before the first"):
-        EventFiles(SOURCE.columns, last_day=date(1999, 1, 1))
+        SourceDays(D2, D1)
 
 
 def test_today_is_that_of_the_source() -> None:
     before_noon = datetime(2023, 1, 1, 11, 30, tzinfo=UTC)
     zones = {"UTC": D1, "Pacific/Apia": D2, "Etc/GMT+12": date(2022, 12, 31)}
-    assert {zone: EventFiles(SOURCE.columns, zone=zone).today(before_noon) for zone in zones} == zones
+    assert {zone: SourceDays(D1, zone=zone).today(before_noon) for zone in zones} == zones
     for zone, today in zones.items():
         with partition_loading_context(before_noon):
             assert partitions(date(2022, 1, 1), zone).get_last_partition_key() == str(today)
     with pytest.raises(ValueError, match="no time zone"):
-        EventFiles(SOURCE.columns, zone="Mars/Olympus")
+        SourceDays(D1, zone="Mars/Olympus")
 
 
 def test_a_day_given_against_those_that_a_file_says_is_told(root: Path, land_text: Land, tmp_path: Path) -> None:

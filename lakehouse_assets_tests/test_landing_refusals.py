@@ -13,9 +13,10 @@ import pytest
 
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import EventFiles, LandingError, land, manifest_version, parts
+from lakehouse_assets.platform.source_days import SourceDays
 
 TABLE = "gmv/purchase"
-SOURCE = EventFiles(("at", "day", "key"), day_column="day", first_day=date(2023, 1, 1))
+SOURCE = EventFiles(("at", "day", "key"), day_column="day", days=SourceDays(date(2023, 1, 1)))
 TODAY = date(2023, 6, 1)
 HEADER = b"at,day,key\n"
 GOOD = b"x,2023-01-01,k1\n"

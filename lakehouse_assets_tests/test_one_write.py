@@ -90,7 +90,7 @@ def written(frame: "DataFrame", contract: type[Contract], folder: Path, *, many:
     plan = Plan(table, days, days, {}, None, None, {})
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(step_write, "rows_read", lambda lake, plan: step_write.MANY_ROWS + 1 if many else None)
-        return step_write.write_rows(Lake(folder, folder / "landing"), plan, frame)
+        return step_write.write_rows(Lake(folder, folder / "landing"), plan, frame, frame.schema)
 
 
 def states(rows: ValidatedRows) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from lakehouse_assets.platform.outcome import DayOutcome, Status
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.serving.quality import State, read_quality
 from lakehouse_assets.serving.quality_html import page as render
+from lakehouse_assets.serving.query import query
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.browser import SWITCHES, require_chromium
 from lakehouse_assets_tests.judged_days import Judge
@@ -122,6 +124,40 @@ def test_a_journal_of_before_samples_were_kept_is_read(home: Settings) -> None:
     verdicts = read_quality(home, judge.catalog, None, None).verdicts
     kept = {day: [rule.samples for rule in v.rules if rule.rule == RULE] for (_, day), v in verdicts.items()}
     assert kept == {RED: [()], AFTER: [({"a": 1},)]}
+
+
+def test_broken_ties_are_in_the_audit_and_on_the_page_also_beside_an_audit_of_before_they_were_counted(
+    home: Settings,
+) -> None:
+    judge, table = Judge.of(home), "loyalty/silver/transacao"
+    first, second = judge.day(table, RED), judge.day(table, AFTER)
+    older = pa.schema([field for field in journal.AUDIT if field.name != "ties"])
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr(records, "AUDIT", older)
+        judge.write(table, [first])
+    (verdict,) = read_quality(home, judge.catalog, None, None).verdicts.values()
+    assert (verdict.rows_in, verdict.ties) == (200, None)
+    judge.write(table, [replace(second, rows=replace(second.rows, ties=7))])
+    found = read_quality(home, judge.catalog, None, None)
+    assert [found.verdicts[table, day].ties for day in (RED, AFTER)] == [None, 7]
+    audit = query(home, "SELECT feed_day, ties FROM loyalty.audit ORDER BY feed_day")
+    assert audit.rows == [(RED, None), (AFTER, 7)]
+    (data,) = re.findall(r'id="data">(.*?)</script>', render(found, judge.catalog), re.DOTALL)
+    cells = next(one for one in json.loads(data)["tables"] if one["name"] == table)["cells"]
+    assert [cell[3:8] for cell in cells.values()] == [[200, 200, 0, 0, None], [200, 200, 0, 0, 7]]
+
+
+@pytest.mark.browser
+def test_a_cell_says_how_many_ties_were_broken(home: Settings, chromium: Page, tmp_path: Path) -> None:
+    judge, table = Judge.of(home), "loyalty/silver/transacao"
+    days = [judge.day(table, day) for day in (RED, AFTER)]
+    judge.write(table, [replace(days[0], rows=replace(days[0].rows, ties=7)), days[1]])
+    chromium.goto(write(judge, tmp_path / "quality.html").as_uri())
+    detail = chromium.locator("#detail")
+    chromium.get_by_role("gridcell", name=f"{table}, {RED}: passed").click()
+    expect(detail.locator("dl.facts").first).to_contain_text(re.compile("ties broken.*7", re.DOTALL))
+    chromium.get_by_role("gridcell", name=f"{table}, {AFTER}: passed").click()
+    expect(detail.locator("dl.facts").first).not_to_contain_text("ties")
 
 
 def test_asking_where_nothing_was_judged_says_so(home: Settings, judged: Judge) -> None:
@@ -274,7 +310,7 @@ def test_what_came_from_data_cannot_leave_its_place(judged: Judge) -> None:
     assert "<img" not in content
     (data,) = re.findall(r'id="data">(.*?)</script>', content, re.DOTALL)
     cell = next(table for table in json.loads(data)["tables"] if table["name"] == SILVER)["cells"]["3"]
-    broken = {rule[0]: rule for rule in cell[10]}
+    broken = {rule[0]: rule for rule in cell[-1]}
     assert any(sample["release_date"] == NASTY for rule in broken.values() for sample in rule[6])
 
 

@@ -13,16 +13,25 @@ from typing import ClassVar
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 from pydantic import ValidationError
+from pyspark.sql.types import LongType, StructField, StructType
 
+from lakehouse_assets.cli import main
+from lakehouse_assets.platform.delta import Note
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.journal import AUDIT, append_audit
 from lakehouse_assets.platform.landing import EventFiles, LandingError, land, parts, verify
 from lakehouse_assets.platform.landing_seen import read_landed
-from lakehouse_assets.platform.s3 import S3Path, StoreError
+from lakehouse_assets.platform.plaintext import S3_ENDPOINTS
+from lakehouse_assets.platform.s3 import S3Path, StoreError, arrow_filesystem
 from lakehouse_assets.platform.server_launch import config_of, spark_conf
-from lakehouse_assets.platform.store import location, missing
-from lakehouse_assets.platform.writer_claim import CLAIM, ForeignWriter, claim_tables, take_over
+from lakehouse_assets.platform.storage.commit import Swap, commit
+from lakehouse_assets.platform.storage.data_files import new_attempt
+from lakehouse_assets.platform.storage.target import Target
+from lakehouse_assets.platform.store import location, missing, storage_options
 from lakehouse_assets.serving.query import known_tables, query
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, marketplace_day
@@ -124,18 +133,6 @@ class TestServed:
         asked = "select run_id from shop.audit where status = 'failed' order by run_id"
         assert query(settings(), asked).rows == [("1",), ("3",), ("5",)]
 
-    def test_another_home_may_not_write_these_tables(self, lake: DagsterLake, tmp_path: Path) -> None:
-        other = settings().model_copy(update={"home": tmp_path, "lake": settings().lake.joinpath("claimed")})
-        claim_tables(other)
-        claim_tables(other)
-        ours = other.model_copy(update={"home": settings().home})
-        with pytest.raises(ForeignWriter, match=f"by the Spark server of {tmp_path}"):
-            claim_tables(ours)
-        take_over(ours)
-        claim_tables(ours)
-        with pytest.raises(ForeignWriter):
-            claim_tables(other)
-
     def test_another_password_asks_for_another_spark_server(
         self, lake: DagsterLake, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -206,20 +203,55 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Path]:
 
 
 def test_a_server_that_loses_one_of_two_commits_is_refused(forgetful: S3Path, tmp_path: Path) -> None:
-    with pytest.raises(LakehouseError, match="ignores If-None-Match"):
-        land(forgetful, TABLE, SOURCE, delivery(tmp_path, "a.csv", (1, "x")), day=D1, today=TODAY)
-    ours = Settings(home=tmp_path, lake=str(forgetful), s3_endpoint=forgetful.endpoint)  # type: ignore[arg-type]
-    for claim in (claim_tables, take_over):
+    """Before files of an attempt are written, and before any commit."""
+    target = Target(forgetful / "t", "t", StructType([StructField("n", LongType())]))
+    note = Note("t", "run", "run", frozenset(), "code", {})
+    for write in (
+        lambda: land(forgetful, TABLE, SOURCE, delivery(tmp_path, "a.csv", (1, "x")), day=D1, today=TODAY),
+        lambda: new_attempt(forgetful / "t"),
+        lambda: commit(target, note, None, Swap([], [], lambda _: True)),
+        lambda: append_audit(forgetful, "shop", pa.Table.from_pylist([{"table": "t"}], AUDIT)),
+    ):
         with pytest.raises(LakehouseError, match="ignores If-None-Match"):
-            claim(ours)
+            write()
     assert ForgetsConditions.objects == {}, "nothing is left there"
 
 
-def test_a_claim_that_came_with_a_copied_bucket_is_not_overwritten(forgetful: S3Path, tmp_path: Path) -> None:
-    (forgetful / CLAIM).write_bytes(b'{"id": "another", "where": "somewhere else"}')
-    with pytest.raises(ForeignWriter, match="somewhere else"):
-        claim_tables(Settings(home=tmp_path, lake=str(forgetful), s3_endpoint=forgetful.endpoint))  # type: ignore[arg-type]
-    assert list(ForgetsConditions.objects.values()) == [b'{"id": "another", "where": "somewhere else"}']
+def test_a_bucket_proves_it_once(forgetful: S3Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[S3Path] = []
+
+    def create(place: S3Path, data: bytes) -> bool:
+        tried.append(place)
+        return len(tried) % 2 == 1
+
+    monkeypatch.setattr(S3Path, "create", create)
+    new_attempt(forgetful / "t")
+    new_attempt(forgetful / "other")
+    assert len(tried) == 2
+    new_attempt(S3Path("another", "t", forgetful.endpoint))
+    assert len(tried) == 4
+
+
+@pytest.mark.parametrize("name", S3_ENDPOINTS)
+def test_the_setting_goes_before_an_endpoint_of_the_environment(
+    forgetful: S3Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """For obstore, delta-rs and pyarrow."""
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    (forgetful / "one").write_bytes(b"1")
+    assert (forgetful / "one").read_bytes() == b"1"
+    with pytest.raises(TableNotFoundError):
+        DeltaTable(str(forgetful / "t"), storage_options=storage_options(forgetful))
+    with arrow_filesystem(forgetful).open_input_file(f"{forgetful.bucket}/{forgetful.key}/one") as one:
+        assert one.size() == 1
+
+
+def test_nothing_is_taken_over_any_more() -> None:
+    """The command of a former version does no harm in a script."""
+    said = CliRunner().invoke(main, ["spark", "take-over"])
+    assert said.exit_code == 0
+    assert "any number of homes" in said.output
+    assert "take-over" not in CliRunner().invoke(main, ["spark", "--help"]).output
 
 
 COMMANDS = [

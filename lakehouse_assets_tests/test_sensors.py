@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
@@ -19,6 +19,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 from dagster._core.test_utils import freeze_time
+from dagster._utils.schedules import schedule_execution_time_iterator
 from deltalake import DeltaTable, write_deltalake
 
 from lakehouse_assets.ops.alerts import Trouble, read_alerts
@@ -446,15 +447,37 @@ def test_the_schedule_makes_of_yesterday_what_is_stale_or_absent(nightly: Tickin
     assert made(at(ticking, night)) == ["gold/gmv", "gold/gmv_current"], "what failed on these bytes fails again"
 
 
+def events_of(zone: str) -> Catalog:
+    """A domain of one stream whose days are of that zone."""
+    declared = CATALOG.table(EVENTS)
+    assert declared.source is not None
+    assert isinstance(declared.stream, KafkaTopic)
+    days = replace(declared.stream.days, zone=zone)
+    source, stream = replace(declared.source, days=days), replace(declared.stream, days=days)
+    return Catalog((replace(declared, source=source, stream=stream),))
+
+
+@pytest.mark.parametrize(
+    "zone", ["UTC", "America/Sao_Paulo", "Asia/Tokyo", "Pacific/Honolulu", "Pacific/Kiritimati", "America/New_York"]
+)
+@pytest.mark.parametrize("day", [D1, date(2023, 3, 11), date(2023, 11, 4)], ids=str)
+def test_the_schedule_runs_by_the_clock_of_its_domain_soon_after_a_day_has_ended(zone: str, day: date) -> None:
+    """Also where the clock is put forward or back in that night; from then on every hour of the day."""
+    clock, next_day = ZoneInfo(zone), day + timedelta(days=1)
+    schedule = yesterday_schedule("orders", events_of(zone))
+    end = datetime.combine(next_day, time.min, clock).timestamp()
+    times = schedule_execution_time_iterator(end, str(schedule.cron_schedule), schedule.execution_timezone)
+    found = [next(times).astimezone(clock).replace(tzinfo=None) for _ in range(22)]
+    assert found == [datetime.combine(next_day, time(hour, 15)) for hour in range(3, 24)] + [
+        datetime.combine(next_day + timedelta(days=1), time(3, 15))
+    ]
+
+
 @pytest.mark.parametrize("zone", ["UTC", "America/Sao_Paulo", "Asia/Tokyo", "Pacific/Honolulu"])
 def test_a_stream_is_drained_once_the_day_of_its_domain_has_ended_also_where_the_first_tick_was_missed(
     nightly: Ticking, zone: str
 ) -> None:
-    declared = CATALOG.table(EVENTS)
-    assert declared.source is not None
-    assert isinstance(declared.stream, KafkaTopic)
-    stream = replace(declared.stream, days=replace(declared.stream.days, zone=zone))
-    catalog = Catalog((replace(declared, source=replace(declared.source, zone=zone), stream=stream),))
+    catalog = events_of(zone)
     end = datetime(2023, 1, 2, tzinfo=ZoneInfo(zone)).astimezone(UTC)
     path = nightly.lake.path(EVENTS)
     assert isinstance(path, Path)

@@ -40,7 +40,15 @@ def lost_file(path: Path) -> None:
     next(path.glob("*.parquet")).unlink()
 
 
-@pytest.mark.parametrize("broken", [no_folder, broken_log, lost_file])
+def broken_file(path: Path) -> None:
+    keep(path, records(1))
+    next(path.glob("*.parquet")).write_bytes(b"PAR1 not")
+
+
+BROKEN = [no_folder, broken_log, lost_file, broken_file]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
 def test_what_cannot_be_kept_is_told_as_an_error_that_a_stream_survives(
     tmp_path: Path, broken: Callable[[Path], None]
 ) -> None:

@@ -24,7 +24,7 @@ from lakehouse_assets.platform import jars, server_launch, session, session_reco
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.processes import ProcessId
 from lakehouse_assets.platform.server import ensure_server, find_server, server_status, stop_server
-from lakehouse_assets.platform.session import close_session, fence_dead_sessions, open_session
+from lakehouse_assets.platform.session import close_session, open_session
 from lakehouse_assets.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -174,7 +174,7 @@ def test_a_run_may_tune_its_session_but_not_change_what_results_depend_on() -> N
             session_settings.check_overrides({key: value})
 
 
-# Prints "running" when its write has a task at work. 150 rows of 0.1 s each: the write would commit after 15 s.
+# Prints "running" when its write has a task at work. 150 rows of 0.1 s each: the write would end after 15 s.
 LONG_WRITE = """
 import sys
 from lakehouse_assets.platform.session import open_session
@@ -188,41 +188,55 @@ def progress(stages, inflight_tasks, operation_id, done):
 
 spark.registerProgressHandler(progress)
 slow = spark.range(0, 150, 1, 1).selectExpr("id", "reflect('java.lang.Thread', 'sleep', 100L) AS slept")
-slow.write.format("delta").save(sys.argv[1])
+slow.write.parquet(sys.argv[1])
 """
 
 
-def test_the_write_of_a_killed_run_ends_when_fenced_and_never_commits(small: Settings, tmp_path: Path) -> None:
-    spark = open_session(small, "living run")
-    spark.range(1).count()
-    table = tmp_path / "zombie"
-    writer = in_another_process(LONG_WRITE, small, str(table))
-    assert writer.stdout is not None
-    assert writer.stdout.readline() == "running\n"
+def recorded(here: Settings) -> set[str]:
+    return {record.run_id for record in session_records.recorded(here.spark_dir)}
 
-    assert fence_dead_sessions(small) == [], "it lives: it is not touched"
-    writer.send_signal(signal.SIGKILL)
-    writer.wait()
+
+def test_the_session_of_a_killed_run_is_ended_with_its_job_when_the_next_opens(small: Settings, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    killed = in_another_process(LONG_WRITE, small, str(files))
+    assert killed.stdout is not None
+    assert killed.stdout.readline() == "running\n"
+    living = open_session(small, "living run")
+    assert recorded(small) == {"killed run", "living run"}, "it lives: it is not touched"
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
     begin = time.monotonic()
-    assert fence_dead_sessions(small) == ["killed run"]
-
+    following = open_session(small, "following run")
+    assert recorded(small) == {"living run", "following run"}
     # The server has one core, so this query gets its turn only when the write's task is gone.
-    assert spark.range(10).count() == 10
-    assert time.monotonic() - begin < 8, "before the write would have ended by itself"
-    # Sit out the time in which it would have committed, on that same core.
-    spark.range(0, 150, 1, 1).selectExpr("reflect('java.lang.Thread', 'sleep', 100L) AS slept").collect()
-    assert not list(table.glob("_delta_log/*.json"))
-    assert [record.run_id for record in session_records.recorded(small.spark_dir)] == ["living run"]
-    close_session(spark)
+    assert living.range(10).count() == 10
+    assert time.monotonic() - begin < 10, "before the write would have ended by itself"
+    assert not list(files.glob("*.parquet"))
+    close_session(following)
+    close_session(living)
 
 
-def test_a_session_of_another_host_is_not_touched(small: Settings) -> None:
-    elsewhere = ProcessId(host="another-host", pid=1, started="then")
-    server = ensure_server(small).server
-    session_records.add(small.spark_dir, session_records.SessionRecord("s", "run", server, elsewhere))
-    assert fence_dead_sessions(small) == []
-    assert [record.run_id for record in server_status(small).sessions] == ["run"]
-    session_records.remove(small.spark_dir, "s")
+def test_what_cannot_be_ended_keeps_nobody_from_opening(small: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, us = ensure_server(small).server, ProcessId.of(os.getpid())
+    assert us is not None
+    dead, elsewhere = ProcessId(us.host, us.pid, "earlier"), ProcessId("another-host", 1, "then")
+    for name, of, process in (
+        ("dead", server, dead),
+        ("of another host", server, elsewhere),
+        ("of a server that is gone", "embedded:this:1:gone", dead),
+        ("of a cluster", "sc://cluster:15002", dead),
+    ):
+        session_records.add(small.spark_dir, session_records.SessionRecord(name, name, of, process))
+    monkeypatch.setattr(session, "RELEASE_SECONDS", 0)
+    for kept in ({"dead"}, set[str]()):
+        spark = open_session(small, "run")
+        assert spark.range(2).count() == 2
+        close_session(spark)
+        assert recorded(small) >= kept | {"of another host", "of a cluster"}
+        monkeypatch.undo()
+    assert recorded(small) == {"of another host", "of a cluster"}
+    for name in recorded(small):
+        session_records.remove(small.spark_dir, name)
 
 
 def test_a_server_whose_state_file_is_lost_is_recognized(small: Settings) -> None:

@@ -14,7 +14,6 @@ from pyspark.sql import SparkSession
 from lakehouse_assets.defs.orders.producer import send
 from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
 from lakehouse_assets.platform.server import server_status, stop_server
-from lakehouse_assets.platform.session import fence_dead_sessions
 from lakehouse_assets.platform.stream import drain_available
 from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import Settings
@@ -53,7 +52,6 @@ def test_a_stream_killed_at_every_place_it_passes(broker: Settings, spark: Spark
         sent += 40
         killed = StreamProcess.start(tmp_path / "killed", source.topic, live=True, **{VARIABLE: place})
         assert killed.end() == -signal.SIGKILL, place
-        fence_dead_sessions(broker)
     stream_of(broker, driver, source).run_available()
     kept = driver.rows(LIVE, "minute", "lines", "sales")
     is_whole(driver, sent)
@@ -85,7 +83,6 @@ def test_stream_and_broker_killed_at_random(broker: Settings, spark: SparkSessio
         stream.kill()
         if number % 2:
             SERVER.start(broker)
-        fence_dead_sessions(broker)
     drain_available(step(driver), bronze(driver), source)
     is_whole(driver, sent)
 

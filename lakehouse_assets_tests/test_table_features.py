@@ -17,6 +17,7 @@ from lakehouse_assets.platform.delta_log import read_entry
 from lakehouse_assets.platform.file_stats import may_hold, most_rows, rows_of_days, rows_within
 from lakehouse_assets.platform.table import DAY_COLUMN
 from lakehouse_assets.platform.table_features import UnknownFeature, require_writable
+from lakehouse_assets.platform.unchanged import takes_notes
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.publish import publish
 from lakehouse_assets.serving.query import query
@@ -229,12 +230,17 @@ def of_writers(*features: str) -> Metadata:
     return {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": features}
 
 
+def of_readers(*features: str) -> Metadata:
+    return {**of_writers(*features), "minReaderVersion": 3, "readerFeatures": features}
+
+
 def legacy(version: int) -> Metadata:
     return {"minReaderVersion": 1 if version < 5 else 2, "minWriterVersion": version}
 
 
 CDF, CHECK = {"delta.enableChangeDataFeed": "true"}, {"delta.constraints.c": "id > 0"}
 INVARIANT = {"delta.invariants": '{"expression": {"expression": "id > 0"}}'}
+MAPPED = {"delta.columnMapping.id": 1, "delta.columnMapping.physicalName": "c"}
 WRITES: list[tuple[Metadata, dict[str, str], Metadata, str | None]] = [
     (legacy(2), {"delta.appendOnly": "true"}, {}, None),
     (legacy(2), {}, INVARIANT, "invariants"),
@@ -245,7 +251,12 @@ WRITES: list[tuple[Metadata, dict[str, str], Metadata, str | None]] = [
     (legacy(4), {}, {"delta.generationExpression": "1"}, "generatedColumns"),
     (legacy(5), {}, {}, None),
     (legacy(6), {}, {"delta.identity.start": 1}, "identityColumns"),
-    (of_writers("appendOnly", "invariants", "checkConstraints", "changeDataFeed"), {}, {}, None),
+    (legacy(6), {}, {}, "identityColumns"),
+    (of_writers("appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns"), {}, {}, None),
+    (of_readers("timestampNtz", "v2Checkpoint", "deletionVectors", "columnMapping", "variantType"), {}, {}, None),
+    (of_readers("columnMapping"), {"delta.columnMapping.mode": "name"}, MAPPED, "columnMapping"),
+    (of_readers("typeWidening"), {}, {}, "typeWidening"),
+    (of_writers("identityColumns"), {}, {}, "identityColumns"),
     (of_writers("invariants"), {}, INVARIANT, "invariants"),
     (of_writers("changeDataFeed"), CDF, {}, "changeDataFeed"),
     (of_writers("checkConstraints"), CHECK, {}, "checkConstraints"),
@@ -263,10 +274,14 @@ WRITES: list[tuple[Metadata, dict[str, str], Metadata, str | None]] = [
 def test_a_commit_of_delta_rs_keeps_to_what_a_table_asks_for_or_is_refused(
     tmp_path: Path, protocol: Metadata, configuration: dict[str, str], of_column: Metadata, refused: str | None
 ) -> None:
+    """A day that comes out as it was is noted by such a commit, or written."""
     log(tmp_path, protocol, configuration, of_column)
     table = DeltaTable(str(tmp_path))
+    assert takes_notes(tmp_path, 0) == (refused is None)
     if refused is None:
         require_writable(table, tmp_path, "t")
+        table.create_write_transaction([], "append", table.schema())
+        assert DeltaTable(str(tmp_path)).version() == 1
         return
     with pytest.raises(UnknownFeature, match=f"t was not written: it uses {refused}"):
         require_writable(table, tmp_path, "t")

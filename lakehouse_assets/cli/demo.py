@@ -114,7 +114,7 @@ def _land(progress: Progress, feeds: list[Feed]) -> None:
     for feed in feeds:
         source = catalog.table(feed.key).source
         assert source is not None, f"{feed.key} is made of files"
-        name, today = f"{domain}/{feed.key.name}", source.today(datetime.now(UTC))
+        name, today = f"{domain}/{feed.key.name}", source.days.today(datetime.now(UTC))
         land(settings().landing, name, source, feed.file, day=feed.day, today=today)
         progress.advance(task)
 

@@ -55,7 +55,7 @@ def land(
     if replace and len(deliveries) > 1:
         raise click.UsageError("--replace takes one delivery: name the files as one with --set.")
     landed_day = parse_day(day) if day else None
-    today = source.today(datetime.now(UTC))
+    today = source.days.today(datetime.now(UTC))
     rows, refused = [], []
     for delivery in deliveries:
         try:

@@ -57,14 +57,12 @@ def status(output: str) -> None:
         raise SystemExit(1)
 
 
-@spark.command("take-over")
+@spark.command("take-over", hidden=True, deprecated=True)
 @FORMAT
 def take_over(output: str) -> None:
-    """Let this home's server write tables in a bucket that another one wrote, which is stopped for good."""
-    from lakehouse_assets.platform import writer_claim
-
-    writer = writer_claim.take_over(settings())
-    _say(output, asdict(writer), f"{settings().lake} is written by {writer.where} from now on.")
+    """Do nothing: any number of homes writes tables in one bucket."""
+    text = "Nothing to take over: any number of homes may write the tables in a bucket. Leave this command out."
+    _say(output, {"needed": False, "notice": text}, text)
 
 
 @click.command()

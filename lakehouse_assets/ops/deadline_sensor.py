@@ -26,9 +26,12 @@ from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.checks import FRESHNESS
 from lakehouse_assets.platform.days import parse_day
 from lakehouse_assets.platform.deadlines import deadline, late_days, made_of
+from lakehouse_assets.platform.drop import dropped_sources
+from lakehouse_assets.platform.drop_stuck import stuck_files
 from lakehouse_assets.platform.evaluations import one_at_a_time
 from lakehouse_assets.platform.events import standing
 from lakehouse_assets.platform.journal import CHECK_RESULTS, DEADLINE, WHY, append, check_results_path
+from lakehouse_assets.platform.landing_seen import SeenFiles
 from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.run_records import LEVEL_TAG, TRIES, attempts, levels_under_way
@@ -90,6 +93,7 @@ def deadline_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     """The sensor of a domain. On by default; it needs no Spark."""
     tables = [table for table in catalog.tables if table.key.domain == domain]
     levels: dict[Lake, Levels] = {}
+    dropped, seen = dropped_sources(catalog, domain), SeenFiles()
 
     @dg.sensor(
         name=f"{domain}_deadlines",
@@ -111,6 +115,9 @@ def deadline_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         before = _open(read_alerts(lake.tables, domain))
         found = _troubles(known, catalog, tables, before, now)
         found |= _stuck(known, domain, catalog, context.instance, before)
+        places = here.drop_folder / domain, lake.landing
+        for (key, day), said in stuck_files(domain, dropped, context.instance, places, seen, now).items():
+            found[Subject(str(key), day, Trouble.STUCK)] = said
         _keep(lake.tables, found, before, now)
         alerts = read_alerts(lake.tables, domain)
         told = _tell(here, _open(alerts))

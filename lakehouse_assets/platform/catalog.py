@@ -35,7 +35,7 @@ class Catalog:
     def zone(self, domain: str) -> str:
         """The time zone of a domain's days: that of files and streams. Raises DeclarationError where they differ."""
         of_domain = [one for one in self._tables.values() if one.key.domain == domain]
-        zones = {one.source.zone for one in of_domain if one.source}
+        zones = {one.source.days.zone for one in of_domain if one.source}
         zones |= {one.stream.days.zone for one in of_domain if one.stream and one.stream.days}
         if len(zones) > 1:
             raise DeclarationError(

@@ -1,6 +1,6 @@
 """The changes that a table with a state is folded from: as judged, by feed day, in `<table>__changes`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -9,14 +9,17 @@ import pyspark.sql.types as T
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform import snapshots, writer
-from lakehouse_assets.platform.delta import Note, commits, version_of
+from lakehouse_assets.platform.delta import Note, commits, open_table, version_of
+from lakehouse_assets.platform.fold import BUCKET, bucket
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.stats_columns import stats_columns
+from lakehouse_assets.platform.storage.data_files import active_files, values_on
 from lakehouse_assets.platform.storage.pinned_read import read_version
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
 from lakehouse_assets.platform.touched import actions_of, info_of, moves_rows, rows_per_day
+from lakehouse_assets.platform.validated_rows import ValidatedRows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -36,6 +39,25 @@ class News:
     rows: int
 
 
+def change_target(lake: Lake, table: Table, spec: State) -> writer.Target:
+    """The changes of a table as the writer knows them.
+
+    They have the contract's columns; of snapshots also whether a key was there, but in quarantine.
+    """
+    schema = table.compiled.spark_schema
+    if spec.snapshots:
+        of_key = [T.StructField(f.name, f.dataType, f.name not in spec.keys, f.metadata) for f in schema]
+        unknown = T.StructField(snapshots.UNKNOWN, T.BooleanType(), False, {"comment": "there, but in quarantine"})
+        schema = T.StructType([*of_key, unknown])
+    return writer.Target(
+        lake.changes(table.key),
+        f"{table.key}{SUFFIX}",
+        schema,
+        parquet=table.parquet,
+        statistics=stats_columns(table),
+    )
+
+
 @dataclass(frozen=True)
 class ChangeLog:
     """The changes of one table."""
@@ -51,19 +73,8 @@ class ChangeLog:
 
     @property
     def target(self) -> writer.Target:
-        """The contract's columns; of snapshots also whether a key was there, but in quarantine."""
-        schema = self.table.compiled.spark_schema
-        if self.spec.snapshots:
-            of_key = [T.StructField(f.name, f.dataType, f.name not in self.spec.keys, f.metadata) for f in schema]
-            unknown = T.StructField(snapshots.UNKNOWN, T.BooleanType(), False, {"comment": "there, but in quarantine"})
-            schema = T.StructType([*of_key, unknown])
-        return writer.Target(
-            self.lake.changes(self.table.key),
-            f"{self.table.key}{SUFFIX}",
-            schema,
-            parquet=self.table.parquet,
-            statistics=stats_columns(self.table),
-        )
+        """The changes as the writer knows them."""
+        return change_target(self.lake, self.table, self.spec)
 
     @property
     def version(self) -> int | None:
@@ -75,7 +86,32 @@ class ChangeLog:
         log = self._read(version)
         return (log.where(~F.col(snapshots.UNKNOWN)) if self.spec.snapshots else log).select(*self.columns)
 
-    def replace(
+    def add_files(self, written: ValidatedRows, passed: Collection[Location], note: Note, base: int | None) -> int:
+        """Replace the note's days by the changes in these files of a step. Returns the version.
+
+        Raises as `writer.replace_days`.
+        """
+        version, files = writer.commit_files(
+            self.target,
+            written.attempt,
+            [*dict.fromkeys(file.parent for file in passed)],
+            note,
+            base,
+            lambda files: writer.replaced_days(files, DAY_COLUMN, note.days),
+            lambda file: file.may_hold_days(DAY_COLUMN, note.days),
+        )
+        written.named.update(file.path for file in files)
+        return version
+
+    def parts(self, version: int, days: Collection[date]) -> set[int] | None:
+        """The parts of the table that the keys of these days' changes belong to; None where files do not say."""
+        table = open_table(self.target.path, version)
+        if table is None:
+            return None
+        files = [file.at(self.target.path) for file in active_files(table) if file.may_hold_days(DAY_COLUMN, days)]
+        return values_on(files, DAY_COLUMN, days, BUCKET)
+
+    def replace_snapshots(
         self,
         kept: "DataFrame",
         withheld: "DataFrame",
@@ -83,22 +119,17 @@ class ChangeLog:
         base: int | None,
         live: "Callable[[], DataFrame] | None",
     ) -> int:
-        """Replace the note's days: `kept` are their changes, or their snapshots; `withheld` is in quarantine.
+        """Replace the note's days by what their snapshots change: `kept` is what these hold, `withheld` in quarantine.
 
         `live` gives the keys that the newest snapshot has, where the table stands for exactly version `base`. Returns
         the version. Raises as `writer.replace_days`.
         """
-        if self.spec.snapshots:
-            changed, rows = self._differences(kept, withheld, note, base, live)
-        else:
-            changed, rows = note.days, kept
+        changed, rows = self._differences(kept, withheld, note, base, live)
         number = sum(of_day.kept for of_day in note.rows.values())
         # What differs is little, and found in parallel: it must not be found in one task because it is one file.
-        laid_out = (
-            rows.repartition(1, DAY_COLUMN) if base is not None and self.spec.snapshots else _laid_out(rows, number)
-        )
-        note = replace(note, days=changed)
-        return writer.replace_days(laid_out, self.target, note, base, DAY_COLUMN, changed)
+        laid_out = rows.repartition(1, DAY_COLUMN) if base is not None else _laid_out(rows, number)
+        note, parts = replace(note, days=changed), {BUCKET: bucket(self.spec)}
+        return writer.replace_days(laid_out, self.target, note, base, DAY_COLUMN, changed, extra=parts)
 
     def judged(self, version: int, day: date) -> "DataFrame":
         """The changes of a day, or of snapshots what it held, as of a version."""

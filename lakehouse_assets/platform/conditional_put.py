@@ -4,10 +4,19 @@ import secrets
 
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.s3 import S3Path
+from lakehouse_assets.platform.store import Location
+
+_proved: set[tuple[str, str | None]] = set()
+"""Buckets, by their endpoints, that this process has seen honour it."""
 
 
-def prove_conditional_puts(place: S3Path) -> None:
-    """Put an object twice where there is none, and take it away. Raises StoreError; LakehouseError if both succeed."""
+def prove_conditional_puts(place: Location) -> None:
+    """Put an object twice where there is none, and take it away: once a process and bucket. Of a folder: nothing.
+
+    Called before anything is written that a commit will name. Raises StoreError; LakehouseError if both puts succeed.
+    """
+    if not isinstance(place, S3Path) or (place.bucket, place.endpoint) in _proved:
+        return
     probe = place / f"_probe-{secrets.token_hex(8)}"
     try:
         if probe.create(b"") and probe.create(b""):
@@ -17,3 +26,4 @@ def prove_conditional_puts(place: S3Path) -> None:
             )
     finally:
         probe.unlink()
+    _proved.add((place.bucket, place.endpoint))

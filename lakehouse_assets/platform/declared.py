@@ -53,9 +53,9 @@ def faults_of_stream(source: "EventFiles | None", stream: "StreamSource | None")
     if stream.days is None:
         return
     for name, of_files, of_stream in (
-        ("first day", source.first_day, stream.days.first),
-        ("last day", source.last_day, stream.days.last),
-        ("zone", source.zone, stream.days.zone),
+        ("first day", source.days.first, stream.days.first),
+        ("last day", source.days.last, stream.days.last),
+        ("zone", source.days.zone, stream.days.zone),
     ):
         if of_files != of_stream:
             yield f"its files have the {name} {of_files or 'none'}, its stream {of_stream or 'none'}; declare one"

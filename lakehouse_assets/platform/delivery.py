@@ -2,32 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse_assets.platform.days import today_in
 from lakehouse_assets.platform.drift import Drift, day_in_name, read_drifting
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.identifier import NormalForm
 from lakehouse_assets.platform.landed_files import LandingError, NotNow, format_of, read_rows, whole_text
-from lakehouse_assets.platform.landing_days import Bounds, other_days, split_by_day
+from lakehouse_assets.platform.landing_days import other_days, split_by_day
 from lakehouse_assets.platform.landing_names import FileSet, SourceFile, check_content, name_of
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.typed_text import TEXT
 
 PART_COLUMNS = ("source_file", "row_number", "feed_day", "landing")
+SINCE_2000 = SourceDays(date(2000, 1, 1))
 
 
 @dataclass(frozen=True)
 class EventFiles:
     """What a source delivers: its columns in order, the column a file is split by, the days that it can have.
-
-    Its days are those from `first_day` to `last_day` (none: today), a day being one of the time zone `zone`.
 
     `day_in_name`: a file's name, else its folder's, says the day. `drift`: how files may differ. `most_missing`: the
     files are full snapshots, of which one that has fewer rows than the one before, by more than this share, is refused.
@@ -40,7 +38,7 @@ class EventFiles:
 
     columns: tuple[str, ...]
     day_column: str | None = None
-    first_day: date = date(2000, 1, 1)
+    days: SourceDays = SINCE_2000
     day_in_name: bool = False
     drift: Drift | None = None
     most_missing: float | None = None
@@ -49,8 +47,6 @@ class EventFiles:
     streamed: bool = False
     day_formats: tuple[str, ...] = ()
     whole: bool = False
-    last_day: date | None = None
-    zone: str = "UTC"
 
     def __post_init__(self) -> None:
         """Raises ValueError for a declaration that cannot be landed."""
@@ -61,25 +57,11 @@ class EventFiles:
             raise ValueError(f"the day column {self.day_column!r} is none of {self.columns}")
         if self.whole and len(self.columns) != 1:
             raise ValueError(f"a file that is one record has one column, not {self.columns}")
-        if self.last_day is not None and self.last_day < self.first_day:
-            raise ValueError(f"the last day {self.last_day} is before the first, {self.first_day}")
-        try:
-            ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{self.zone!r} is no time zone. Name one as in Pacific/Auckland.") from error
 
     @property
     def dated_by_delivery(self) -> bool:
         """Whether nothing in a file says its day: then a file of one name is another one on another day."""
         return self.day_column is None and not self.whole
-
-    def today(self, now: datetime) -> date:
-        """The day that it is at the source."""
-        return today_in(self.zone, now)
-
-    def bounds(self, today: date) -> Bounds:
-        """The days that it can have when it is `today` there."""
-        return Bounds(self.first_day, self.last_day, today)
 
 
 @dataclass(frozen=True)
@@ -184,7 +166,8 @@ def _read(source: EventFiles, named: SourceFile, day: date | None, today: date, 
     rows = rows.append_column("row_number", pa.array(np.arange(1, rows.num_rows + 1, dtype=np.int64)))
     if gone and source.subject:
         rows = without_erased(gone, source.subject, rows, source.subject_form)
-    days = split_by_day(str(file), rows, source.day_column, source.bounds(today), day or by_name, source.day_formats)
+    day = day or by_name
+    days = split_by_day(str(file), rows, source.day_column, source.days, today, day, source.day_formats)
     return Delivered(named.name, kind, sha256, days, notes)
 
 

@@ -12,9 +12,13 @@ from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse_assets.platform.days import read_days, write_days
+from lakehouse_assets.platform.log_handles import shared
 from lakehouse_assets.platform.store import Location, answering, storage_options
 from lakehouse_assets.platform.table_features import Reader, refusal_to_open, require
 from lakehouse_assets.platform.touched import actions_of, info_of, touched_days
+
+FORMAT = 2
+"""Of a table's files and commits, noted in each. 2: files in folders of attempts, with columns that no schema names."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,7 @@ class Note:
             "key": self.key,
             "nullable": None if self.nullable is None else sorted(self.nullable),
             "door": self.door,
+            "format": FORMAT,
         }
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
@@ -206,8 +211,15 @@ class Commit:
     timestamp: int = 0  # milliseconds since 1970
 
 
-def open_table(path: Location, version: int | None = None) -> DeltaTable | None:
-    """The table as of a version (default: the latest), or None if there is none. Raises StoreError, UnknownFeature."""
+def open_table(path: Location, version: int | None = None, *, fresh: bool = False) -> DeltaTable | None:
+    """The table as of a version (default: the latest), or None if there is none.
+
+    `fresh`: not by a handle that the step shares (`log_handles.py`). Raises StoreError, UnknownFeature.
+    """
+    return _load(path, version) if fresh else shared(path, version, lambda: _load(path, version))
+
+
+def _load(path: Location, version: int | None) -> DeltaTable | None:
     try:
         with answering(path):
             return DeltaTable(str(path), version=version, storage_options=storage_options(path))
@@ -220,9 +232,9 @@ def open_table(path: Location, version: int | None = None) -> DeltaTable | None:
         raise refusal from error
 
 
-def version_of(path: Location) -> int | None:
-    """The latest version, or None if there is no table."""
-    found = open_table(path)
+def version_of(path: Location, *, fresh: bool = False) -> int | None:
+    """The latest version, or None if there is no table. `fresh`: as in `open_table`."""
+    found = open_table(path, fresh=fresh)
     return found.version() if found else None
 
 
@@ -232,7 +244,7 @@ def commits(path: Location, *, after: int = -1, until: int | None = None) -> Ite
     The log is read itself: of a table opened at an older version, delta-rs 1.6.6 tells the newest commits as the
     history of that version.
     """
-    newest = version_of(path) if until is None else until
+    newest = version_of(path, fresh=True) if until is None else until
     for version in range(-1 if newest is None else newest, after, -1):
         commit = commit_at(path, version)
         if commit is None:
@@ -284,13 +296,16 @@ def last_note(path: Location, version: int | None = None) -> Note | None:
 
 
 def ask(path: Location, query: str, version: int | None = None) -> list[dict[str, Any]]:
-    """Rows of SQL over a table, which it calls `t`, by delta-rs's own engine; none where there is no table.
+    """Rows of SQL over a table, which it calls `t`; none where there is no table. Raises StoreError, UnknownFeature."""
+    table = open_table(path, version)
+    return ask_table(table, path, query) if table is not None else []
+
+
+def ask_table(table: DeltaTable, path: Location, query: str) -> list[dict[str, Any]]:
+    """Rows of SQL over an opened version, which it calls `t`, by delta-rs's own engine.
 
     Its pyarrow dataset aborts the interpreter at exit (deltalake 1.6.6, pyarrow 26). Raises StoreError, UnknownFeature.
     """
-    table = open_table(path, version)
-    if table is None:
-        return []
     require(Reader.DELTA_RS, table, path, str(path))
     with answering(path):
         return pa.table(QueryBuilder().register("t", table).execute(query).read_all()).to_pylist()

@@ -95,7 +95,7 @@ def files_in(folder: Path, sources: Sources, now: datetime) -> Iterator[Dropped 
         for path in inside:
             if path.suffix.lower() not in SUFFIXES or (source := sources.get(path.stem)) is None:
                 continue
-            if fault := source.bounds(source.today(now)).fault(day):
+            if fault := source.days.fault(day, source.days.today(now)):
                 yield SetAside(path, f"of a day {fault}.")
             else:
                 yield from _as_it_is(day, path)
@@ -175,7 +175,7 @@ def landing_job(domain: str, catalog: Catalog, first_day: date) -> dg.JobDefinit
 def _land(landing: Location, domain: str, source: EventFiles, file: Dropped, now: datetime) -> Landed:
     name = landed_name(TableKey(domain, LANDING_LAYER, file.table))
     files = FileSet(canonical(file.name), (SourceFile(file.name, file.path),))
-    return land(landing, name, source, files, day=file.day, today=source.today(now))
+    return land(landing, name, source, files, day=file.day, today=source.days.today(now))
 
 
 def _remember(context: dg.OpExecutionContext, source: EventFiles, file: Dropped, landed: LandedFiles) -> None:

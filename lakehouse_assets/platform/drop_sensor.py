@@ -175,7 +175,7 @@ def drop_sensor(domain: str, catalog: Catalog, job: dg.JobDefinition) -> dg.Sens
             requests = [_request(day, dropped) for day, dropped in taken.items()]
             return dg.SensorResult(run_requests=requests, cursor=cursor_of(waiting))
         context.update_cursor(cursor_of(waiting))
-        yesterday = max(source.today(now) for source in sources.values()) - timedelta(days=1)
+        yesterday = max(source.days.today(now) for source in sources.values()) - timedelta(days=1)
         return dg.SkipReason(_why(folder, files, [*left, *later], aside, yesterday))
 
     return sensor

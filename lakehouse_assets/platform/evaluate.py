@@ -13,8 +13,11 @@ from lakehouse_assets.platform.rules import Action, Rule
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import StructType
 
 DAY, DUPLICATE, LEAVES, BROKEN = "feed_day", "_duplicate", "_quarantined", "_broken"
+MARKS = (DUPLICATE, LEAVES, BROKEN)
+"""The columns that `mark` adds."""
 LANDED_ORDER = ("version", "source_file", "row_number")
 
 
@@ -28,19 +31,21 @@ def mark(
     *,
     duplicates_of: tuple[str, ...] | None,
     none_repeats: bool = False,
+    schema: "StructType | None" = None,
 ) -> "DataFrame":
     """The candidate rows with `_duplicate`, `_quarantined` (booleans) and `_broken` (names of the rules a row broke).
 
     Of rows equal in `duplicates_of` all but the first (by version, source file, row number) are duplicates, and no rule
     is asked of them. Of rows with the same key in a feed day one stays, by preference one that no other rule expels.
-    `none_repeats`: no row is taken for a duplicate or for a second one of its key. Raises ContractMismatch if columns
-    are missing or of another type.
+    `none_repeats`: no row is taken for a duplicate or for a second one of its key. `schema`: that of the candidate; if
+    it is not given, Spark is asked. Raises ContractMismatch if columns are missing or of another type.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    check_conforms(candidate.schema, contract)
-    columns = candidate.columns
+    schema = schema or candidate.schema
+    check_conforms(schema, contract)
+    columns = schema.names
     order = _order(columns, contract)
     duplicate = F.lit(False)
     if duplicates_of and not none_repeats:

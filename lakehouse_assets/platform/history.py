@@ -14,7 +14,7 @@ import pyspark.sql.types as T
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform import writer
-from lakehouse_assets.platform.change_log import SUFFIX, ChangeLog, News
+from lakehouse_assets.platform.change_log import SUFFIX, ChangeLog, News, change_target
 from lakehouse_assets.platform.change_log import news as news_since
 from lakehouse_assets.platform.days import write_days
 from lakehouse_assets.platform.delta import DayRows, Note, Pin, last_note
@@ -33,6 +33,7 @@ from lakehouse_assets.platform.storage.parquet_files import read_parquet
 from lakehouse_assets.platform.storage.pinned_read import read_version
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
+from lakehouse_assets.platform.validated_rows import ValidatedRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -46,20 +47,21 @@ SMALL = 1_000_000
 """Changes up to this number are sent whole to where the table's rows are, instead of both being shuffled."""
 LARGE = 64 * 2**20
 """Bytes of the touched parts from which on they are written as they were read, each task its own part."""
-MANY = 100
-"""Keys a part from which on every part surely has some. (A part that has none, once in e^100, is written in vain.)"""
 NO_BUCKET = -1
 ENDS = "__ends"  # as no column of a contract is called, nor `_` and one of them
 
 
-def change_columns(spec: State) -> "dict[str, Column]":
-    """What the contract of a table with a state has beside what its function returns, as a single change has it."""
+def change_columns(spec: State, schema: T.StructType) -> "dict[str, tuple[Column, T.DataType]]":
+    """What the contract of a table with a state has beside what its function returns, as a single change has it.
+
+    `schema`: of what the function returns.
+    """
     deleted = F.coalesce(F.expr(spec.delete_when), F.lit(False)) if spec.delete_when else F.lit(False)
     return {
-        "is_deleted": deleted,
-        "effective_from": F.col(spec.sequence[0]),
-        "effective_to": F.lit(None),
-        "is_current": F.lit(True),
+        "is_deleted": (deleted, T.BooleanType()),
+        "effective_from": (F.col(spec.sequence[0]), schema[spec.sequence[0]].dataType),
+        "effective_to": (F.lit(None), T.NullType()),
+        "is_current": (F.lit(True), T.BooleanType()),
     }
 
 
@@ -71,6 +73,16 @@ def target_of(lake: Lake, table: Table) -> writer.Target:
     part = T.StructField(BUCKET, T.IntegerType(), False, {"comment": "part of the table that the key belongs to"})
     schema = T.StructType([*schema, part])
     return writer.Target(path, str(table.key), schema, partition_by=(BUCKET,), parquet=table.parquet, statistics=kept)
+
+
+def files_of(lake: Lake, table: Table) -> "tuple[writer.Target, Mapping[str, Column]]":
+    """Where a step writes the rows of a table, and the columns that the files have beside the declared ones.
+
+    Of a table with a state they are changes of its keys, and say which part of the table each key belongs to.
+    """
+    if not isinstance(table.write, State):
+        return target_of(lake, table), {}
+    return change_target(lake, table, table.write), {BUCKET: bucket(table.write)}
 
 
 @dataclass(frozen=True)
@@ -95,15 +107,18 @@ class StateTable:
         """The changes beside the table."""
         return ChangeLog(self.spark, self.lake, self.table, self.spec)
 
-    def commit(self, plan: Plan, passed: "Collection[Location]", left: "Collection[Location]", note: Note) -> int:
+    def commit(
+        self,
+        plan: Plan,
+        written: ValidatedRows,
+        passed: "Collection[Location]",
+        left: "Collection[Location]",
+        note: Note,
+    ) -> int:
         """Commit the note's days: `passed` are files of their changes (or snapshots), `left` of their quarantined rows.
 
         Returns the table's version. Raises as `writer.replace_days`, and LostInput when the changes are gone.
         """
-        schema = self.table.compiled.spark_schema
-        kept = read_parquet(self.spark, passed, schema)
-        known = reduce(lambda a, b: a & b, [F.col(key).isNotNull() for key in self.spec.keys])
-        withheld = read_parquet(self.spark, left, schema).where(known).select(DAY_COLUMN, *self.spec.keys)
         base = self.log.version
         refuse_erased(self.lake, plan)
         if base is None and plan.base is not None:
@@ -114,7 +129,13 @@ class StateTable:
         live = partial(self._live, plan.base) if self.is_folded(plan.base) else None
         changed = {day: rows for day, rows in note.rows.items() if day in note.days}
         changes = replace(note, rows=changed, unchanged=frozenset(), base=base)
-        return self._fold(plan, note, self.log.replace(kept, withheld, changes, base, live))
+        if not self.spec.snapshots:
+            return self._fold(plan, note, self.log.add_files(written, passed, changes, base))
+        schema = self.table.compiled.spark_schema
+        kept = read_parquet(self.spark, passed, schema)
+        known = reduce(lambda a, b: a & b, [F.col(key).isNotNull() for key in self.spec.keys])
+        withheld = read_parquet(self.spark, left, schema).where(known).select(DAY_COLUMN, *self.spec.keys)
+        return self._fold(plan, note, self.log.replace_snapshots(kept, withheld, changes, base, live))
 
     def note_only(self, plan: Plan, note: Note, base: int) -> int:
         """Commit a note and no rows, where all days are what they were. Returns and raises as `commit`.
@@ -159,14 +180,15 @@ class StateTable:
         if since is None or news is None:
             rows = fold(self.log.read(version), self.spec, self.columns).select("*", bucket(self.spec))
             return writer.overwrite(rows.repartition(BUCKET), self.state, note, plan.base)
-        return self._merge(plan, note, self._swap(plan, since, version, news))
+        swap = self._swap(plan, since, version, news)
+        return self._merge(plan, note, swap, self.log.parts(version, news.days) if swap.keys is None else None)
 
-    def _merge(self, plan: Plan, note: Note, swap: "_Swap") -> int:
-        """Write those parts of the table in which a row changes, and nothing where none does."""
-        new = swap.new if swap.everywhere else swap.new.persist()
+    def _merge(self, plan: Plan, note: Note, swap: "_Swap", parts: set[int] | None) -> int:
+        """Write the parts of the table in which a row may change (None: Spark finds those in which one does)."""
+        new = swap.new if parts is not None else swap.new.persist()
         keys = new if swap.keys is None else swap.keys
         try:
-            parts = set(range(self.spec.buckets)) if swap.everywhere else self._parts(keys)
+            parts = self._parts(keys) if parts is None else parts
             old = self._read(plan.base, parts)
             stays = self._stays(old, keys, swap)
             if not self._is_large(plan.base, parts):
@@ -180,7 +202,7 @@ class StateTable:
 
     def _parts(self, keys: "DataFrame") -> set[int]:
         """The parts of the table that these keys belong to."""
-        return {row[0] for row in keys.select(bucket(self.spec)).distinct().collect()} or {NO_BUCKET}
+        return {row[0] for row in keys.select(bucket(self.spec)).distinct().collect()}
 
     def _stays(self, old: "DataFrame", keys: "DataFrame", swap: "_Swap") -> "DataFrame":
         """The rows of the touched parts without those that give way, or with an end put to these."""
@@ -215,7 +237,7 @@ class StateTable:
             if len(news.days) == 1 and spec.track is None:
                 # One change a key, and each says something else than the version before, or it would be none.
                 ends = {"effective_to": F.lit(min(news.days)), "is_current": F.lit(False)}
-                return _Swap(after, "is_current", hint, ends=ends, everywhere=news.rows >= MANY * spec.buckets)
+                return _Swap(after, "is_current", hint, ends=ends)
             current = state.where("is_current").join(hint(after.select(*keys).distinct()), keys, "left_semi")
             return _Swap(versions(after.unionByName(current), spec, columns), "is_current", hint)
         before = self.log.read(since).where(writer.on_days(DAY_COLUMN, news.days)).select(*keys)
@@ -233,7 +255,7 @@ class StateTable:
 
         rows = read_version(self.spark, self.state.path, version or 0, self.table.compiled.spark_schema, wanted)
         rows = rows.select(*self.columns, bucket(self.spec))
-        return rows if parts is None else rows.where(F.col(BUCKET).isin(*parts))
+        return rows if parts is None else rows.where(F.col(BUCKET).isin(*(parts or {NO_BUCKET})))
 
 
 @dataclass(frozen=True)
@@ -243,7 +265,6 @@ class _Swap:
     `replaces`: SQL for the rows of the same keys that give way. `hint`: how to join with keys. `keys`: those of which
     rows give way; None: those of the new rows. `folded`: what both were taken from. These two are held in memory.
     `ends`: the rows that give way stay, with these values; the new ones then have a row a key.
-    `everywhere`: there are so many that it is not asked which parts of the table they belong to: to all of them.
     """
 
     new: "DataFrame"
@@ -252,7 +273,6 @@ class _Swap:
     keys: "DataFrame | None" = None
     folded: "DataFrame | None" = None
     ends: "Mapping[str, Column] | None" = None
-    everywhere: bool = False
 
 
 def _changed(folded: "DataFrame", state: "DataFrame", spec: State, columns: "Sequence[str]") -> "DataFrame":

@@ -84,13 +84,29 @@ S3A = JarSet(
     "s3a",
     (
         "org.apache.hadoop:hadoop-aws:3.4.1",
+        # Spark's binding to the committers of S3A; of Spark 4.0 the newest that is published.
+        "org.apache.spark:spark-hadoop-cloud_2.13:4.0.0",
         # In the place of the SDK's bundle, which has 686 MB.
         *(
             f"software.amazon.awssdk:{module}:{AWS_SDK}"
             for module in ("s3", "s3-transfer-manager", "sts", "apache-client")
         ),
     ),
-    (*EXCLUDED, "software.amazon.awssdk:bundle", "org.apache.httpcomponents:*", "commons-codec:*"),
+    (
+        *EXCLUDED,
+        "software.amazon.awssdk:bundle",
+        "org.apache.httpcomponents:*",
+        "commons-codec:*",
+        # Clients of other clouds, and what they need.
+        "org.apache.hadoop:hadoop-azure",
+        "org.apache.hadoop:hadoop-cloud-storage",
+        "com.google.cloud.bigdataoss:*",
+        "com.squareup.okhttp3:*",
+        "com.squareup.okio:*",
+        "org.eclipse.jetty:*",
+        "joda-time:*",
+        "com.fasterxml.jackson.dataformat:*",
+    ),
     beside_pyspark=True,
 )
 """What Spark needs to read and write `s3a://`. Resolved where a root of the lakehouse is a bucket, not before."""

@@ -5,18 +5,21 @@ costs no JVM.
 """
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from lakehouse_assets.platform.delta import Kind, Pin, ask, commits
+from lakehouse_assets.platform.conditional_put import prove_conditional_puts
+from lakehouse_assets.platform.delta import Kind, Pin, ask_table, commits, open_table
 from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, storage_options
+from lakehouse_assets.platform.touched import log_file
 
 INPUTS = pa.map_(pa.string(), pa.struct([("version", pa.int64()), ("days", pa.string())]))
 
@@ -38,6 +41,7 @@ AUDIT = pa.schema(
         ("duplicates", pa.int64()),
         ("restated", pa.int64()),
         ("digest", pa.string()),
+        ("ties", pa.int64()),
     ]
 )
 
@@ -99,24 +103,53 @@ def alerts_path(lake: Location) -> Location:
 
 def append(path: Location, rows: pa.Table, partition_by: tuple[str, ...] = ()) -> None:
     """Append rows in one commit; creates the journal on first use, and adds columns that an older one lacks."""
+    prove_conditional_puts(path)
     kept = [name for name in STATISTICS if name in rows.schema.names]
     properties = {"delta.appendOnly": "true", "delta.checkpointInterval": "20", **stats_properties(kept)}
     for attempt in range(CREATIONS):
+        journal = journal_at(path)
         try:
             with answering(path):
                 write_deltalake(
-                    str(path),
+                    journal or str(path),
                     rows,
                     mode="append",
                     schema_mode="merge",
                     partition_by=list(partition_by) or None,
                     configuration=properties,
-                    storage_options=storage_options(path),
+                    storage_options=None if journal else storage_options(path),
                 )
             return
         except CommitFailedError:  # nothing of it was committed: of several that create the journal, one was first
+            _opened.journals.pop(path, None)
             if attempt == CREATIONS - 1:
                 raise
+
+
+class _Opened(threading.local):
+    """The journals that a thread has opened: every step appends to two of them."""
+
+    def __init__(self) -> None:
+        self.journals: dict[Location, DeltaTable] = {}
+
+
+_opened = _Opened()
+
+
+def journal_at(path: Location) -> DeltaTable | None:
+    """The newest version of a journal; only what was committed since the thread last asked is read. None: none yet.
+
+    A journal whose entry of the known version is gone was deleted or cleaned: it is opened anew. Raises StoreError.
+    """
+    known = _opened.journals.pop(path, None)
+    if known is not None and log_file(path, known.version()).is_file():
+        with answering(path):
+            known.update_incremental()
+    else:
+        known = open_table(path, fresh=True)
+    if known is not None:
+        _opened.journals[path] = known
+    return known
 
 
 def append_audit(lake: Location, domain: str, rows: pa.Table) -> None:
@@ -203,4 +236,5 @@ def _verdicts(audit: Location, name: str, status: str) -> list[dict[str, Any]]:
 
 def _rows_of(path: Location, name: str, query: str) -> list[dict[str, Any]]:
     """A table's rows of an audit; none where there is no audit."""
-    return [row for row in ask(path, query) if row["table"] == name]
+    journal = journal_at(path)
+    return [row for row in ask_table(journal, path, query) if row["table"] == name] if journal else []

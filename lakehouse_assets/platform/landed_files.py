@@ -7,6 +7,7 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,6 +30,14 @@ class LandingError(LakehouseError):
 class NotNow(LandingError):
     """Nothing is wrong with the file: other landings, a full disk, the manifest, or whoever still writes it stand in
     the way."""
+
+
+class NotYet(LandingError):
+    """Nothing is wrong with the file but that `day`, the newest of its days, is still to come."""
+
+    def __init__(self, said: str, day: date) -> None:
+        super().__init__(said)
+        self.day = day
 
 
 def format_of(file: Path) -> str:

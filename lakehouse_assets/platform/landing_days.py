@@ -1,59 +1,37 @@
 """The feed day of every row of a source file, and the file split by it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse_assets.platform.landed_files import LandingError
+from lakehouse_assets.platform.landed_files import LandingError, NotYet
+from lakehouse_assets.platform.source_days import SourceDays
 
 _EPOCH = date(1970, 1, 1)
 _ISO_DAY = r"(?s)^\d{4}-\d{2}-\d{2}([ T].*)?$"  # a date, or a timestamp that begins with one
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """The days that a source can have: from `first` to `last` (None: no end), and none after `today`."""
-
-    first: date
-    last: date | None
-    today: date
-
-    @property
-    def newest(self) -> date:
-        """The greatest day of them."""
-        return self.today if self.last is None else min(self.last, self.today)
-
-    def fault(self, day: date) -> str | None:
-        """Why a day is not one of them."""
-        if self.last is not None and day > self.last:
-            return f"after the last day of this source, {self.last.isoformat()}"
-        if day > self.today:
-            return f"in the future: today is {self.today.isoformat()}"
-        if day < self.first:
-            return f"before the first day of this source, {self.first.isoformat()}"
-        return None
 
 
 def split_by_day(
     name: str,
     rows: pa.Table,
     day_column: str | None,
-    bounds: Bounds,
+    source: SourceDays,
+    today: date,
     day: date | None,
     formats: Sequence[str] = (),
 ) -> dict[date, pa.Table]:
     """The rows of each feed day, in file order, days ascending. `formats`: of days, besides ISO, as strptime takes.
 
     With `day`, all rows are of that day. Else by `day_column`; a row whose day cannot be read travels with the
-    greatest readable day, so that nothing is lost. Raises LandingError for a day outside the bounds.
+    greatest readable day, so that nothing is lost. Raises LandingError for a day that the source cannot have `today`;
+    NotYet where it can have it later.
     """
     if day is not None:
-        fault = bounds.fault(day)
+        fault = source.fault(day, today)
         if fault:
-            raise LandingError(f"{name}: the day {day.isoformat()} asked for is {fault}.")
+            raise _refusal(f"{name}: the day {day.isoformat()} asked for is {fault}.", day, source, today)
         return {day: rows}
     if day_column is None:
         raise LandingError(f"{name}: nothing in this file says its day. Say it with --day YYYY-MM-DD.")
@@ -64,7 +42,7 @@ def split_by_day(
     if greatest is None:
         raise LandingError(f"{name}: no row has a readable day in {day_column!r}. Say the day with --day YYYY-MM-DD.")
     days = pc.fill_null(days, greatest)
-    _check_days(name, days, day_column, bounds)
+    _check_days(name, days, day_column, source, today)
     return _slices(rows, days)
 
 
@@ -99,15 +77,24 @@ def _number(text: str, formats: Sequence[str]) -> int | None:
     return None
 
 
-def _check_days(name: str, days: pa.Array, day_column: str, bounds: Bounds) -> None:
-    outside = pc.or_(pc.less(days, (bounds.first - _EPOCH).days), pc.greater(days, (bounds.newest - _EPOCH).days))
+def _check_days(name: str, days: pa.Array, day_column: str, source: SourceDays, today: date) -> None:
+    bounds = source.until(today)
+    outside = pc.or_(pc.less(days, (bounds.first - _EPOCH).days), pc.greater(days, (bounds.last - _EPOCH).days))
     index = pc.index(outside, True).as_py()
     if index >= 0:
         day = _EPOCH + timedelta(days=days[index].as_py())
-        raise LandingError(
-            f"{name}: row {index + 1} is of {day.isoformat()} ({day_column}), {bounds.fault(day)}. "
-            "Correct that row, or land the whole file on one day with --day."
+        raise _refusal(
+            f"{name}: row {index + 1} is of {day.isoformat()} ({day_column}), {source.fault(day, today)}. "
+            "Correct that row, or land the whole file on one day with --day.",
+            _EPOCH + timedelta(days=pc.max(days).as_py()),
+            source,
+            today,
         )
+
+
+def _refusal(said: str, newest: date, source: SourceDays, today: date) -> LandingError:
+    """The error of a file whose days, `newest` the greatest, are not all of the source."""
+    return NotYet(said, newest) if today < newest in source.until(newest) else LandingError(said)
 
 
 def _slices(rows: pa.Table, days: pa.Array) -> dict[date, pa.Table]:

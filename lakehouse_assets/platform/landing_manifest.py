@@ -6,13 +6,14 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, QueryBuilder, Transaction, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake import CommitProperties, PostCommitHookProperties, QueryBuilder, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from lakehouse_assets.platform.conditional_put import prove_conditional_puts
+from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.landed_files import LandingError, NotNow
 from lakehouse_assets.platform.landing_names import canonical
-from lakehouse_assets.platform.s3 import S3Path, StoreError
+from lakehouse_assets.platform.s3 import StoreError
 from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, storage_options
 
@@ -76,13 +77,8 @@ class Manifest:
     def __init__(self, folder: Location, version: int | None = None) -> None:
         """Reads the newest version, or the one asked for. Raises LandingError where there is none, StoreError."""
         self._path = folder / FOLDER
-        self._table: DeltaTable | None
         try:
-            with answering(self._path):
-                options = storage_options(self._path)
-                self._table = DeltaTable(str(self._path), version=version, storage_options=options)
-        except TableNotFoundError:
-            self._table = None
+            self._table = open_table(self._path, version)
         except DeltaError as error:
             which = "" if version is None else f" at version {version}"
             raise NotNow(f"{self._path}: the manifest cannot be read{which}: {error}") from error
@@ -126,9 +122,8 @@ class Manifest:
             return pa.table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
 
     def prove(self) -> None:
-        """Before the first commit to a bucket. Raises LakehouseError where two at once could both succeed."""
-        if self._table is None and isinstance(self._path, S3Path):
-            prove_conditional_puts(self._path.parent)
+        """Before a commit to a bucket. Raises LakehouseError where two at once could both succeed."""
+        prove_conditional_puts(self._path.parent)
 
     def commit(self, entries: list[Entry]) -> int:
         """Add `entries` in one commit and return its version. Of none: so that who read this version loses its race.

@@ -110,7 +110,7 @@ def _frozen(found: Mapping[K, set[str]]) -> dict[K, frozenset[str]]:
 class SeenFiles:
     """The files of a folder that nothing is to be done about as they are. Kept by a process, lost without harm."""
 
-    _settled: dict[Path, FileState] = field(default_factory=dict)
+    _settled: dict[Path, tuple[FileState, date]] = field(default_factory=dict)
     _hashes: dict[Path, tuple[FileState, str]] = field(default_factory=dict)
     _landed: dict[str, LandedFiles] = field(default_factory=dict)
 
@@ -119,13 +119,14 @@ class SeenFiles:
         self._landed[table] = read_landed(landing, table, self._landed.get(table))
         return self._landed[table]
 
-    def is_settled(self, path: Path, state: FileState) -> bool:
-        """Whether nothing is to be done about this file."""
-        return self._settled.get(path) == state
+    def is_settled(self, path: Path, state: FileState, today: date = date.min) -> bool:
+        """Whether nothing is to be done about this file `today`."""
+        settled, until = self._settled.get(path, (None, date.max))
+        return settled == state and today < until
 
-    def settle(self, path: Path, state: FileState) -> None:
-        """This file is landed, or refused, as it is."""
-        self._settled[path] = state
+    def settle(self, path: Path, state: FileState, until: date = date.max) -> None:
+        """This file is landed, or refused, as it is: `until` a day for which it is too early."""
+        self._settled[path] = state, until
         self._hashes.pop(path, None)
 
     def sha256(self, path: Path, state: FileState) -> str:

@@ -26,6 +26,7 @@ from lakehouse_assets.platform.table import Ledger
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import DataType
 
 NEW, RESTATEMENT = "new", "restatement"
 BEGINNING = date(1, 1, 1)
@@ -86,13 +87,9 @@ def replaced(then: "DataFrame", now: "DataFrame", spec: Ledger, steps: Steps) ->
     """Contributions of some entities as they were published, and as they are now."""
     was = _at(then, spec, F.lit(BEGINNING))
     # Unless something follows in that very step, an entity contributes nothing any more.
-    gone = was.select(
-        *spec.entity,
-        F.lit(BEGINNING).alias("known_on"),
-        F.lit(steps.base).alias("step"),
-        F.lit(None).cast(was.schema["share"].dataType).alias("share"),
-    ).distinct()
-    return News(was.union(gone).union(_at(now, spec, F.greatest("known_on", F.lit(steps.base)))), whole=False)
+    gone = was.select(*spec.entity, F.lit(BEGINNING).alias("known_on"), F.lit(steps.base).alias("step")).distinct()
+    is_now = _at(now, spec, F.greatest("known_on", F.lit(steps.base)))
+    return News(was.unionByName(gone, allowMissingColumns=True).unionByName(is_now), whole=False)
 
 
 def _at(contributions: "DataFrame", spec: Ledger, step: "Column") -> "DataFrame":
@@ -100,33 +97,30 @@ def _at(contributions: "DataFrame", spec: Ledger, step: "Column") -> "DataFrame"
     return contributions.select(*spec.entity, "known_on", step.alias("step"), share.alias("share"))
 
 
-def rows_to_append(news: News, published: "DataFrame", spec: Ledger, steps: Steps) -> "DataFrame":
+def rows_to_append(news: News, published: "DataFrame", spec: Ledger, steps: Steps, amount: "DataType") -> "DataFrame":
     """Ledger rows of a publication: dimensions, figures, effective_date, version, reason, feed_day.
 
-    `published` is the whole ledger as pinned. Two shuffles (entity, key), whatever the number of days.
+    `published` is the whole ledger as pinned, `amount` the type of its figure. Two shuffles (entity, key), whatever the
+    number of days.
     """
     changes = _changes(news.rows, spec, steps)
-    newest = published.groupBy(*spec.dimensions).agg(
-        F.max(F.struct("version", spec.figure, spec.count)).alias("newest"),
-    )
-    nothing = F.lit(None).cast(
-        published.select(F.struct("version", spec.figure, spec.count).alias("s")).schema["s"].dataType
-    )
-    amount = published.schema[spec.figure].dataType
+    dimensions = [F.col(name) for name in spec.dimensions]  # as columns: Spark is not asked whether they are there
+    newest = published.groupBy(*dimensions).agg(F.max(F.struct("version", spec.figure, spec.count)).alias("newest"))
     if not news.whole:
         moved = F.broadcast(changes.select(*spec.dimensions).distinct())
         newest = newest.join(moved, [*spec.dimensions], "left_semi")
     kept = F.lit(0 if news.whole else 1)
-    moves = changes.select("*", nothing.alias("newest")).unionByName(
+    moves = changes.unionByName(
         newest.select(
             *spec.dimensions,
             F.lit(steps.base).alias("step"),
             (F.col(f"newest.{spec.figure}") * kept).cast(amount).alias("amount"),
             (F.col(f"newest.{spec.count}") * kept).alias("entities"),
             "newest",
-        )
+        ),
+        allowMissingColumns=True,
     )
-    per_step = moves.groupBy(*spec.dimensions, "step").agg(
+    per_step = moves.groupBy(*dimensions, F.col("step")).agg(
         F.sum("amount").cast(amount).alias("amount"),
         F.sum("entities").alias("entities"),
         F.max("newest").alias("newest"),

@@ -160,7 +160,7 @@ def survey(place: Place) -> State:
 
 
 def _open(place: Place) -> DeltaTable:
-    table = open_table(place.path)
+    table = open_table(place.path, fresh=True)
     if table is None:
         raise LakehouseError(f"{place.name} is gone from {place.path}")
     return table

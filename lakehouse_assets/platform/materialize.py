@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from lakehouse_assets.platform import publication, writer
 from lakehouse_assets.platform.code_version import code_version
@@ -23,6 +24,7 @@ from lakehouse_assets.platform.evolution import key_of, nullable_of
 from lakehouse_assets.platform.failpoints import Failpoint, reach
 from lakehouse_assets.platform.history import change_columns
 from lakehouse_assets.platform.ledger import rows_to_append
+from lakehouse_assets.platform.log_handles import shared_handles
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.plan import Plan, make_plan
 from lakehouse_assets.platform.publication import steps_of
@@ -36,7 +38,7 @@ from lakehouse_assets.platform.table import DAY_COLUMN, Ledger, ReplaceDays, Spa
 from lakehouse_assets.platform.validated_rows import ValidatedRows
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 ATTEMPTS = 6
 
@@ -53,7 +55,8 @@ def transformed(step: Step, plan: Plan, *, whole: bool = False) -> "DataFrame":
         return plan.table(**read_inputs(step.spark, step.lake, plan, step.catalog))
     published = read_table(step.spark, step.lake, plan.table, plan.base)
     news = publication.news(step.spark, step.lake, step.catalog, plan, whole=whole)
-    return rows_to_append(news, published, plan.table.write, steps_of(plan))
+    figure = plan.table.compiled.spark_schema[plan.table.write.figure].dataType
+    return rows_to_append(news, published, plan.table.write, steps_of(plan), figure)
 
 
 def materialize(
@@ -69,14 +72,16 @@ def materialize(
     `plan`: one made before. `transform`: what gives the rows, if not `transformed`. Raises LakehouseError: LostRace
     after six attempts, ForeignDay, WriteError, ForeignTable.
     """
-    plan, transform = plan or make_plan(step.lake, table, days), transform or transformed
     for number in range(1, ATTEMPTS):
-        try:
-            with lost_to_erasure(step.lake, plan):
-                return _attempt(step, plan, transform, number)
-        except writer.LostRace:
-            plan = make_plan(step.lake, table, plan.requested)
-    return _attempt(step, plan, transform, ATTEMPTS)
+        with shared_handles():
+            planned = (plan if number == 1 else None) or make_plan(step.lake, table, days)
+            try:
+                with lost_to_erasure(step.lake, planned):
+                    return _attempt(step, planned, transform or transformed, number)
+            except writer.LostRace:
+                days = planned.requested
+    with shared_handles():
+        return _attempt(step, make_plan(step.lake, table, days), transform or transformed, ATTEMPTS)
 
 
 def _attempt(step: Step, plan: Plan, transform: Transform, number: int) -> Outcome:
@@ -97,7 +102,7 @@ def _attempt(step: Step, plan: Plan, transform: Transform, number: int) -> Outco
     days, version = tuple[DayOutcome, ...](), plan.base
     reach(Failpoint.BEFORE_WRITE, table.key)
     if plan.days:
-        version, days = _make(step, plan, note, stamped(step, plan, transform(step, plan), started))
+        version, days = _make(step, plan, note, *stamped(step, plan, transform(step, plan), started))
     nothing = DayRows(0, 0, 0, 0, "")
     blocked = tuple(DayOutcome(day, Status.BLOCKED, nothing, reasons=(why,)) for day, why in plan.blocked.items())
     outcome = Outcome(
@@ -116,11 +121,13 @@ def _attempt(step: Step, plan: Plan, transform: Transform, number: int) -> Outco
     return outcome
 
 
-def _make(step: Step, plan: Plan, note: Note, rows: "DataFrame") -> tuple[int | None, tuple[DayOutcome, ...]]:
+def _make(
+    step: Step, plan: Plan, note: Note, rows: "DataFrame", schema: T.StructType
+) -> tuple[int | None, tuple[DayOutcome, ...]]:
     """Write the rows, decide which days pass, commit these. What no commit names is removed again."""
     written: ValidatedRows | None = None
     try:
-        written = write_rows(step.lake, plan, rows)
+        written = write_rows(step.lake, plan, rows, schema)
         return commit_days(step, plan, written, note, day_outcomes(step, plan, written))
     except PySparkException as error:
         why = said_of(error, rows, plan.table.compiled)
@@ -132,22 +139,25 @@ def _make(step: Step, plan: Plan, note: Note, rows: "DataFrame") -> tuple[int | 
             written.remove_unnamed()
 
 
-def stamped(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> "DataFrame":
-    """Transformed rows with the columns that the platform fills: run, time, and what a change of a key has."""
+def stamped(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> "tuple[DataFrame, T.StructType]":
+    """Transformed rows with the columns that the platform fills: run, time, and what a change of a key has.
+
+    Returns the rows and their schema, so that Spark is asked for it once.
+    """
     table = plan.table
     if isinstance(table.write, ReplaceDays) and any(read.span is not Span.DAY for read in table.reads.values()):
         # What reads more days than it makes returns rows of each: only those that are made are kept.
         frame = frame.where(writer.on_days(DAY_COLUMN, plan.days))
-    columns = set(frame.columns)
-    stamps = {
-        "processed_at": F.lit(started).cast("timestamp"),
-        "processed_date": F.lit(started.date()),
-        "run_id": F.lit(step.run_id),
-        DAY_COLUMN: F.lit(plan.days[-1]),
+    schema = frame.schema
+    stamps: dict[str, tuple[Column, T.DataType]] = {
+        "processed_at": (F.lit(started).cast("timestamp"), T.TimestampType()),
+        "processed_date": (F.lit(started.date()), T.DateType()),
+        "run_id": (F.lit(step.run_id), T.StringType()),
+        DAY_COLUMN: (F.lit(plan.days[-1]), T.DateType()),
     }
     if isinstance(table.write, State):
-        stamps |= change_columns(table.write)
-    wanted = [*table.compiled.spark_schema.names, DAY_COLUMN]
-    return frame.select(
-        "*", *[value.alias(name) for name, value in stamps.items() if name in wanted and name not in columns]
-    )
+        stamps |= change_columns(table.write, schema)
+    wanted = {*table.compiled.spark_schema.names, DAY_COLUMN} - set(schema.names)
+    added = {name: stamp for name, stamp in stamps.items() if name in wanted}
+    rows = frame.select("*", *[value.alias(name) for name, (value, _) in added.items()])
+    return rows, T.StructType([*schema, *[T.StructField(name, kind) for name, (_, kind) in added.items()]])

@@ -78,12 +78,9 @@ def of_url(url: str | None, setting: str, what: str) -> Iterator[Exposure]:
 
 
 def of_s3(endpoint: str | None) -> Iterator[Exposure]:
-    """The endpoint of the settings, and those that the clients of S3 find in the environment where it is unset.
-
-    One of them goes before the setting (delta-rs 1.6, obstore).
-    """
-    names = S3_ENDPOINTS[:1] if endpoint else S3_ENDPOINTS
-    for name, url in {"LAKEHOUSE_S3_ENDPOINT": endpoint, **{name: os.environ.get(name) for name in names}}.items():
+    """The endpoint of the settings; where it is unset, those that the clients of S3 find in the environment."""
+    found = {"LAKEHOUSE_S3_ENDPOINT": endpoint} if endpoint else {name: os.environ.get(name) for name in S3_ENDPOINTS}
+    for name, url in found.items():
         yield from of_url(url, name, "Requests signed with the keys of S3")
 
 

@@ -52,6 +52,7 @@ def _audit(outcome: Outcome, day: DayOutcome) -> dict[str, Any]:
         "duplicates": day.rows.duplicates,
         "restated": day.rows.kept if committed and outcome.restates else 0,
         "digest": day.rows.digest,
+        "ties": day.rows.ties,
     }
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from deltalake.exceptions import DeltaError
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform import evaluate, writer
+from lakehouse_assets.platform import evaluate
 from lakehouse_assets.platform.code_version import code_version, differing
 from lakehouse_assets.platform.delta import Kind, Note, Pin, commits, last_note, open_table
 from lakehouse_assets.platform.digests import RUN_COLUMNS
@@ -25,6 +25,7 @@ from lakehouse_assets.platform.materialize import stamped, transformed
 from lakehouse_assets.platform.plan import Plan
 from lakehouse_assets.platform.reader import landed_parts, read_table
 from lakehouse_assets.platform.state import State
+from lakehouse_assets.platform.stats_columns import DOOR
 from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.step_write import duplicates_of
 from lakehouse_assets.platform.store import Location, files_of, missing
@@ -188,8 +189,8 @@ def _plan(step: Step, table: Table, note: Note, day: date) -> Plan:
 
 
 def _now(step: Step, plan: Plan) -> "DataFrame":
-    rows = stamped(step, plan, transformed(step, plan, whole=True), datetime.now(UTC))
-    marked = evaluate.mark(rows, plan.table.compiled, duplicates_of=duplicates_of(plan))
+    rows, schema = stamped(step, plan, transformed(step, plan, whole=True), datetime.now(UTC))
+    marked = evaluate.mark(rows, plan.table.compiled, duplicates_of=duplicates_of(plan), schema=schema)
     kept = evaluate.kept(marked, plan.table.compiled)
     spec = plan.table.write
     return StateTable(step.spark, step.lake, plan.table, spec).log.as_judged(kept) if isinstance(spec, State) else kept
@@ -203,7 +204,7 @@ def _then(step: Step, table: Table, plan: Plan, version: int) -> "DataFrame":
     match table.write:
         case ReplaceDays(door=door):
             of_day = stored.where(F.col(DAY_COLUMN) == F.lit(plan.days[0]))
-            return of_day if door is None else of_day.where(F.col(writer.DOOR) == F.lit(door))
+            return of_day if door is None else of_day.where(F.col(DOOR) == F.lit(door))
         case Ledger():
             keys = table.compiled.key
             before = read_table(step.spark, step.lake, table, plan.base).select(*keys)

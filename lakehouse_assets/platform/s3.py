@@ -207,6 +207,7 @@ def connection(place: S3Path) -> dict[str, str]:
     if place.endpoint:
         given |= {
             "aws_endpoint_url": place.endpoint,
+            "aws_endpoint_url_s3": place.endpoint,  # else a variable of that name goes before the setting
             "aws_virtual_hosted_style_request": "false",
             "aws_allow_http": str(place.endpoint.startswith("http://")).lower(),
         }

@@ -17,6 +17,8 @@ from lakehouse_assets.settings import Settings
 
 LOGS_KEPT = 10
 S3_OF_SERVER = "spark.lakehouse.s3"
+NO_DELTA_WRITES = "Delta_tables_in_a_bucket_are_read_by_Spark_and_written_by_delta_rs__see_docs_own_s3"
+"""What the error of a session says that writes a Delta table to a bucket."""
 SERVER_CLASS = "org.apache.spark.sql.connect.service.SparkConnectServer"
 
 
@@ -155,8 +157,10 @@ def _s3_conf(spark_dir: Path, s3: str) -> dict[str, str]:
     options = hadoop_options(None if endpoint == "AWS" else endpoint, region) | {"buffer.dir": str(spark_dir / "tmp")}
     return {
         S3_OF_SERVER: s3,
-        # The one that Delta has for S3: commits of one JVM cannot overwrite each other, so there may be only one.
-        "spark.delta.logStore.s3a.impl": "io.delta.storage.S3SingleDriverLogStore",
+        # Delta's writer in Spark could overwrite a commit there. This log store reads; to write it asks for a class
+        # of Hadoop's, in whose place is one that is not there and says why.
+        "spark.delta.logStore.s3a.impl": "io.delta.storage.HDFSLogStore",
+        "spark.hadoop.fs.AbstractFileSystem.s3a.impl": NO_DELTA_WRITES,
         **{f"spark.hadoop.fs.s3a.{name}": value for name, value in options.items()},
     }
 

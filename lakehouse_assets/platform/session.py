@@ -1,4 +1,4 @@
-"""Spark Connect sessions: opened for a run, recorded, released; those of dead runs are ended by the next writer."""
+"""Spark Connect sessions: opened for a run, recorded, released; those of dead runs are ended when the next opens."""
 
 import os
 import uuid
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, cast
 from lakehouse_assets.platform import session_records
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.processes import ProcessId
-from lakehouse_assets.platform.server import ServerAddress, ensure_server, find_server, server_lock
+from lakehouse_assets.platform.s3 import S3Path
+from lakehouse_assets.platform.server import ServerAddress, ensure_server, server_lock
 from lakehouse_assets.platform.session_records import SessionRecord
 from lakehouse_assets.platform.session_settings import settle
-from lakehouse_assets.platform.writer_claim import claim_tables
+from lakehouse_assets.platform.store import storage_options
 from lakehouse_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 USER = "lakehouse"
 CONNECT_SECONDS = 20.0
-INTERRUPT_SECONDS = 60.0
+RELEASE_SECONDS = 5.0
 TOKEN_VARIABLE = "SPARK_CONNECT_AUTHENTICATE_TOKEN"
 
 _opened: dict[str, Path] = {}
@@ -36,13 +37,12 @@ def open_session(settings: Settings, run_id: str) -> "SparkSession":
 
     It becomes pyspark's active session; the token goes to the environment, for libraries that connect by URL.
     Raises LakehouseError when the server cannot be reached or refuses the token, within 30 s of its being up, when it
-    does not take the settings that results depend on, and when the tables are in a bucket that another server writes,
-    or that cannot be reached.
+    does not take the settings that results depend on, and StoreError when a bucket of the tables does not answer.
     """
     from pyspark.errors import PySparkException
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
-    claim_tables(settings)
+    storage_options(settings.lake)  # a bucket that does not answer is said before a server starts
     session_id = str(uuid.uuid4())
     process = ProcessId.of(os.getpid())
     assert process is not None, "this process runs"
@@ -62,8 +62,9 @@ def open_session(settings: Settings, run_id: str) -> "SparkSession":
         _forget(session_id)
         raise
     _retry_briefly(session.client)
+    _end_dead_sessions(settings.spark_dir, address)
     try:
-        settle(session, address.url)
+        settle(session, address.url, in_bucket=isinstance(settings.lake, S3Path))
     except LakehouseError:
         close_session(session)  # type: ignore[arg-type]
         raise
@@ -80,7 +81,7 @@ def close_session(spark: "SparkSession") -> None:
         if not client.is_closed:
             client.release_session()
     except PySparkException:
-        # The record stays unless the server is gone too: when this process ends, the next writer ends the session.
+        # The record stays unless the server is gone too: when this process ends, the next one ends the session.
         if _server_answers(client):
             return
     finally:
@@ -105,70 +106,31 @@ def _leave_the_pool_to_others() -> None:
         pool.shutdown(wait=False)
 
 
-def fence_dead_sessions(settings: Settings) -> list[str]:
-    """End the sessions of provably dead processes, so that nothing of theirs commits from now on; the runs' ids.
+def _end_dead_sessions(spark_dir: Path, address: ServerAddress) -> None:
+    """Free what the sessions of provably dead processes hold on this server: cached rows, jobs that nobody waits for.
 
-    Killing a client does not end its operation: the server goes on and commits. Sessions of live processes, and of
-    processes on other hosts, are not touched.
+    Nothing depends on it, as such a job only writes files that no log names: what cannot be ended is left to the next
+    run. Sessions of live processes, and of processes on other hosts, are not touched.
     """
-    fenced = []
-    for record in session_records.recorded(settings.spark_dir):
-        if not record.process.dead:
-            continue
-        address = _remote(settings) if settings.spark_remote else find_server(settings)
-        if address is not None and address.server == record.server:
-            _end_session(address, record.session_id)
-        elif not record.server.startswith("embedded:"):
-            continue  # on a cluster that these settings do not name: kept for those that do
-        session_records.remove(settings.spark_dir, record.session_id)
-        fenced.append(record.run_id)
-    return fenced
-
-
-def _end_session(address: ServerAddress, session_id: str) -> None:
-    """Attach to the session as its user, interrupt it, release it. The server then refuses its id for ever."""
-    from pyspark.errors import PySparkException
-    from pyspark.sql.connect.client import SparkConnectClient
-
-    builder = _channel(address, session_id)
-    client = SparkConnectClient(builder)
-    _retry_briefly(client)
-    try:
-        for operation_id in client.interrupt_all() or []:
-            # An operation ends some time after its interruption; a session released before that is left half closed.
-            _await_end(client, builder, session_id, operation_id)
-        client.release_session()
-    except PySparkException as error:
-        if "SESSION_CLOSED" not in str(error):  # somebody else has ended it
-            raise LakehouseError(
-                f"The session {session_id} of a dead run could not be ended on {address.url}: {error}. It may still "
-                "write, so nothing new is started. Try again; on the embedded server: lakehouse spark stop."
-            ) from error
-    finally:
-        client.close()
-
-
-def _await_end(
-    client: "SparkConnectClient", builder: "DefaultChannelBuilder", session_id: str, operation_id: str
-) -> None:
-    """Return when the operation has ended: its stream of answers ends with it, in an error as it was interrupted."""
     import grpc
     import pyspark.sql.connect.proto as pb2
+    import pyspark.sql.connect.proto.base_pb2_grpc as service
 
-    request = pb2.ReattachExecuteRequest(
-        session_id=session_id, client_type=builder.userAgent, operation_id=operation_id
-    )
-    request.user_context.user_id = USER
-    try:
-        for _ in client._stub.ReattachExecute(request, metadata=builder.metadata(), timeout=INTERRUPT_SECONDS):
-            pass
-    except grpc.RpcError as error:
-        if error.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
-            raise LakehouseError(
-                f"The operation {operation_id} of a dead run has been interrupted and not ended for "
-                f"{INTERRUPT_SECONDS:.0f} s. It may still write, so nothing new is started. Try again; on the embedded "
-                "server: lakehouse spark stop."
-            ) from error
+    dead = [record for record in session_records.recorded(spark_dir) if record.process.dead]
+    for record in dead:
+        if record.server == address.server:
+            builder = _channel(address, record.session_id)
+            request = pb2.ReleaseSessionRequest(session_id=record.session_id, client_type=builder.userAgent)
+            request.user_context.user_id = USER
+            with builder.toChannel() as channel:
+                try:
+                    stub = service.SparkConnectServiceStub(channel)  # type: ignore[no-untyped-call]
+                    stub.ReleaseSession(request, metadata=builder.metadata(), timeout=RELEASE_SECONDS)
+                except grpc.RpcError:
+                    return
+        elif not record.server.startswith("embedded:"):
+            continue  # on a cluster that these settings do not name: kept for those that do
+        session_records.remove(spark_dir, record.session_id)
 
 
 def _remote(settings: Settings) -> ServerAddress | None:

@@ -43,6 +43,17 @@ REQUIRED: Mapping[str, str] = {
     "spark.sql.mapKeyDedupPolicy": "EXCEPTION",
     "spark.sql.variant.allowDuplicateKeys": "false",
 }
+IN_BUCKETS: Mapping[str, str] = {
+    "spark.sql.sources.commitProtocolClass": "org.apache.spark.internal.io.cloud.PathOutputCommitProtocol",
+    "spark.sql.parquet.output.committer.class": "org.apache.spark.internal.io.cloud.BindingParquetOutputCommitter",
+    "mapreduce.outputcommitter.factory.scheme.s3a": "org.apache.hadoop.fs.s3a.commit.S3ACommitterFactory",
+    "fs.s3a.committer.name": "magic",
+}
+"""Where tables are in a bucket: a task's files are uploads that the end of the whole job completes.
+
+So nothing is renamed, which S3 does by copying, and of a task or job that died there is no file. The classes are those
+of `spark-hadoop-cloud` (`jars.S3A`).
+"""
 LEGACY = "spark.sql.legacy."  # the behaviour of older versions: none of it
 
 
@@ -50,13 +61,17 @@ class OtherResults(LakehouseError):
     """A session in which the same code gives other results."""
 
 
-def settle(session: "ConnectSession", url: str) -> None:
-    """Set on a new session what results depend on, and ask whether it holds. Raises OtherResults."""
+def settle(session: "ConnectSession", url: str, *, in_bucket: bool) -> None:
+    """Set on a new session what results depend on, and ask whether it holds. Raises OtherResults.
+
+    `in_bucket`: it writes tables in a bucket.
+    """
     import pyspark.sql.connect.proto as pb2
     from pyspark.errors import PySparkException
 
     ask = pb2.ConfigRequest.Operation
-    pairs = [pb2.KeyValue(key=key, value=value) for key, value in REQUIRED.items()]
+    required = {**REQUIRED, **(IN_BUCKETS if in_bucket else {})}
+    pairs = [pb2.KeyValue(key=key, value=value) for key, value in required.items()]
     client = session.client
     try:
         client.config(ask(set=pb2.ConfigRequest.Set(pairs=pairs)))
@@ -64,10 +79,10 @@ def settle(session: "ConnectSession", url: str) -> None:
         if older:
             keys = [key if key.startswith(LEGACY) else LEGACY + key for key, _ in older]
             client.config(ask(unset=pb2.ConfigRequest.Unset(keys=keys)))
-        found = dict(client.config(ask(get=pb2.ConfigRequest.Get(keys=list(REQUIRED)))).pairs)
+        found = dict(client.config(ask(get=pb2.ConfigRequest.Get(keys=list(required)))).pairs)
     except PySparkException as error:
         raise _refused(url, str(error).splitlines()[0]) from error
-    other = [f"{k} is {found.get(k)}, not {v}" for k, v in REQUIRED.items() if not _same(found.get(k), v)]
+    other = [f"{k} is {found.get(k)}, not {v}" for k, v in required.items() if not _same(found.get(k), v)]
     if other:
         raise _refused(url, "; ".join(other))
 
@@ -75,7 +90,9 @@ def settle(session: "ConnectSession", url: str) -> None:
 def check_overrides(overrides: Mapping[str, object]) -> None:
     """Raises OtherResults when settings for a session are others than results need."""
     wrong = sorted(
-        key for key, value in overrides.items() if key.startswith(LEGACY) or not _same(str(value), REQUIRED.get(key))
+        key
+        for key, value in overrides.items()
+        if key.startswith(LEGACY) or not _same(str(value), {**REQUIRED, **IN_BUCKETS}.get(key))
     )
     if wrong:
         raise OtherResults(

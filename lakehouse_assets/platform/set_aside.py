@@ -16,7 +16,7 @@ from lakehouse_assets.platform.delta import ask, open_table
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.stats_columns import stats_properties
-from lakehouse_assets.platform.store import Location, answering, files_of, missing, storage_options
+from lakehouse_assets.platform.store import Location, answering, storage_options
 from lakehouse_assets.platform.stream_source import SetAside
 from lakehouse_assets.platform.table import TableKey
 
@@ -54,10 +54,15 @@ def beside(path: Location) -> Location:
 
 
 def identities(path: Location, numbers: tuple[int, int]) -> set[tuple[str, int, str]]:
-    """What is there already of records with a number between these two."""
+    """What is there already of records with a number between these two. Raises DeltaError, StoreError."""
     first, last = (int(number) for number in numbers)
     query = f"SELECT source_file, row_number, etag FROM t WHERE row_number BETWEEN {first} AND {last}"  # noqa: S608
-    return {(row["source_file"], row["row_number"], row["etag"]) for row in ask(path, query)}
+    try:
+        return {(row["source_file"], row["row_number"], row["etag"]) for row in ask(path, query)}
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise DeltaError(str(error)) from error  # so the engine of delta-rs says that a file is gone, or broken
 
 
 def keep(path: Location, records: Sequence[SetAside]) -> int:
@@ -69,7 +74,7 @@ def keep(path: Location, records: Sequence[SetAside]) -> int:
         table = None
         try:
             table = open_table(path) or _created(path)  # before it is asked: who comes in between is noticed
-            new = _not_there(path, table, records)
+            new = _not_there(path, records)
             if new:
                 _append(path, table, new)
         except (DeltaError, OSError) as error:
@@ -95,9 +100,7 @@ def _created(path: Location) -> DeltaTable:
         )
 
 
-def _not_there(path: Location, table: DeltaTable, records: Sequence[SetAside]) -> list[SetAside]:
-    if lost := missing(files_of(path, table)):
-        raise FileNotFoundError(f"its file {lost[0].name} is gone")
+def _not_there(path: Location, records: Sequence[SetAside]) -> list[SetAside]:
     numbers = [record.row_number for record in records]
     held = identities(path, (min(numbers), max(numbers)))
     return list({record.identity: record for record in records if record.identity not in held}.values())

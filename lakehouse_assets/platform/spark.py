@@ -28,11 +28,10 @@ class SparkConnectResource(PySparkResource):
     def spark_session(self) -> "SparkSession":
         """The session of this run."""
         if self._spark_session is None:
-            from lakehouse_assets.platform.session import fence_dead_sessions, open_session
+            from lakehouse_assets.platform.session import open_session
             from lakehouse_assets.platform.session_settings import check_overrides
 
             check_overrides(self.spark_config)
-            fence_dead_sessions(settings())
             self._spark_session = open_session(settings(), self._run_id)
             for key, value in self.spark_config.items():
                 self._spark_session.conf.set(key, value)

@@ -2,7 +2,8 @@
 
 Statistics stay in the log as long as its entries do, whatever becomes of the rows. So only columns have them that
 readers select files by and that name nobody: whole numbers, days and times, unless the contract calls them personal.
-A text may be a name, wherever it came from, and has none. A file without statistics is always read.
+A text may be a name, wherever it came from, and has none, but for the door by which a row came, which the platform
+names. A file without statistics is always read.
 """
 
 from collections.abc import Collection
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 PROPERTY = "delta.dataSkippingStatsColumns"
 NONE_AT_ALL = "delta.dataSkippingNumIndexedCols"
+DOOR = "door"
+"""Column that says by which way a row came, in a table that has several."""
 _SELECTED_BY = ("tinyint", "smallint", "int", "bigint", "date", "timestamp", "timestamp_ntz")
 
 
@@ -24,7 +27,7 @@ def stats_columns(table: Table) -> tuple[str, ...]:
     return tuple(
         column.name
         for column in of.spark_schema
-        if column.dataType.simpleString() in _SELECTED_BY and column.name not in of.personal
+        if (column.dataType.simpleString() in _SELECTED_BY or column.name == DOOR) and column.name not in of.personal
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import date
 
-from lakehouse_assets.platform.delta import Note, open_table
+from lakehouse_assets.platform.delta import Note
 from lakehouse_assets.platform.history import StateTable, target_of
 from lakehouse_assets.platform.outcome import DayOutcome, Status
 from lakehouse_assets.platform.plan import Plan
@@ -12,8 +12,8 @@ from lakehouse_assets.platform.publication import steps_of
 from lakehouse_assets.platform.quarantine import replace_quarantine, rows_on
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit, evolve
-from lakehouse_assets.platform.storage.data_files import ActiveFile, active_files, list_parquet, written_files
+from lakehouse_assets.platform.storage.commit import Swap, commit
+from lakehouse_assets.platform.storage.data_files import ActiveFile, list_parquet
 from lakehouse_assets.platform.storage.row_copies import RowCopy, copy_rows
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.store import Location
@@ -21,7 +21,7 @@ from lakehouse_assets.platform.table import DAY_COLUMN, Ledger, Overwrite, Repla
 from lakehouse_assets.platform.ties import with_ties
 from lakehouse_assets.platform.unchanged import unchanged_days
 from lakehouse_assets.platform.validated_rows import PASSED, QUARANTINED, ValidatedRows
-from lakehouse_assets.platform.writer import CARRIED, Replaced, replaced_days
+from lakehouse_assets.platform.writer import Replaced, commit_files, replaced_days
 
 Days = tuple[DayOutcome, ...]
 
@@ -69,8 +69,13 @@ def _write(
         left = _of_days(left, written.attempt / "left", note.days, target) if state else left
     replace_quarantine(step.lake, plan, written, note)
     if state:
-        return state.commit(plan, passed, left, note)
-    return _swap(target, written, passed, note, base, _replaced_of(plan, note), _meets(plan, note))
+        return state.commit(plan, written, passed, left, note)
+    folders = [*dict.fromkeys(file.parent for file in passed)]
+    version, files = commit_files(
+        target, written.attempt, folders, note, base, _replaced_of(plan, note), _meets(plan, note)
+    )
+    written.named.update(file.path for file in files)
+    return version
 
 
 def _replaced_of(plan: Plan, note: Note) -> Callable[[Sequence[ActiveFile]], Replaced]:
@@ -89,35 +94,6 @@ def _meets(plan: Plan, note: Note) -> Callable[[ActiveFile], bool]:
         case ReplaceDays(door=door):
             return lambda file: bool(replaced_days([file], DAY_COLUMN, note.made, door).files)
     return lambda file: True
-
-
-def _swap(
-    target: Target,
-    written: ValidatedRows,
-    passed: Sequence[Location],
-    note: Note,
-    base: int | None,
-    replaced_of: Callable[[Sequence[ActiveFile]], Replaced],
-    meets: Callable[[ActiveFile], bool],
-) -> int:
-    """Name the files that passed, and those of rows taken over, in place of what they replace."""
-    replaced = Replaced([])
-    if base is not None:
-        base = evolve(target, base)
-        table = open_table(target.path, base)
-        if table is None:
-            raise LostRace(f"{target.name}: the table of version {base} was deleted")
-        replaced = replaced_of(active_files(table))
-    replaced.carry_over(target, written.attempt)
-    folders = [*dict.fromkeys(file.parent for file in passed), written.attempt / CARRIED]
-    files = [
-        file
-        for folder in folders
-        for file in written_files(target.path, folder, target.schema, target.bounded, target.partition_by)
-    ]
-    version = commit(target, note, base, Swap(files, replaced.files, meets))
-    written.named.update(file.path for file in files)
-    return version
 
 
 def _of_days(files: Sequence[Location], folder: Location, days: Collection[date], target: Target) -> list[Location]:

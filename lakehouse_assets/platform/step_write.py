@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform.compiled import CompiledContract
-from lakehouse_assets.platform.evaluate import mark
+from lakehouse_assets.platform.evaluate import MARKS, mark
 from lakehouse_assets.platform.file_stats import rows_within
-from lakehouse_assets.platform.history import target_of
+from lakehouse_assets.platform.history import files_of
 from lakehouse_assets.platform.plan import Lake, Plan
 from lakehouse_assets.platform.reader import landed_parts
 from lakehouse_assets.platform.state import State
@@ -15,6 +15,7 @@ from lakehouse_assets.platform.validated_rows import ValidatedRows, write_valida
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
 
 RECORD_HASH = "record_hash"
 MANY_ROWS = 500_000
@@ -27,18 +28,19 @@ def duplicates_of(plan: Plan) -> tuple[str, ...] | None:
     return (DAY_COLUMN, RECORD_HASH) if RECORD_HASH in columns else None
 
 
-def write_rows(lake: Lake, plan: Plan, rows: "DataFrame") -> ValidatedRows:
-    """All rows of the step in one action. Of many rows it is looked afterwards whether one repeats another.
+def write_rows(lake: Lake, plan: Plan, rows: "DataFrame", schema: "StructType") -> ValidatedRows:
+    """All rows of the step (of this schema) in one action. Of many it is looked afterwards whether one repeats another.
 
     Mostly none does, and to find out by sorting all of them costs more than the rest of the step; where one does, they
     are written again with the sort.
     """
-    contract, target = plan.table.compiled, target_of(lake, plan.table)
+    contract, (target, extra) = plan.table.compiled, files_of(lake, plan.table)
     expected = rows_read(lake, plan)
     optimistic = expected is not None and expected > MANY_ROWS and _key_tells_duplicates(contract)
     for none_repeats in (True, False) if optimistic else (False,):
-        marked = mark(rows, contract, duplicates_of=duplicates_of(plan), none_repeats=none_repeats)
-        written = write_validated(_laid_out(marked, plan, expected), target, contract)
+        marked = mark(rows, contract, duplicates_of=duplicates_of(plan), none_repeats=none_repeats, schema=schema)
+        laid_out = _laid_out(marked, plan, expected or sum(_rows_of(lake, plan, name) for name in plan.table.reads))
+        written = write_validated(laid_out, target, contract, [*schema.names, *MARKS], extra)
         if not none_repeats or not written.repeated(contract.key):
             return written
         remove_folder(written.attempt)
@@ -53,8 +55,10 @@ def _key_tells_duplicates(contract: CompiledContract) -> bool:
 def rows_read(lake: Lake, plan: Plan) -> int | None:
     """At most so many rows come from the input whose rows must all arrive; None: there is no such input."""
     name = plan.table.conserves
-    if name is None:
-        return None
+    return None if name is None else _rows_of(lake, plan, name)
+
+
+def _rows_of(lake: Lake, plan: Plan, name: str) -> int:
     key, version = plan.table.reads[name].table, plan.pins[name].version
     if key.layer == LANDING_LAYER:
         return sum(part.rows for part in landed_parts(lake, plan.table.key, plan.days, version))
@@ -62,11 +66,14 @@ def rows_read(lake: Lake, plan: Plan) -> int | None:
     return rows_within(lake.path(key), version, DAY_COLUMN, first, last)
 
 
-def _laid_out(rows: "DataFrame", plan: Plan, expected: int | None) -> "DataFrame":
-    """Few files, each of days that follow one another. Rows of one day have no order to be brought into."""
+def _laid_out(rows: "DataFrame", plan: Plan, expected: int) -> "DataFrame":
+    """Few files, written by as many tasks as that number of rows needs, each of days that follow one another.
+
+    Rows of one day have no order to be brought into.
+    """
     write = plan.table.write
     per_file = write.rows_per_file if isinstance(write, ReplaceDays) else ROWS_PER_FILE
-    files = max(1, -(-(expected or 0) // per_file))
+    files = max(1, -(-expected // per_file))
     if len(plan.days) == 1 or not isinstance(write, ReplaceDays | State):
         return rows.coalesce(files)
     laid_out = rows.coalesce(1) if files == 1 else rows.repartitionByRange(files, DAY_COLUMN)

@@ -15,6 +15,7 @@ from lakehouse_assets.platform.code_version import code_version
 from lakehouse_assets.platform.delta import Kind, Note
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.history import target_of
+from lakehouse_assets.platform.log_handles import shared_handles
 from lakehouse_assets.platform.set_aside import keep, set_aside_path
 from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.stream_audit import complete_audit, write_audit
@@ -115,5 +116,6 @@ def commit_batch(
         door=door,
     )
     target = target_of(step.lake, table)
-    version = writer.append(frame, target, note, base, door)
+    with shared_handles():
+        version = writer.append(frame, target, note, base, door)
     return version, write_audit(step.lake, table.key, note, version, started, datetime.now(UTC))

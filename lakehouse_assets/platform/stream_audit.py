@@ -84,7 +84,7 @@ def _lines(
     common = {
         "table": note.table, "run_id": note.run_id, "started": started, "finished": finished,
         "code_version": note.code_version, "base_version": -1 if note.base is None else note.base,
-        "output_version": version, "quarantined": 0, "duplicates": 0, "restated": 0, "digest": "",
+        "output_version": version, "quarantined": 0, "duplicates": 0, "restated": 0, "digest": "", "ties": 0,
     }  # fmt: skip
     for day, count in rows.items():
         yield common | {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 OUTSIDE, UNREADABLE, TOO_LARGE = "day_is_of_the_source", "document_is_readable", "document_is_not_too_large"
+UNNAMED = "header_names_are_text"
 """Rules that a record breaks which no commit of a stream may hold."""
 
 

@@ -39,6 +39,13 @@ class Reader(Enum):
 
 WRITER = frozenset({"appendOnly", "timestampNtz", "v2Checkpoint"})
 """Features that a commit of delta-rs keeps to."""
+UNUSED = frozenset(
+    {
+        *("changeDataFeed", "checkConstraints", "columnMapping", "deletionVectors", "generatedColumns", "invariants"),
+        "variantType",
+    }
+)
+"""Features that a commit of delta-rs needs not keep to where a table lists them and does not use them."""
 
 
 def _config(table: DeltaTable, name: str) -> str | None:
@@ -123,6 +130,12 @@ def reader_of(table: DeltaTable, path: Location, name: str) -> Reader:
     raise UnknownFeature(_refusal(f"{name} cannot be read without Spark: it", unknown[0], path))
 
 
+def shown_by(reader: Reader, table: DeltaTable, path: Location) -> bool:
+    """Whether a reader shows this version as Delta does. Raises StoreError."""
+    with answering(path):
+        return next(_unknown_to(reader, table), None) is None
+
+
 def require(reader: Reader, table: DeltaTable, path: Location, name: str) -> None:
     """Raises UnknownFeature where this reader would not show a version as Delta does; StoreError."""
     with answering(path):
@@ -133,13 +146,16 @@ def require(reader: Reader, table: DeltaTable, path: Location, name: str) -> Non
 
 def require_writable(table: DeltaTable, path: Location, name: str) -> None:
     """Raises UnknownFeature where a commit of delta-rs would not keep to what the table asks for; StoreError."""
-    protocol = table.protocol()
-    version = protocol.min_writer_version
-    of_version = [feature for least, features in _LEGACY.items() if least <= version for feature in features]
     with answering(path):
-        for feature in (protocol.writer_features or ()) if version >= 7 else of_version:
-            if feature not in WRITER and _known(feature).used(table):
-                raise UnknownFeature(_refusal(f"{name} was not written: it", feature, path))
+        unknown = next(_not_kept(table), None)
+    if unknown:
+        raise UnknownFeature(_refusal(f"{name} was not written: it", unknown, path))
+
+
+def is_writable(table: DeltaTable, path: Location) -> bool:
+    """Whether a commit of delta-rs keeps to what the table asks for. Raises StoreError."""
+    with answering(path):
+        return next(_not_kept(table), None) is None
 
 
 def refusal_to_open(error: DeltaError, path: Location) -> UnknownFeature | None:
@@ -164,6 +180,16 @@ def _unknown_to(reader: Reader, table: DeltaTable) -> Iterator[str]:
     listed = {1: (), 2: ("columnMapping",)}.get(protocol.min_reader_version, protocol.reader_features or ())
     for feature in sorted(listed):
         if feature not in reader.value and (reader is Reader.DELTA_RS or _known(feature).used(table)):
+            yield feature
+
+
+def _not_kept(table: DeltaTable) -> Iterator[str]:
+    """Features that a commit of delta-rs does not keep to."""
+    protocol = table.protocol()
+    version = protocol.min_writer_version
+    of_version = [feature for least, features in _LEGACY.items() if least <= version for feature in features]
+    for feature in (protocol.writer_features or ()) if version >= 7 else of_version:
+        if feature not in WRITER and (feature not in UNUSED or _known(feature).used(table)):
             yield feature
 
 

@@ -27,7 +27,7 @@ from lakehouse_assets.platform.run_records import LEVEL_TAG, TRIES, Attempts, at
 from lakehouse_assets.platform.table import LANDING_LAYER, Table, TableKey
 
 TICK_SECONDS = 5
-YESTERDAY_HOUR = 3  # UTC
+YESTERDAY_HOUR = 3  # of the clock of the domain
 SPLITS = 3  # of a failed range, each into halves: as soon as a part is made, what is left is split on
 READING_SECONDS = 0.8
 NOTHING = "Nothing is behind."
@@ -141,7 +141,10 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
 
 
 def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
-    """Make what is stale or absent of yesterday, also where nothing was landed: then the day is empty, visibly."""
+    """Make what is stale or absent of yesterday, also where nothing was landed: then the day is empty, visibly.
+
+    It runs by the clock of the time zone of the domain's days: soon after a day has ended there.
+    """
     own = made_of_their_own(domain, catalog)
     of_domain = [dg.AssetKey(table.key.parts) for table in catalog.tables if table.key.domain == domain]
     levels: dict[Lake, Levels] = {}
@@ -150,7 +153,7 @@ def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
         name=f"{domain}_yesterday",
         description="D-1: makes yesterday of every table that has not got it; a day without files is an empty day.",
         cron_schedule=f"15 {YESTERDAY_HOUR}-23 * * *",  # the first does it, the others make up for one that failed
-        execution_timezone="UTC",
+        execution_timezone=catalog.zone(domain),
         target=dg.AssetSelection.assets(*of_domain),
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )

@@ -16,11 +16,11 @@ from lakehouse_assets.platform.reader import landed_parts
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, Ledger, Overwrite, ReplaceDays
+from lakehouse_assets.platform.table_features import is_writable
 from lakehouse_assets.platform.touched import actions_of, changes_rows, info_of, touched_days
 from lakehouse_assets.platform.writer import days_predicate
 
 LOOK_BACK = 100  # commits that are looked at for a day without rows: no statistics tell whether it was ever made
-FEATURES = frozenset({"appendOnly", "invariants", "timestampNtz"})  # of the tables that the platform creates
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def unchanged_days(lake: Lake, plan: Plan, rows: Mapping[date, DayRows], emptied
     if plan.base is None:
         return frozenset()
     same = _same(lake, plan, plan.base, rows, emptied)
-    return same if same and _is_ours(lake.path(plan.table.key), plan.base) else frozenset()
+    return same if same and takes_notes(lake.path(plan.table.key), plan.base) else frozenset()
 
 
 def _same(
@@ -110,10 +110,10 @@ def _base(note: Note) -> int:
     return -1 if note.base is None else note.base
 
 
-def _is_ours(path: Location, version: int) -> bool:
-    """Whether the table has no feature that the platform does not give it: delta-rs may commit to it."""
+def takes_notes(path: Location, version: int) -> bool:
+    """Whether delta-rs, which commits notes, keeps to what the table asks for."""
     table = open_table(path, version)
-    return table is not None and set(table.protocol().writer_features or ()) <= FEATURES
+    return table is not None and is_writable(table, path)
 
 
 def _stored(path: Location, base: int, rows: Mapping[date, DayRows], door: str | None) -> dict[date, Standing]:

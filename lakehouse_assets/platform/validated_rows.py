@@ -8,6 +8,7 @@ of the table do not see the extra columns: its schema does not name them.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -24,9 +25,9 @@ from lakehouse_assets.platform.table import DAY_COLUMN
 from lakehouse_assets.platform.verdict import DayCounts
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
-STATE = "state"
+STATE = "_state"  # no column of a contract begins so
 PASSED, QUARANTINED, DUPLICATES = "passed", "quarantined", "duplicate"
 HASH, WHOLE = "_hash", "_row"
 OF_LANDING = ("_source_file", "_row_number", "_version")
@@ -132,34 +133,47 @@ class ValidatedRows:
             return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
-def write_validated(rows: "DataFrame", target: Target, contract: CompiledContract) -> ValidatedRows:
-    """Write marked rows (see `evaluate.mark`) in one Spark action, into a new attempt of the table."""
+def write_validated(
+    rows: "DataFrame",
+    target: Target,
+    contract: CompiledContract,
+    columns: Sequence[str] | None = None,
+    extra: "Mapping[str, Column]" = MappingProxyType({}),
+) -> ValidatedRows:
+    """Write marked rows (see `evaluate.mark`) in one Spark action, into a new attempt of the table.
+
+    `columns`: those of the rows; if they are not given, Spark is asked. `extra`: further columns of the files.
+    """
     attempt = new_attempt(target.path)
-    write_parquet(_with_state(rows, contract), attempt, target.parquet, [STATE])
+    marked = _with_state(rows, contract, rows.columns if columns is None else columns, extra)
+    write_parquet(marked, attempt, target.parquet, [STATE])
     return ValidatedRows(contract, attempt)
 
 
-def _with_state(rows: "DataFrame", contract: CompiledContract) -> "DataFrame":
+def _with_state(
+    rows: "DataFrame", contract: CompiledContract, columns: Sequence[str], extra: "Mapping[str, Column]"
+) -> "DataFrame":
     from pyspark.sql import functions as F
 
     broken = F.size(BROKEN) > 0
     state = F.when(F.col(DUPLICATE), DUPLICATES).when(F.col(LEAVES), QUARANTINED).otherwise(PASSED)
-    landed = "source_file" in rows.columns
-    version = "landing" if "landing" in rows.columns else "version"
+    landed = "source_file" in columns
+    version = "landing" if "landing" in columns else "version"
     provenance = [
-        (F.col(source) if landed and source in rows.columns else F.lit(None)).cast(kind)
+        (F.col(source) if landed and source in columns else F.lit(None)).cast(kind)
         for source, kind in (("source_file", "string"), ("row_number", "bigint"), (version, "int"))
     ]
     # The digest of quarantined rows: rules, origin, and the row without the columns that differ from run to run.
-    left = [F.col(BROKEN), *provenance, row_json(rows.columns, RUN_COLUMNS)]
+    left = [F.col(BROKEN), *provenance, row_json(columns, RUN_COLUMNS)]
     left_hash = F.xxhash64(*left, *map(F.isnull, left))
     day = [] if DAY_COLUMN in contract.spark_schema.names else [F.col(DAY_COLUMN)]
     return rows.select(
         *[F.col(field.name).cast(field.dataType).alias(field.name) for field in contract.spark_schema],
         *day,
+        *[value.alias(name) for name, value in extra.items()],
         F.col(BROKEN),
         F.when(F.col(LEAVES), left_hash).otherwise(row_hash(contract)).alias(HASH),
-        F.when(broken, row_json(rows.columns)).alias(WHOLE),
+        F.when(broken, row_json(columns)).alias(WHOLE),
         *[F.when(broken, value).alias(name) for name, value in zip(OF_LANDING, provenance, strict=True)],
         state.alias(STATE),
     )

@@ -3,9 +3,10 @@
 For what is not judged on its way (`materialize.py` does that): changes of keys, states, streams, adoptions.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,9 +16,11 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.days import ranges
 from lakehouse_assets.platform.delta import Note, open_table
+from lakehouse_assets.platform.stats_columns import DOOR
 from lakehouse_assets.platform.storage.commit import LostRace, Swap, WriteError, commit, evolve
 from lakehouse_assets.platform.storage.data_files import (
     ActiveFile,
+    NewFile,
     active_files,
     new_attempt,
     remove_folder,
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LostRace", "Target", "WriteError"]
 
-DOOR = "door"
-"""Column that says by which way a row came, in a table that has several."""
 CARRIED = "carried"
 """Folder of an attempt for rows that it takes over from files of which it replaces other rows."""
 
@@ -106,10 +107,12 @@ def replace_days(
     column: str,
     days: Collection[date],
     door: str | None = None,
+    extra: Mapping[str, "Column"] = MappingProxyType({}),
 ) -> int:
     """Replace exactly these days by `frame`, or what came by one door on them.
 
-    Returns the version. Raises LostRace, WriteError, ForeignTable, ValueError for a door that is no plain word.
+    `extra`: columns that the files have beside the table's, for the platform's own use. Returns the version. Raises
+    LostRace, WriteError, ForeignTable, ValueError for a door that is no plain word.
     """
     if door is not None and not door.isidentifier():
         raise ValueError(f"{door!r} is no name of a door")
@@ -117,7 +120,7 @@ def replace_days(
     def meets(file: ActiveFile) -> bool:
         return file.may_hold_days(column, days) and (door is None or file.may_hold(DOOR, door, door))
 
-    return _write(frame, target, note, base, lambda files: replaced_days(files, column, days, door), meets)
+    return _write(frame, target, note, base, lambda files: replaced_days(files, column, days, door), meets, extra)
 
 
 def replace_parts(
@@ -159,10 +162,38 @@ def _write(
     target: Target,
     note: Note,
     base: int | None,
-    replaced_of: "Callable[[list[ActiveFile]], Replaced]",
+    replaced_of: Callable[[list[ActiveFile]], Replaced],
     meets: Callable[[ActiveFile], bool],
+    extra: Mapping[str, "Column"] = MappingProxyType({}),
 ) -> int:
     """Write the frame into an attempt of its own, then commit its files in place of those that it replaces."""
+    attempt = new_attempt(target.path)
+    try:
+        write_parquet(described(frame, target, extra), attempt, target.parquet, target.partition_by)
+        version, _ = commit_files(target, attempt, [attempt], note, base, replaced_of, meets)
+        return version
+    except PySparkException as error:
+        remove_folder(attempt)
+        raise WriteError(f"{target.name} was not written, its version is still {base}: {first_line(error)}") from error
+    except (LostRace, WriteError):
+        remove_folder(attempt)
+        raise
+
+
+def commit_files(
+    target: Target,
+    attempt: Location,
+    folders: Collection[Location],
+    note: Note,
+    base: int | None,
+    replaced_of: Callable[[list[ActiveFile]], Replaced],
+    meets: Callable[[ActiveFile], bool],
+) -> tuple[int, list[NewFile]]:
+    """Commit the files below these folders of an attempt, and rows taken over, in place of what they replace.
+
+    Returns the version and the files that it names. Raises LostRace, ForeignTable; WriteError also where a column that
+    must not be NULL holds NULLs.
+    """
     replaced = Replaced([])
     if base is not None:
         base = evolve(target, base)
@@ -170,23 +201,21 @@ def _write(
         if table is None:
             raise LostRace(f"{target.name}: the table of version {base} was deleted")
         replaced = replaced_of(active_files(table))
-    attempt = new_attempt(target.path)
-    try:
-        write_parquet(described(frame, target), attempt, target.parquet, target.partition_by)
-        replaced.carry_over(target, attempt)
-        files = written_files(target.path, attempt, target.schema, target.bounded, target.partition_by)
-        return commit(target, note, base, Swap(files, replaced.files, meets))
-    except (PySparkException, ValueError) as error:
-        remove_folder(attempt)
-        raise WriteError(f"{target.name} was not written, its version is still {base}: {first_line(error)}") from error
-    except LostRace:
-        remove_folder(attempt)
-        raise
+    replaced.carry_over(target, attempt)
+    carried = [attempt / CARRIED] if attempt not in folders else []
+    files: list[NewFile] = []
+    for folder in (*folders, *carried):
+        try:
+            files += written_files(target.path, folder, target.schema, target.bounded, target.partition_by)
+        except ValueError as error:
+            raise WriteError(f"{target.name} was not written, its version is still {base}: {error}") from error
+    return commit(target, note, base, Swap(files, replaced.files, meets)), files
 
 
-def described(frame: "DataFrame", target: Target) -> "DataFrame":
-    """Columns in the declared order and of the declared types."""
-    return frame.select(*[F.col(column.name).cast(column.dataType).alias(column.name) for column in target.schema])
+def described(frame: "DataFrame", target: Target, extra: Mapping[str, "Column"] = MappingProxyType({})) -> "DataFrame":
+    """Columns in the declared order and of the declared types, and `extra` ones, which readers of the table ignore."""
+    declared = [F.col(column.name).cast(column.dataType).alias(column.name) for column in target.schema]
+    return frame.select(*declared, *[value.alias(name) for name, value in extra.items()])
 
 
 def first_line(error: BaseException) -> str:

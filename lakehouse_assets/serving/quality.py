@@ -85,7 +85,8 @@ class RuleCount:
 class Verdict:
     """The newest judgement of a table's day. `version`: the Delta version that holds it, None if nothing was committed.
 
-    Rows in = kept + quarantined + duplicates; all None where the run died before it wrote its audit.
+    Rows in = kept + quarantined + duplicates; `ties`: changes that lost to others of the same day and sequence. All are
+    None where the run died before it wrote its audit, `ties` also in an audit of before it was counted.
     """
 
     run_id: str
@@ -95,6 +96,7 @@ class Verdict:
     kept: int | None
     quarantined: int | None
     duplicates: int | None
+    ties: int | None
     code_version: str | None
     rules: tuple[RuleCount, ...]
     failed: bool
@@ -235,37 +237,36 @@ def _verdicts(settings: Settings, domain: str | None, days: DayRange) -> dict[tu
     domains = sorted({table.split("/")[0] for table, _ in rules})
     audits = {name: _audits(settings, name, days) for name in domains if audit_path(settings.lake, name).exists()}
     return {
-        cell: _verdict(*runs[cell], audits.get(cell[0].split("/")[0], {}).get((*cell, *runs[cell])), found)
+        cell: _verdict(*runs[cell], audits.get(cell[0].split("/")[0], {}).get((*cell, *runs[cell]), {}), found)
         for cell, found in rules.items()
     }
 
 
-def _verdict(run_id: str, judged: int, audit: tuple[Any, ...] | None, rules: list[RuleCount]) -> Verdict:
-    version, rows_in, kept, quarantined, duplicates, code_version, status = audit or (None,) * 7
+def _verdict(run_id: str, judged: int, audit: Mapping[str, Any], rules: list[RuleCount]) -> Verdict:
     return Verdict(
         run_id,
         datetime.fromtimestamp(judged / 1e6, UTC),
-        version,
-        rows_in,
-        kept,
-        quarantined,
-        duplicates,
-        code_version,
+        audit.get("output_version"),
+        audit.get("rows_in"),
+        audit.get("kept"),
+        audit.get("quarantined"),
+        audit.get("duplicates"),
+        audit.get("ties"),
+        audit.get("code_version"),
         tuple(rules),
-        failed=status == FAILED,
+        failed=audit.get("status") == FAILED,
     )
 
 
-def _audits(settings: Settings, domain: str, days: DayRange) -> dict[tuple[str, date, str, int], tuple[Any, ...]]:
-    """What became of the rows: (table, day, run, when) -> version, rows in, kept, quarantined, duplicates, code."""
+def _audits(settings: Settings, domain: str, days: DayRange) -> dict[tuple[str, date, str, int], Mapping[str, Any]]:
+    """What became of the rows, by table, day, run and when: columns of the audit, of which an older one has less."""
     found = query(
         settings,
-        f"""SELECT "table", feed_day, run_id, epoch_us(finished),
-                   output_version, rows_in, kept, quarantined, duplicates, code_version, status
+        f"""SELECT "table", feed_day, run_id, epoch_us(finished), * EXCLUDE (input_versions)
             FROM {domain}.audit WHERE feed_day BETWEEN ? AND ?""",  # noqa: S608  (a folder of the lake)
         [days.first, days.last],
     )
-    return {row[:4]: row[4:] for row in found.rows}
+    return {row[:4]: dict(zip(found.columns[4:], row[4:], strict=True)) for row in found.rows}
 
 
 def _waiting(

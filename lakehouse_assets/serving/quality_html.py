@@ -190,6 +190,7 @@ def _cell(
         verdict.kept,
         verdict.quarantined,
         verdict.duplicates,
+        verdict.ties,
         codes.of(verdict.code_version),
         sets.of(tuple(number for number, _ in counts)),
         max((count.rows for _, count in counts if count.check == CONTRACT), default=verdict.rows_in),

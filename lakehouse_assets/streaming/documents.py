@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyspark.sql.types as T
+from deltalake.exceptions import DeltaError
 
 from lakehouse_assets.platform.contract import Action, Contract, column
 from lakehouse_assets.platform.set_aside import beside, identities
@@ -22,6 +23,7 @@ from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.stream_log import log_of
 from lakehouse_assets.platform.stream_source import OUTSIDE, TOO_LARGE, UNREADABLE, Fresh, SetAside
+from lakehouse_assets.platform.table_features import UnknownFeature
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.document_places import (
     Object,
@@ -117,7 +119,7 @@ class Documents:
 
     def lag(self, path: Location) -> int:
         """Objects that are not read yet and not set aside, by number. Raises NoSuchPlace, S3Error."""
-        there, held = self.end(path) or frozenset(), self._set_aside(path)
+        there, held = self.end(path) or frozenset(), self._set_aside(path) or set()
         waiting = self._waiting(path, log_of(path).version(), there)
         return sum(not self._is_held(one, held) for one in waiting)
 
@@ -129,7 +131,9 @@ class Documents:
         if not there:
             return None
         waiting = self._waiting(path, version, there)
-        taken = self._take(waiting, self._set_aside(path))
+        taken = self._take(waiting, held := self._set_aside(path))
+        if held is None and not taken.documents:
+            taken = self._take(waiting, set())
         if not taken.documents:
             return Fresh(None, {}, 0, taken.set_aside) if taken.set_aside else None
         place, places = self._place(), self._places(path, version)
@@ -152,8 +156,8 @@ class Documents:
             if not ((etags := known.get(name_below(one.path, places))) and self._etag(one) in etags)
         ]
 
-    def _take(self, waiting: "list[Object]", held: set[tuple[str, int, str]]) -> Taken:
-        """The first of these objects, until a batch is full."""
+    def _take(self, waiting: "list[Object]", held: set[tuple[str, int, str]] | None) -> Taken:
+        """The first of these objects, until a batch is full. `held`: what was set aside already; None: none can be."""
         taken, most = Taken(), settings().stream_batch_bytes
         for one in waiting:
             started = bool(taken.documents or taken.size)
@@ -164,7 +168,7 @@ class Documents:
                 continue
             day, fault = self._day(one)
             large = one.size > LARGEST
-            if (fault or large) and self._is_held(one, held):
+            if (fault or large) and (held is None or self._is_held(one, held)):
                 continue
             rule, data = OUTSIDE if fault else UNREADABLE, b""
             try:
@@ -175,6 +179,8 @@ class Documents:
             except Moved:
                 continue
             except Unreadable as error:
+                if held is None:
+                    continue
                 self.memory.tried[one] = time.monotonic()
                 rule, fault = UNREADABLE, str(error)
             etag = one.etag or (md5(data) if rule in (OUTSIDE, UNREADABLE) and data else "")
@@ -193,14 +199,14 @@ class Documents:
             return None, one.problem
         if self.day_from is DayFrom.MODIFIED:
             day = self.days.day_of(one.changed // 1000)
-            return day, self.days.fault(day)
+            return day, self.days.fault_of_record(day)
         if one.day_in_path is None:
             return None, "no name in its path says its day"
         try:
             day = date.fromisoformat(one.day_in_path)
         except ValueError:
             return None, f"{one.day_in_path} in its path is no day"
-        return day, self.days.fault(day)
+        return day, self.days.fault_of_record(day)
 
     def _tell_of_other_days(self, taken: Taken) -> None:
         """Tell of documents whose path says another day than the one that they are of."""
@@ -232,11 +238,16 @@ class Documents:
         position = log_of(path).position(base) if base is not None else None
         return list(position.get("places", [position["place"]])) if position else []
 
-    def _set_aside(self, path: Location) -> set[tuple[str, int, str]]:
-        """What was set aside already."""
+    def _set_aside(self, path: Location) -> set[tuple[str, int, str]] | None:
+        """What was set aside already; None where that cannot be read, and so nothing can be set aside."""
         log = log_of(beside(path))
-        version = log.version()
-        return log.once("documents", version, lambda: identities(log.path, (1, 1))) if version is not None else set()
+        try:
+            version = log.version()
+            if version is None:
+                return set()
+            return log.once("documents", version, lambda: identities(log.path, (1, 1)))
+        except (DeltaError, OSError, UnknownFeature):
+            return None
 
     def _is_held(self, one: Object, held: set[tuple[str, int, str]]) -> bool:
         """Whether it was set aside already, as it is now. One that is too large is not read to find that out."""

@@ -7,13 +7,13 @@ so does Dagster: both do the same steps, and of two at once one is computed agai
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.drift import day_in_name
 from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landed_files import LandingError, NotNow
+from lakehouse_assets.platform.landed_files import LandingError, NotNow, NotYet
 from lakehouse_assets.platform.landing import land
 from lakehouse_assets.platform.landing_names import FileSet, SourceFile, Unreadable, canonical, found_below
 from lakehouse_assets.platform.landing_seen import FileState, SeenFiles, state_of
@@ -41,7 +41,7 @@ class Inbox(Supervised):
     """The files of one domain. `max_files`: so many are landed at most before the tables are made.
 
     `refused`: why files were, by path. `not_now`: why some could not be landed in this round. What is landed, or was
-    refused, is not read again while it stays as it is.
+    refused, is not read again while it stays as it is; one of a day to come, until that day.
     """
 
     domain: str
@@ -127,7 +127,7 @@ class Inbox(Supervised):
         """Whether the file was landed; one that is refused is told once and left where it is, until it is another."""
         assert table.source is not None
         self.refused.pop(file.path, None)
-        today = table.source.today(datetime.now(UTC))
+        today = _today(table)
         delivery = FileSet(canonical(file.name), (file,))
         try:
             found = land(self.settings.landing, landed_name(table.key), table.source, delivery, today=today)
@@ -136,7 +136,7 @@ class Inbox(Supervised):
             return 0
         except LandingError as error:
             self._refuse(file.path, str(error))
-            self._seen.settle(file.path, state)
+            self._seen.settle(file.path, state, error.day if isinstance(error, NotYet) else date.max)
             return 0
         for note in found.notes:
             self.told(f"{file.path}: {note}")
@@ -166,7 +166,7 @@ class Inbox(Supervised):
             for file in sorted((one for one in found if isinstance(one, SourceFile)), key=_day_and_name):
                 there.add(file.path)
                 state = state_of(file.path)
-                if state is None or self._seen.is_settled(file.path, state):
+                if state is None or self._seen.is_settled(file.path, state, _today(table)):
                     continue
                 try:
                     known = landed.holds(file.name, self._seen.sha256(file.path, state))
@@ -193,6 +193,12 @@ class Inbox(Supervised):
             if table.key not in keys and table.reads and {read.table for read in table.reads.values()} <= keys
         ]
         return [*bronze, *silver]
+
+
+def _today(table: Table) -> date:
+    """The day that it is where a table's files come from."""
+    assert table.source is not None
+    return table.source.days.today(datetime.now(UTC))
 
 
 def _day_and_name(file: SourceFile) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Records of a topic read one by one by Kafka's own client: a small batch, or one that Spark cannot read at once.
 
 Each record is seen here before it is committed, so that a batch ends where it is large enough, and a record whose day
-the source cannot have is set aside. Records of transactions that were aborted, or are still open, are not read.
+the source cannot have, or whose headers have names that are no UTF-8, is set aside. Records of transactions that were
+aborted, or are still open, are not read.
 """
 
 import base64
@@ -10,12 +11,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import pyarrow as pa
 
 from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.stream_source import OUTSIDE, SetAside
+from lakehouse_assets.platform.stream_source import OUTSIDE, UNNAMED, SetAside
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.kafka_client import SECONDS, KafkaError, client_options
 
@@ -41,6 +42,31 @@ SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True)
+class Record:
+    """A record, and its headers; None: a name of one is no UTF-8, and Kafka's client tells of none.
+
+    The client is asked once: where it failed, it ends the process at the second time.
+    """
+
+    message: "Message"
+    headers: list[tuple[str, bytes | None]] | None
+
+    @classmethod
+    def of(cls, message: "Message") -> Self:
+        """What the client has read."""
+        try:
+            return cls(message, cast("list[tuple[str, bytes | None]]", message.headers() or []))
+        except SystemError:
+            return cls(message, None)
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers or ())
+        return len(self.message.key() or b"") + len(self.message.value() or b"") + headers
+
+
 @dataclass
 class Records:
     """What was read: the records, their bytes, and per partition the offset behind the last one that was looked at.
@@ -48,7 +74,7 @@ class Records:
     `whole`: all that was asked for. `full`: a further record would have been too many bytes.
     """
 
-    records: "list[Message]" = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     size: int = 0
     ends: dict[int, int] = field(default_factory=dict)
     whole: bool = False
@@ -100,12 +126,12 @@ def _read(consumer: "Consumer", topic: str, ranges: Ranges, most_records: int, m
                 found.ends[partition] = end
                 left.discard(partition)
                 continue
-            size = _size(message)
-            found.full = bool(found.records) and found.size + size > most_bytes
+            record = Record.of(message)
+            found.full = bool(found.records) and found.size + record.size > most_bytes
             if found.full or len(found.records) >= most_records:
                 return found
-            found.records.append(message)
-            found.size += size
+            found.records.append(record)
+            found.size += record.size
             found.ends[partition] = offset + 1
             if offset + 1 == end:
                 left.discard(partition)
@@ -113,21 +139,13 @@ def _read(consumer: "Consumer", topic: str, ranges: Ranges, most_records: int, m
     return found
 
 
-def _size(message: "Message") -> int:
-    headers = sum(len(name) + len(value or b"") for name, value in _listed(message))
-    return len(message.key() or b"") + len(message.value() or b"") + headers
-
-
-def _listed(message: "Message") -> list[tuple[str, bytes | None]]:
-    return cast("list[tuple[str, bytes | None]]", message.headers() or [])
-
-
-def rows_of(records: "list[Message]", days: SourceDays, door: str) -> tuple[pa.Table, list[SetAside]]:
-    """Rows of bronze, and the records whose day the source cannot have."""
+def rows_of(records: list[Record], days: SourceDays, door: str) -> tuple[pa.Table, list[SetAside]]:
+    """Rows of bronze, and the records that no commit may hold."""
     rows: list[dict[str, Any]] = []
     left: list[SetAside] = []
-    bounds = days.bounds()
-    for message in records:
+    bounds = days.of_records()
+    for record in records:
+        message = record.message
         kind, at = message.timestamp()
         day = days.day_of(at) if kind else None
         row = {
@@ -136,21 +154,23 @@ def rows_of(records: "list[Message]", days: SourceDays, door: str) -> tuple[pa.T
             "topic": message.topic(),
             "partition": message.partition(),
             "offset": message.offset(),
-            "headers": _headers(message),
+            "headers": _headers(record.headers or []),
         }
-        if day is None or day not in bounds:
-            why = days.fault(day) or "" if kind else "it has no timestamp, so no day"
+        outside, unnamed = day is None or day not in bounds, record.headers is None
+        if outside or unnamed:
+            why = days.fault_of_record(day) or "" if kind else "it has no timestamp, so no day"
+            why = f"{why} (timestamp {at})" if outside else "the name of one of its headers is no UTF-8"
             where, number = f"{message.topic()}/{message.partition()}", message.offset() or 0
             whole = json.dumps(row | {"timestamp": at}, ensure_ascii=False)
-            left.append(SetAside(where, number, "", OUTSIDE, f"{why} (timestamp {at})", whole))
+            left.append(SetAside(where, number, "", OUTSIDE if outside else UNNAMED, why, whole))
             continue
         rows.append(row | {"timestamp": EPOCH + timedelta(milliseconds=at), "door": door, "feed_day": day})
     return pa.Table.from_pylist(rows, schema=SCHEMA), left
 
 
-def _headers(message: "Message") -> str | None:
+def _headers(headers: list[tuple[str, bytes | None]]) -> str | None:
     """The headers as JSON, as Spark writes them."""
-    listed = [{"key": name, "value": _text(value)} for name, value in _listed(message)]
+    listed = [{"key": name, "value": _text(value)} for name, value in headers]
     if not listed:
         return None
     return json.dumps(listed, ensure_ascii=False, separators=(",", ":"))

@@ -181,9 +181,10 @@ class KafkaTopic:
         return _cut(found, self.batch)
 
     def _read(self, spark: "SparkSession", ranges: Ranges, of_task: int) -> "DataFrame":
-        """The records of these offsets as rows of bronze; the frame fails at a record whose day is none of the source.
+        """The records of these offsets as rows of bronze; the frame fails at a record that no commit may hold.
 
-        One that no calendar of Spark's has fails it as well.
+        Its day is none of the source, or of no calendar of Spark's; or perhaps the name of a header is no UTF-8, of
+        which Spark's reader leaves the replacement character.
         """
         records = (
             spark.read.format("kafka")
@@ -197,9 +198,10 @@ class KafkaTopic:
             .option("maxRecordsPerPartition", str(of_task))
             .load()
         )
-        bounds = self.days.bounds()
+        bounds = self.days.of_records()
         day = F.to_date(F.from_utc_timestamp("timestamp", self.days.zone))
-        inside = day.between(F.lit(bounds.first), F.lit(bounds.last))
+        replaced = F.exists("headers", lambda one: one["key"].contains("\ufffd"))
+        good = day.between(F.lit(bounds.first), F.lit(bounds.last)) & ~F.coalesce(replaced, F.lit(False))
         return records.select(
             _text(F.col("key")).alias("key"),
             _text(F.col("value")).alias("value"),
@@ -209,7 +211,7 @@ class KafkaTopic:
             F.col("timestamp").cast("timestamp_ntz").alias("timestamp"),
             _headers().alias("headers"),
             F.lit(self.door).alias("door"),
-            F.when(inside, day).otherwise(F.raise_error(F.lit("the source cannot have this day"))).alias("feed_day"),
+            F.when(good, day).otherwise(F.raise_error(F.lit("no commit may hold this record"))).alias("feed_day"),
         )  # fmt: skip
 
 

@@ -124,10 +124,9 @@ class Supervised(ABC):
         self.state = State.begin(self.name, self.subject, mode).write(self.settings)
 
     def _open(self) -> Step:
-        from lakehouse_assets.platform.session import fence_dead_sessions, open_session
+        from lakehouse_assets.platform.session import open_session
 
         run_id = f"stream-{self.name}-{uuid.uuid4().hex[:12]}"
-        fence_dead_sessions(self.settings)
         session: SparkSession = open_session(self.settings, run_id)
         return Step(session, Lake(self.settings.lake, self.settings.landing), self.catalog, run_id)
 

@@ -3,11 +3,12 @@
 from lakehouse_assets.defs.gmv import FIRST_DAY, contracts
 from lakehouse_assets.platform.contract import Contract
 from lakehouse_assets.platform.landing import EventFiles
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.table import landed_table
 
 
 def _events(contract: type[Contract]) -> EventFiles:
-    return EventFiles(contract.compiled().source_columns, day_column="transaction_date", first_day=FIRST_DAY)
+    return EventFiles(contract.compiled().source_columns, day_column="transaction_date", days=SourceDays(FIRST_DAY))
 
 
 product_item = landed_table(__name__, "product_item", contracts.LandedProductItem, _events(contracts.ProductItem))

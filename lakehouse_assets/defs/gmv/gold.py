@@ -23,7 +23,7 @@ UNKNOWN = "unknown"
 def gmv_current(gmv: DataFrame) -> DataFrame:
     """Of each key the newest row."""
     newest = F.max(F.struct("effective_date", "version", "gmv", "purchases")).alias("newest")
-    return gmv.groupBy(*DIMENSIONS).agg(newest).select(*DIMENSIONS, "newest.*")
+    return gmv.groupBy(*map(F.col, DIMENSIONS)).agg(newest).select(*DIMENSIONS, "newest.*")
 
 
 @table(
@@ -66,17 +66,11 @@ def _union(**tables: tuple[DataFrame, tuple[str, ...]]) -> DataFrame:
 
     A record begins with what decides which one is active, so that the active one is the greatest.
     """
-    records = {name: _record(columns) for name, (_, columns) in tables.items()}
-    types = {name: frame.select(records[name].alias(name)).schema[name].dataType for name, (frame, _) in tables.items()}
     frames = [
-        frame.select(
-            "purchase_id",
-            F.col("feed_day").alias("known_on"),
-            *[(records[name] if name == own else F.lit(None).cast(types[name])).alias(name) for name in tables],
-        )
-        for own, (frame, _) in tables.items()
+        frame.select("purchase_id", F.col("feed_day").alias("known_on"), _record(columns).alias(name))
+        for name, (frame, columns) in tables.items()
     ]
-    return reduce(DataFrame.unionByName, frames)
+    return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
 
 
 def _record(columns: tuple[str, ...]) -> Column:

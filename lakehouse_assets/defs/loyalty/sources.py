@@ -5,6 +5,7 @@ from lakehouse_assets.platform.contract import Contract
 from lakehouse_assets.platform.drift import Drift
 from lakehouse_assets.platform.identifier import NormalForm
 from lakehouse_assets.platform.landing import EventFiles
+from lakehouse_assets.platform.source_days import SourceDays
 
 DELIMITERS = (",", ";")
 EXTRA = "outras_colunas"
@@ -50,7 +51,7 @@ def files(contract: type[Contract], drift: Drift, most_missing: float | None = N
     subject = "id_cliente" if "id_cliente" in columns else None
     return EventFiles(
         columns,
-        first_day=FIRST_DAY,
+        days=SourceDays(FIRST_DAY),
         day_in_name=True,
         drift=drift,
         most_missing=most_missing,

@@ -25,7 +25,7 @@ marketing_place = landed_table(
     __name__,
     "marketing_place",
     contracts.MarketingPlace,
-    EventFiles(("document",), first_day=FIRST_DAY, whole=True),
+    EventFiles(("document",), days=SourceDays(FIRST_DAY), whole=True),
     rows=_as_documents,
     write=ReplaceDays(door="file"),
     stream=Documents(days=SourceDays(FIRST_DAY), day_from=DayFrom.MODIFIED),

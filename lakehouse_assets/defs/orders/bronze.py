@@ -40,7 +40,7 @@ order_events = landed_table(
     EventFiles(
         (*FIELDS, OTHERS),
         day_column="invoice_date",
-        first_day=FIRST_DAY,
+        days=SourceDays(FIRST_DAY),
         drift=NAMES,
         day_formats=DAY_FORMATS,
     ),

@@ -115,6 +115,8 @@ def events_of(file: Path) -> Iterator[Event]:
     from lakehouse_assets.platform.delivery import rows_by_day
 
     assert order_events.source is not None
-    for day, rows in rows_by_day(order_events.source, file, today=order_events.source.today(datetime.now(UTC))).items():
+    for day, rows in rows_by_day(
+        order_events.source, file, today=order_events.source.days.today(datetime.now(UTC))
+    ).items():
         for line in rows.to_pylist():
             yield Event(line["invoice_no"] or "", event_json(line), event_time(line, day))

@@ -6,6 +6,7 @@ from lakehouse_assets.defs.store import FIRST_DAY, contracts
 from lakehouse_assets.platform.contract import Contract
 from lakehouse_assets.platform.landing import EventFiles
 from lakehouse_assets.platform.parquet import MIB, Parquet
+from lakehouse_assets.platform.source_days import SourceDays
 from lakehouse_assets.platform.table import Table, landed_table
 
 SLA = timedelta(hours=6)
@@ -14,7 +15,7 @@ TUNED = Parquet("zstd", level=3, row_group_bytes=64 * MIB, page_bytes=MIB)
 
 
 def _bronze(name: str, landed: type[Contract], typed: type[Contract]) -> Table:
-    source = EventFiles(typed.compiled().source_columns, first_day=FIRST_DAY)
+    source = EventFiles(typed.compiled().source_columns, days=SourceDays(FIRST_DAY))
     return landed_table(__name__, name, landed, source, sla=SLA, parquet=TUNED)
 
 

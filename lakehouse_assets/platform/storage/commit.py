@@ -25,13 +25,16 @@ from deltalake.transaction import (
     create_table_with_add_actions,
 )
 
+from lakehouse_assets.platform.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.evolution import differences, refuse, schema_of
 from lakehouse_assets.platform.failpoints import Failpoint, reach
+from lakehouse_assets.platform.log_handles import forget
 from lakehouse_assets.platform.storage.data_files import ActiveFile, NewFile, active_files
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.store import answering, storage_options
+from lakehouse_assets.platform.table_features import require_writable
 from lakehouse_assets.platform.touched import Action, actions_of, moves_rows
 
 TRIES = 20
@@ -67,10 +70,14 @@ class Swap:
 def commit(target: Target, note: Note, base: int | None, swap: Swap) -> int:
     """Commit the swap as planned at version `base` (None: the table is created). Returns the version.
 
-    Raises LostRace, WriteError, StoreError.
+    Raises LostRace, WriteError, StoreError, UnknownFeature; LakehouseError for a bucket in which commits could be lost.
     """
+    prove_conditional_puts(target.path)
     reach(Failpoint.BEFORE_SWAP, target.name)
-    version = _create(target, note, swap) if base is None else _replace(target, note, base, swap)
+    try:
+        version = _create(target, note, swap) if base is None else _replace(target, note, base, swap)
+    finally:
+        forget(target.path)
     reach(Failpoint.AFTER_SWAP, target.name)
     return version
 
@@ -78,17 +85,21 @@ def commit(target: Target, note: Note, base: int | None, swap: Swap) -> int:
 def move_rows(target: Target, base: int, adds: Sequence[NewFile], removes: Sequence[ActiveFile]) -> int:
     """Commit files that hold exactly the rows of those that they replace. Returns the version.
 
-    Raises LostRace where one of these was replaced since `base`, WriteError, StoreError.
+    Raises LostRace where one of these was replaced since `base`; else as `commit`.
     """
+    prove_conditional_puts(target.path)
     reach(Failpoint.BEFORE_SWAP, target.name)
-    version = _replace(target, None, base, Swap(adds, removes, lambda file: False))
+    try:
+        version = _replace(target, None, base, Swap(adds, removes, lambda file: False))
+    finally:
+        forget(target.path)
     reach(Failpoint.AFTER_SWAP, target.name)
     return version
 
 
 def find_attempt(target: Target, note: Note, after: int) -> int | None:
     """The version that the note's attempt became, if it did."""
-    if version_of(target.path) is None:
+    if version_of(target.path, fresh=True) is None:
         return None
     found = (c.version for c in commits(target.path, after=after) if c.note and c.note.attempt == note.attempt)
     return next(found, None)
@@ -116,6 +127,7 @@ def _replace(target: Target, note: Note | None, base: int, swap: Swap) -> int:
     planned = _open(target, base)
     if planned is None or (target.id is not None and str(planned.metadata().id) != target.id):
         raise LostRace(f"{target.name}: the table of version {base} was deleted or created again")
+    require_writable(planned, target.path, target.name)
     parent, is_change = planned, note is not None
     actions: list[AddAction | RemoveAction] = [
         *(_add(one, is_change) for one in swap.adds),
@@ -150,7 +162,7 @@ def _replace(target: Target, note: Note | None, base: int, swap: Swap) -> int:
 def _find_move(target: Target, after: int, swap: Swap) -> int | None:
     """The version that moved rows to these files, if one did: a commit without a note is known by its files."""
     ours = {file.path for file in swap.adds}
-    for version in range(after + 1, (version_of(target.path) or 0) + 1):
+    for version in range(after + 1, (version_of(target.path, fresh=True) or 0) + 1):
         if ours & _added(actions_of(target.path, version)):
             return version
     return None
@@ -163,7 +175,7 @@ def _added(actions: Sequence[Action]) -> set[str]:
 
 def _open(target: Target, version: int | None) -> DeltaTable | None:
     try:
-        return open_table(target.path, version)
+        return open_table(target.path, version, fresh=version is None)
     except DeltaError:  # the log does not have that version: another table stands there now
         return None
 
@@ -228,7 +240,7 @@ def _outcome(target: Target, note: Note | None, base: int | None, error: DeltaEr
     committed = find_attempt(target, note, -1 if base is None else base) if note is not None else None
     if committed is not None:
         return committed
-    if version_of(target.path) != base:
+    if version_of(target.path, fresh=True) != base:
         raise LostRace(f"{target.name}: another run committed after version {base}") from error
     text = str(error).split("\n", 1)[0][:500]
     raise WriteError(f"{target.name} was not written, its version is still {base}: {text}") from error
@@ -255,16 +267,22 @@ def evolve(target: Target, base: int) -> int:
 
     Raises ForeignTable when the table has other columns or types than declared.
     """
-    table = _open(target, None)
-    if table is None:
+    planned = _open(target, base)
+    if planned is None:
         raise LostRace(f"{target.name}: the table of version {base} was deleted")
-    stored = schema_of(table)
+    stored = schema_of(planned)
     refuse(target.path, target.name, differences(stored, target.schema))
     added = [name for name in target.schema.names if name not in stored.names]
     if not added:
         return base
+    require_writable(planned, target.path, target.name)
+    prove_conditional_puts(target.path)
+    table = _open(target, None)
+    if table is None or schema_of(table) != stored:
+        raise LostRace(f"{target.name}: another run changed the table's columns after version {base}")
     before = table.version()
     fields = [field for field in Schema.from_json(target.stored_schema()).fields if field.name in added]
     with answering(target.path):
         table.alter.add_columns(fields)
+    forget(target.path)
     return table.version() if before == base else base

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from pyarrow import fs
 
+from lakehouse_assets.platform.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.s3 import S3Path, arrow_filesystem
 from lakehouse_assets.platform.storage.file_statistics import nulls, statistics
 from lakehouse_assets.platform.store import Location, answering
@@ -91,7 +93,8 @@ def active_files(table: DeltaTable) -> list[ActiveFile]:
 
 
 def new_attempt(table: Location) -> Location:
-    """A folder of the table that no other attempt has."""
+    """A folder of the table that no other attempt has. Raises LakehouseError where commits could be lost."""
+    prove_conditional_puts(table)
     return table / f"{ATTEMPT}{uuid.uuid4().hex}"
 
 
@@ -130,6 +133,21 @@ def read_footer(file: Location) -> pq.FileMetaData:
     return pq.read_metadata(path, filesystem=system)
 
 
+def values_on(files: Collection[Location], day_column: str, days: Collection[date], column: str) -> set[Any] | None:
+    """The values of a column on these days in files; None where a file lacks the column. Reads these two columns."""
+    found: set[Any] = set()
+    wanted = pa.array(sorted(days), pa.date32())
+    for file in files:
+        system, path = arrow_path(file)
+        with system.open_input_file(path) as stream, pq.ParquetFile(stream) as opened:
+            if column not in opened.schema_arrow.names:
+                return None
+            for batch in opened.iter_batches(columns=[day_column, column]):
+                of_days = pc.is_in(batch.column(day_column), value_set=wanted)
+                found.update(batch.filter(of_days).column(column).unique().to_pylist())
+    return found
+
+
 def arrow_path(place: Location) -> tuple[fs.FileSystem, str]:
     """A place as pyarrow takes it."""
     if isinstance(place, S3Path):
@@ -138,12 +156,18 @@ def arrow_path(place: Location) -> tuple[fs.FileSystem, str]:
 
 
 def list_parquet(folder: Location) -> Iterator[tuple[Location, int]]:
-    """The Parquet files below a folder, by name, and their sizes."""
+    """The Parquet files below a folder, by name, and their sizes; none of what tasks have not committed."""
     system, path = arrow_path(folder)
     found = system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
     for one in sorted(found, key=lambda one: one.path):
-        if one.type is fs.FileType.File and one.base_name.endswith(".parquet") and not one.base_name.startswith("."):
-            yield folder.joinpath(*one.path[len(path) + 1 :].split("/")), one.size
+        names = one.path[len(path) + 1 :].split("/")
+        if one.type is fs.FileType.File and names[-1].endswith(".parquet") and not any(map(_is_unfinished, names)):
+            yield folder.joinpath(*names), one.size
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether a file, or what is in a folder, of this name is of a task that is at work, or died."""
+    return name.startswith((".", "_temporary", "__magic"))
 
 
 def remove_folder(folder: Location) -> None:

@@ -13,13 +13,12 @@ from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.storage.data_files import ActiveFile, active_files
 from lakehouse_assets.platform.storage.parquet_files import read_parquet
 from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.table_features import Reader, shown_by
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-PLAIN = frozenset({"timestampNtz", "vacuumProtocolCheck"})
-"""Reader features that say nothing about what is in the files."""
 MOST_FILES = 4_000
 
 
@@ -35,7 +34,7 @@ def read_version(
     A column that the table lacks is NULL. Raises StoreError.
     """
     table = open_table(path, version)
-    if table is not None and _is_plain(table, schema):
+    if table is not None and _is_plain(table, path, schema):
         files = [file for file in active_files(table) if wanted is None or wanted(file)]
         if len(files) <= MOST_FILES:
             return read_parquet(spark, [file.at(path) for file in files], schema)
@@ -47,8 +46,7 @@ def read_delta(spark: "SparkSession", path: Location, version: int) -> "DataFram
     return spark.read.format("delta").option("versionAsOf", version).load(str(path))
 
 
-def _is_plain(table: DeltaTable, schema: "StructType") -> bool:
-    found = table.metadata()
-    mapped = found.configuration.get("delta.columnMapping.mode", "none") != "none"
-    partitioned = set(found.partition_columns) & set(schema.names)  # these columns are not in the files
-    return set(table.protocol().reader_features or ()) <= PLAIN and not mapped and not partitioned
+def _is_plain(table: DeltaTable, path: Location, schema: "StructType") -> bool:
+    """Whether the files of a version, read as Parquet, show what Delta shows."""
+    partitioned = set(table.metadata().partition_columns) & set(schema.names)  # these columns are not in the files
+    return not partitioned and shown_by(Reader.FILES, table, path)

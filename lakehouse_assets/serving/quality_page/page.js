@@ -45,7 +45,7 @@
   // How much of a day's rows broke a rule: 1 below 1 %, 2 below 5 %, 3 from there.
   function heat(table, number) {
     const cell = table.cells[number];
-    const rate = cell ? Math.max(0, ...cell[10].map((rule) => (rule[1] ? rule[2] / rule[1] : 0))) : 0;
+    const rate = cell ? Math.max(0, ...cell.at(-1).map((rule) => (rule[1] ? rule[2] / rule[1] : 0))) : 0;
     return rate < 0.01 ? 1 : rate < 0.05 ? 2 : 3;
   }
 
@@ -132,13 +132,14 @@
     const why = el("ul", { class: "why" }, ...(table.why[number] || []).map((text) => el("li", {}, text)));
     detail.append(el("p", {}, data.states[state].meaning[0].toUpperCase() + data.states[state].meaning.slice(1) + "."), why);
     if (!cell) return;
-    const [run, judged, version, rowsIn, kept, quarantined, duplicates, code, set, asked, broken] = cell;
+    const [run, judged, version, rowsIn, kept, quarantined, duplicates, ties, code, set, asked, broken] = cell;
     const facts = el("dl", { class: "facts" });
     const fact = (name, value, big) => facts.append(el("div", {}, el("dt", {}, name), el("dd", big ? { class: "big" } : {}, value)));
     fact("rows in", count(rowsIn), true);
     fact("kept", count(kept), true);
     fact(version === null ? "to be quarantined" : "quarantined", count(quarantined), true);
     fact("exact duplicates", count(duplicates), true);
+    if (ties) fact("ties broken", count(ties), true);
     detail.append(facts);
     const record = el("dl", { class: "facts" });
     const said = (name, value) => record.append(el("div", {}, el("dt", {}, name), el("dd", {}, el("code", {}, value))));

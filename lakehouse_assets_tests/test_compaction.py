@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +20,7 @@ from lakehouse_assets.platform.change_log import News, news
 from lakehouse_assets.platform.changes import changed_days
 from lakehouse_assets.platform.delta import Kind, commits, last_note
 from lakehouse_assets.platform.delta_log import unjudged
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.failpoints import Failpoint
 from lakehouse_assets.platform.levels import TableLevels
 from lakehouse_assets.platform.maintenance import FEWEST, maintain, survey
@@ -29,8 +30,12 @@ from lakehouse_assets.platform.storage import compaction
 from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
 from lakehouse_assets.platform.storage.compaction import FILE_BYTES, SMALL_BYTES, merges_of
 from lakehouse_assets.platform.storage.data_files import ActiveFile
+from lakehouse_assets.platform.storage.pinned_read import read_version
 from lakehouse_assets.platform.touched import actions_of
 from lakehouse_assets_tests.plain_table import DAYS, NUMBERS, PlainTable, note, rows_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 def compacted(table: PlainTable) -> str:
@@ -114,6 +119,26 @@ def test_statistics_hide_no_row_and_tell_nothing_of_other_columns(tmp_path: Path
     for last in (datetime(2023, 1, 1, 0, 0, 7, 999_999), LAST):
         asked = f"SELECT * FROM t WHERE local = arrow_cast('{last.isoformat()}', 'Timestamp(Microsecond, None)')"  # noqa: S608
         assert pa.table(engine.execute(asked).read_all()).num_rows == 1
+
+
+@pytest.mark.slow
+def test_spark_finds_every_row_of_a_compacted_table(spark: "SparkSession", tmp_path: Path) -> None:
+    from pyspark.sql import functions as F
+
+    table = PlainTable(tmp_path / "t", NASTY, ("feed_day", "at", "local", "text"))
+    for n, day in enumerate(DAYS):
+        table.append(pa.Table.from_pylist([nasty_row(n, day)], NASTY), f"day {n}", day)
+    delta = spark.read.format("delta")
+    before = [delta.option("versionAsOf", table.newest).load(str(table.path)).orderBy("feed_day").collect()]
+    compacted(table)
+    found = delta.option("versionAsOf", table.newest).load(str(table.path))
+    as_files = read_version(spark, table.path, table.newest, table.target.schema)
+    assert repr([found.orderBy("feed_day").collect()]) == repr(before)
+    assert repr([as_files.orderBy("feed_day").collect()]) == repr(before)
+    for n in range(FEWEST):
+        local = F.lit((LAST + timedelta(seconds=n)).isoformat(sep=" ")).cast("timestamp_ntz")
+        assert found.where(F.col("local") == local).count() == 1
+        assert found.where(F.col("text") == "z" * 40 + str(n)).count() == 1
 
 
 def test_delta_rs_own_compaction_would_hide_rows(tmp_path: Path) -> None:
@@ -332,6 +357,15 @@ def test_an_answer_that_is_lost_is_recognized(tmp_path: Path, monkeypatch: pytes
         patched.setattr(DeltaTable, "create_write_transaction", lost)
         assert compacted(table) == ""
     assert (table.version, len(table.named()), table.numbers()) == (FEWEST, 1, list(range(FEWEST)))
+
+
+def test_an_unreadable_file_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+    table = PlainTable(tmp_path / "t").fill()
+    (torn, *_) = table.named()
+    torn.write_bytes(b"PAR1")
+    with pytest.raises(LakehouseError, match="t could not be compacted"):
+        compacted(table)
+    assert (table.version, len(table.attempts())) == (FEWEST - 1, FEWEST)
 
 
 def _maintained(table: PlainTable) -> None:

@@ -128,3 +128,19 @@ def test_a_table_with_a_feature_that_is_not_ours_is_left_alone(tmp_path: Path) -
     done = maintain(survey(table.place))
     assert "not maintained: t was not written: it uses changeDataFeed" in done.said
     assert (done.files, table.version) == (FEWEST, version)
+
+
+def test_a_table_that_cannot_even_be_opened_is_said_and_the_others_are_maintained(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake", tmp_path / "landing")
+    path = check_results_path(lake.tables)
+    append(path, pa.table({"n": [1]}))
+    entry = path / "_delta_log" / f"{0:020d}.json"
+    protocol = {
+        "protocol": {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["new"], "writerFeatures": ["new"]}
+    }
+    lines = [line for line in entry.read_text().splitlines() if '"protocol"' not in line]
+    entry.write_text("\n".join([*lines, json.dumps(protocol)]))
+    (place,) = places(lake, discover(domains), "ops")
+    done = maintain(survey(place))
+    assert "not maintained" in done.said
+    assert "uses new (what it does to rows is not known here)" in done.said

@@ -8,12 +8,13 @@ from pyspark.errors import PySparkException
 
 from lakehouse_assets.platform.delta import Kind, commits
 from lakehouse_assets.platform.erasure import ERASED
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.landing import manifest_path
 from lakehouse_assets.platform.landing_manifest import Manifest
 from lakehouse_assets.platform.plan import Lake, Plan, landed_name
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import LANDING_LAYER
-from lakehouse_assets.platform.writer import LostRace, WriteError
+from lakehouse_assets.platform.writer import LostRace
 
 
 def erased_since(path: Location, version: int | None) -> bool:
@@ -35,7 +36,7 @@ def lost_to_erasure(lake: Lake, plan: Plan) -> Iterator[None]:
     """
     try:
         yield
-    except (PySparkException, WriteError, OSError, duckdb.Error) as error:
+    except (PySparkException, LakehouseError, OSError, duckdb.Error) as error:
         if _inputs_erased(lake, plan):
             raise LostRace(f"{plan.table.key}: rows of its inputs were erased meanwhile") from error
         raise

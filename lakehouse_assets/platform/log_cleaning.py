@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from lakehouse_assets.platform.delta import Note, open_table
-from lakehouse_assets.platform.file_stats import files
 from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, parquet, storage_options
 from lakehouse_assets.platform.table import DAY_COLUMN
@@ -167,8 +166,11 @@ def physical_names(table: DeltaTable, columns: Collection[str]) -> frozenset[str
 
 def named_files(path: Location) -> frozenset[str]:
     """The files of the newest version, relative to the table, as the file system calls them. Raises StoreError."""
-    found = files(path, None).get("path", [])
-    return frozenset(unquote(name) for name in found)
+    table = open_table(path, fresh=True)
+    if table is None:
+        return frozenset()
+    with answering(path):
+        return frozenset(unquote(name) for name in pa.table(table.get_add_actions()).to_pydict().get("path", ()))
 
 
 def _rewrite(entry: Location, cleaned: Callable[[Action], Action]) -> bool:

@@ -28,7 +28,7 @@ from lakehouse_assets.platform.set_aside import SUFFIX, set_aside_path
 from lakehouse_assets.platform.stats_columns import stats_columns
 from lakehouse_assets.platform.storage.commit import LostRace
 from lakehouse_assets.platform.storage.compaction import compact, merges_of
-from lakehouse_assets.platform.storage.data_files import active_files
+from lakehouse_assets.platform.storage.data_files import ActiveFile, active_files
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.storage.unnamed_files import dead_files, remove_files
 from lakehouse_assets.platform.store import Location, answering
@@ -101,7 +101,7 @@ def places(lake: Lake, catalog: Catalog, only: str | None = None) -> list[Place]
 
     Raises LakehouseError when there is none.
     """
-    found = [place for place in _places(lake, catalog) if open_table(place.path) is not None]
+    found = [place for place in _places(lake, catalog) if _is_there(place)]
     if only is None:
         return found
     wanted = only.replace(".", "/").rstrip("/")
@@ -110,6 +110,13 @@ def places(lake: Lake, catalog: Catalog, only: str | None = None) -> list[Place]
         known = ", ".join(place.name for place in found) or "nothing yet"
         raise LakehouseError(f"There is no table {only} in this lake. There is: {known}")
     return chosen
+
+
+def _is_there(place: Place) -> bool:
+    try:
+        return open_table(place.path) is not None
+    except UnknownFeature:
+        return True
 
 
 def _places(lake: Lake, catalog: Catalog) -> Iterator[Place]:
@@ -140,9 +147,10 @@ def data_places(lake: Lake, table: Table) -> Iterator[Place]:
 
 def survey(place: Place) -> State:
     """Look at a table's files; changes nothing. Raises StoreError, LakehouseError when there is no table."""
-    table = _open(place)
-    files = active_files(table)
+    files: list[ActiveFile] = []
     try:
+        table = _open(place)
+        files = active_files(table)
         require(Reader.FILES, table, place.path, place.name)
         require_writable(table, place.path, place.name)
     except UnknownFeature as error:
@@ -152,7 +160,7 @@ def survey(place: Place) -> State:
 
 
 def _open(place: Place) -> DeltaTable:
-    table = open_table(place.path)
+    table = open_table(place.path, fresh=True)
     if table is None:
         raise LakehouseError(f"{place.name} is gone from {place.path}")
     return table
@@ -163,12 +171,14 @@ def maintain(state: State) -> Maintained:
 
     A writer that commits meanwhile goes first: compaction is then tried again. Raises LakehouseError when it fails.
     """
-    place, said, removed = state.place, state.said, 0
+    place, said, removed = state.place, "", 0
+    if state.said:
+        return Maintained(state, state.files, 0, state.said)
     if state.due:
         said = _compact(place)
     if state.dead:
         removed = remove_files(place.path, dead_files(place.path, _open(place)))
-    if place.statistics is not None and not state.said:
+    if place.statistics is not None:
         keep_statistics(place.path, place.statistics)
     return Maintained(state, len(active_files(_open(place))), removed, said)
 
@@ -182,7 +192,7 @@ def _compact(place: Place) -> str:
             compact(place.target(table), table)
         except LostRace as error:
             failure = f"not compacted: {error}"
-        except (ValueError, pa.ArrowException) as error:
+        except (ValueError, OSError, pa.ArrowException) as error:
             raise LakehouseError(f"{place.name} could not be compacted: {error}") from error
         else:
             with answering(place.path):

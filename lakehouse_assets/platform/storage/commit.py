@@ -35,7 +35,7 @@ from lakehouse_assets.platform.storage.data_files import ActiveFile, NewFile, ac
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.store import answering, storage_options
 from lakehouse_assets.platform.table_features import require_writable
-from lakehouse_assets.platform.touched import actions_of, moves_rows
+from lakehouse_assets.platform.touched import Action, actions_of, moves_rows
 
 TRIES = 20
 RETENTION = {
@@ -85,11 +85,14 @@ def commit(target: Target, note: Note, base: int | None, swap: Swap) -> int:
 def move_rows(target: Target, base: int, adds: Sequence[NewFile], removes: Sequence[ActiveFile]) -> int:
     """Commit files that hold exactly the rows of those that they replace. Returns the version.
 
-    Raises LostRace where one of these was replaced since `base`, WriteError, StoreError.
+    Raises LostRace where one of these was replaced since `base`; else as `commit`.
     """
     prove_conditional_puts(target.path)
     reach(Failpoint.BEFORE_SWAP, target.name)
-    version = _replace(target, None, base, Swap(adds, removes, lambda file: False))
+    try:
+        version = _replace(target, None, base, Swap(adds, removes, lambda file: False))
+    finally:
+        forget(target.path)
     reach(Failpoint.AFTER_SWAP, target.name)
     return version
 
@@ -145,10 +148,10 @@ def _replace(target: Target, note: Note | None, base: int, swap: Swap) -> int:
             failure = error
         else:
             return parent.version() + 1
-        newest = _open(target, None)
-        committed = _moved(newest, swap) if note is None else find_attempt(target, note, base)
+        committed = _find_move(target, base, swap) if note is None else find_attempt(target, note, base)
         if committed is not None:
             return committed
+        newest = _open(target, None)
         if newest is None or newest.version() == parent.version():
             return _outcome(target, note, base, failure)
         _refuse_conflict(target, note, planned, newest, swap)
@@ -156,12 +159,18 @@ def _replace(target: Target, note: Note | None, base: int, swap: Swap) -> int:
     raise LostRace(f"{target.name}: other runs committed first, {TRIES} times after version {base}")
 
 
-def _moved(newest: DeltaTable | None, swap: Swap) -> int | None:
-    """The version that has the files to which rows were moved, if they were."""
+def _find_move(target: Target, after: int, swap: Swap) -> int | None:
+    """The version that moved rows to these files, if one did: a commit without a note is known by its files."""
     ours = {file.path for file in swap.adds}
-    if newest is None or not any(unquote(file.path) in ours for file in active_files(newest)):
-        return None
-    return newest.version()
+    for version in range(after + 1, (version_of(target.path, fresh=True) or 0) + 1):
+        if ours & _added(actions_of(target.path, version)):
+            return version
+    return None
+
+
+def _added(actions: Sequence[Action]) -> set[str]:
+    """The files that a commit added, as the file system calls them."""
+    return {unquote(action["add"]["path"]) for action in actions if "add" in action}
 
 
 def _open(target: Target, version: int | None) -> DeltaTable | None:
@@ -201,7 +210,7 @@ def _came(target: Target, planned: DeltaTable, newest: DeltaTable) -> Iterator[A
         actions = actions_of(target.path, version)
         if not moves_rows(actions):
             continue
-        moved |= {unquote(action["add"]["path"]) for action in actions if "add" in action}
+        moved |= _added(actions)
         before = _open(target, version - 1)
         came += active_files(before) if before is not None else []
     return (file for file in came if file.path not in known and unquote(file.path) not in moved)

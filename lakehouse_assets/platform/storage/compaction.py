@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 from lakehouse_assets.platform.storage.commit import LostRace, move_rows
 from lakehouse_assets.platform.storage.data_files import (
     ActiveFile,
+    NewFile,
     active_files,
     new_attempt,
     remove_folder,
@@ -88,31 +89,40 @@ def compact(target: Target, table: DeltaTable) -> None:
     """Merge the small files of a version, and commit the merged ones in their place, if they are all still there.
 
     Killed before the commit, it leaves an attempt that nobody names. Raises LostRace, StoreError, WriteError, and
-    ValueError where a file holds what the table's columns cannot.
+    ValueError, OSError or pa.ArrowException where a file cannot be read or holds what the table's columns cannot.
     """
     merges = merges_of(active_files(table))
     if not merges:
         return
-    schema = pa.schema(table.schema().to_arrow())
-    columns = pa.schema([field for field in schema if field.name not in target.partition_by])
     attempt = new_attempt(target.path)
     try:
-        with answering(target.path):
-            for number, merge in enumerate(merges):
-                sources = [file_at(target.path, file.path) for file in merge]
-                merge_rows(sources, _merged_file(attempt, merge[0], number), columns, target.parquet)
-        files = written_files(target.path, attempt, target.schema, target.bounded, target.partition_by)
-        removes = [file for merge in merges for file in merge]
-        known = [file.rows for file in removes if file.rows is not None]
-        if len(known) == len(removes) and sum(known) != sum(file.rows for file in files):
-            raise ValueError(f"{target.name}: merged files have other numbers of rows than the log says")
-        move_rows(target, table.version(), files, removes)
+        files = _merged(target, table, merges, attempt)
     except FileNotFoundError as error:
         remove_folder(attempt)
         raise LostRace(f"{target.name}: a file was removed meanwhile: {error}") from error
-    except (LostRace, ValueError, pa.ArrowException):
+    except (ValueError, OSError, pa.ArrowException):
         remove_folder(attempt)
         raise
+    try:
+        move_rows(target, table.version(), files, [file for merge in merges for file in merge])
+    except LostRace:
+        remove_folder(attempt)
+        raise
+
+
+def _merged(target: Target, table: DeltaTable, merges: Sequence[Merge], attempt: Location) -> list[NewFile]:
+    """The merged files, written into the attempt."""
+    schema = pa.schema(table.schema().to_arrow())
+    columns = pa.schema([field for field in schema if field.name not in target.partition_by])
+    with answering(target.path):
+        for number, merge in enumerate(merges):
+            sources = [file_at(target.path, file.path) for file in merge]
+            merge_rows(sources, _merged_file(attempt, merge[0], number), columns, target.parquet)
+    files = written_files(target.path, attempt, target.schema, target.bounded, target.partition_by)
+    known = [file.rows for merge in merges for file in merge if file.rows is not None]
+    if len(known) == sum(map(len, merges)) and sum(known) != sum(file.rows for file in files):
+        raise ValueError(f"{target.name}: merged files have other numbers of rows than the log says")
+    return files
 
 
 def _merged_file(attempt: Location, like: ActiveFile, number: int) -> Location:

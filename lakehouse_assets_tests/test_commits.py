@@ -194,7 +194,10 @@ slow = spark.range(0, 60, 1, 1).where("reflect('java.lang.Thread', 'sleep', 100L
 wrong = slow.crossJoin(table.where(f"feed_day = DATE'{day}'").limit(1)).drop("id")
 target = writer.Target(path, "gmv/silver/purchase", table.schema)
 note = Note("gmv/silver/purchase", "killed", "killed#1", frozenset([day]), "code", {})
-writer.replace_days(wrong, target, note, version_of(path), "feed_day", [day])
+try:
+    writer.replace_days(wrong, target, note, version_of(path), "feed_day", [day])
+except writer.LostRace:
+    sys.exit(3)
 """
 
 
@@ -217,7 +220,7 @@ def test_a_spark_job_that_outlives_its_client_changes_nothing_that_a_reader_sees
     version = version_of(path)
     await_end_of_unnamed_write(path)
     writing.send_signal(signal.SIGCONT)
-    assert writing.wait(60) != 0, "woken up, it has lost the race"
+    assert writing.wait(60) == (-signal.SIGKILL if client == "killed" else 3), "woken up, it has lost the race"
     assert version_of(path) == version
     assert driver.rows("gmv/silver/purchase", *columns) == undisturbed
     assert "killed" not in {commit.note.run_id for commit in commits(path) if commit.note}

@@ -42,6 +42,7 @@ def shell(command: str | None) -> None:
     from lakehouse_assets.platform.catalog import discover
     from lakehouse_assets.platform.plan import Lake
     from lakehouse_assets.platform.reader import read_table
+    from lakehouse_assets.platform.s3 import S3Path
     from lakehouse_assets.platform.session import close_session, open_session
     from lakehouse_assets.platform.table import TableKey
 
@@ -59,6 +60,9 @@ def shell(command: str | None) -> None:
         if command:
             exec(compile(command, "<command>", "exec"), names)
         else:
-            code.interact('PySpark, connected: spark, table("gmv/silver/purchase")', local=names, exitmsg="")
+            banner = 'PySpark, connected: spark, table("gmv/silver/purchase")'
+            if isinstance(here.lake, S3Path):
+                banner += "\nTables in a bucket are read here, not written: docs/own-s3.md"
+            code.interact(banner, local=names, exitmsg="")
     finally:
         close_session(spark)

@@ -12,7 +12,7 @@ from lakehouse_assets.platform.publication import steps_of
 from lakehouse_assets.platform.quarantine import replace_quarantine, rows_on
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit, evolve
+from lakehouse_assets.platform.storage.commit import LostRace, Swap, WriteError, commit, evolve
 from lakehouse_assets.platform.storage.data_files import ActiveFile, active_files, list_parquet, written_files
 from lakehouse_assets.platform.storage.row_copies import RowCopy, copy_rows
 from lakehouse_assets.platform.storage.target import Target
@@ -115,9 +115,13 @@ def _swap(
         for folder in folders
         for file in written_files(target.path, folder, target.schema, target.bounded, target.partition_by)
     ]
-    version = commit(target, note, base, Swap(files, replaced.files, meets))
+    # Before the commit: where its answer is lost, and the log cannot be asked either, these files stay.
     written.named.update(file.path for file in files)
-    return version
+    try:
+        return commit(target, note, base, Swap(files, replaced.files, meets))
+    except (LostRace, WriteError):
+        written.named.clear()
+        raise
 
 
 def _of_days(files: Sequence[Location], folder: Location, days: Collection[date], target: Target) -> list[Location]:

@@ -23,7 +23,7 @@ from lakehouse_assets.cli.doctor import examine
 from lakehouse_assets.platform import jars, server_launch, session, session_records, session_settings
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.processes import ProcessId
-from lakehouse_assets.platform.server import ensure_server, find_server, server_status, stop_server
+from lakehouse_assets.platform.server import ensure_server, server_status, stop_server
 from lakehouse_assets.platform.session import close_session, open_session
 from lakehouse_assets.settings import Settings
 
@@ -261,7 +261,7 @@ def test_another_configuration_replaces_a_server_that_nobody_uses_and_a_killed_o
         psutil.Process(server_status(small).pid).kill()
         # Its sessions are gone with it: closing one says nothing and is quick.
         threads.submit(close_session, spark).result(timeout=60)
-    assert find_server(small) is None
+    assert not server_status(small).running
     second = ensure_server(small)
     assert second.server != first.server
     assert second.token == first.token

@@ -91,7 +91,7 @@ class ChangeLog:
 
         Raises as `writer.replace_days`.
         """
-        version, files = writer.commit_files(
+        return writer.commit_files(
             self.target,
             written.attempt,
             [*dict.fromkeys(file.parent for file in passed)],
@@ -99,9 +99,8 @@ class ChangeLog:
             base,
             lambda files: writer.replaced_days(files, DAY_COLUMN, note.days),
             lambda file: file.may_hold_days(DAY_COLUMN, note.days),
+            written.named,
         )
-        written.named.update(file.path for file in files)
-        return version
 
     def parts(self, version: int, days: Collection[date]) -> set[int] | None:
         """The parts of the table that the keys of these days' changes belong to; None where files do not say."""

@@ -88,12 +88,6 @@ def ensure_server(settings: Settings) -> ServerAddress:
         return _address(spark_dir, state)
 
 
-def find_server(settings: Settings) -> ServerAddress | None:
-    """The address of this home's server when it runs; starts nothing."""
-    state = _running(settings.spark_dir)
-    return None if state is None else _address(settings.spark_dir, state)
-
-
 def stop_server(settings: Settings, timeout: float = 20) -> bool:
     """End this home's server: politely, after `timeout` seconds by force. False when none ran."""
     spark_dir = settings.spark_dir

@@ -71,11 +71,8 @@ def _write(
     if state:
         return state.commit(plan, written, passed, left, note)
     folders = [*dict.fromkeys(file.parent for file in passed)]
-    version, files = commit_files(
-        target, written.attempt, folders, note, base, _replaced_of(plan, note), _meets(plan, note)
-    )
-    written.named.update(file.path for file in files)
-    return version
+    replaced_of, meets = _replaced_of(plan, note), _meets(plan, note)
+    return commit_files(target, written.attempt, folders, note, base, replaced_of, meets, written.named)
 
 
 def _replaced_of(plan: Plan, note: Note) -> Callable[[Sequence[ActiveFile]], Replaced]:

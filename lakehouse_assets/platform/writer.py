@@ -170,8 +170,7 @@ def _write(
     attempt = new_attempt(target.path)
     try:
         write_parquet(described(frame, target, extra), attempt, target.parquet, target.partition_by)
-        version, _ = commit_files(target, attempt, [attempt], note, base, replaced_of, meets)
-        return version
+        return commit_files(target, attempt, [attempt], note, base, replaced_of, meets, set())
     except PySparkException as error:
         remove_folder(attempt)
         raise WriteError(f"{target.name} was not written, its version is still {base}: {first_line(error)}") from error
@@ -188,10 +187,12 @@ def commit_files(
     base: int | None,
     replaced_of: Callable[[list[ActiveFile]], Replaced],
     meets: Callable[[ActiveFile], bool],
-) -> tuple[int, list[NewFile]]:
+    named: set[str],
+) -> int:
     """Commit the files below these folders of an attempt, and rows taken over, in place of what they replace.
 
-    Returns the version and the files that it names. Raises LostRace, ForeignTable; WriteError also where a column that
+    `named` gets the files before the commit, and loses them where it surely did not happen: where its answer is lost,
+    and the log cannot be asked either, they must stay. Returns the version. Raises LostRace, ForeignTable; WriteError also where a column that
     must not be NULL holds NULLs.
     """
     replaced = Replaced([])
@@ -209,7 +210,12 @@ def commit_files(
             files += written_files(target.path, folder, target.schema, target.bounded, target.partition_by)
         except ValueError as error:
             raise WriteError(f"{target.name} was not written, its version is still {base}: {error}") from error
-    return commit(target, note, base, Swap(files, replaced.files, meets)), files
+    named.update(file.path for file in files)
+    try:
+        return commit(target, note, base, Swap(files, replaced.files, meets))
+    except (LostRace, WriteError):
+        named.clear()
+        raise
 
 
 def described(frame: "DataFrame", target: Target, extra: Mapping[str, "Column"] = MappingProxyType({})) -> "DataFrame":

@@ -171,7 +171,8 @@ def _is_unfinished(name: str) -> bool:
 
 
 def remove_folder(folder: Location) -> None:
-    """Remove a folder of an attempt and what is below it; no error where it is not there."""
+    """Remove a folder of an attempt and what is below it; no error where it is not there. Raises StoreError."""
     system, path = arrow_path(folder)
-    if system.get_file_info(path).type is fs.FileType.Directory:
-        system.delete_dir(path)
+    with answering(folder):
+        if system.get_file_info(path).type is fs.FileType.Directory:
+            system.delete_dir(path)

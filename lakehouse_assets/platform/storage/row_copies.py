@@ -16,7 +16,7 @@ from pyarrow import fs
 
 from lakehouse_assets.platform.parquet import Parquet
 from lakehouse_assets.platform.storage.data_files import arrow_path
-from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.store import Location, answering
 
 BATCH_BYTES = 32 * 2**20
 GROUP_BYTES = 64 * 2**20
@@ -38,10 +38,14 @@ class RowCopy:
 
 
 def copy_rows(sources: Iterable[Location], folder: Location, copy: RowCopy, layout: Parquet | None) -> int:
-    """Copy rows of the sources into the folder, a file for each that has some. Returns the number of rows."""
+    """Copy rows of the sources into the folder, a file for each that has some. Returns the number of rows.
+
+    Raises StoreError.
+    """
     rows = 0
-    for number, source in enumerate(sources):
-        rows += _copy_file(source, folder / f"rows-{number:05d}.parquet", copy, layout)
+    with answering(folder):
+        for number, source in enumerate(sources):
+            rows += _copy_file(source, folder / f"rows-{number:05d}.parquet", copy, layout)
     return rows
 
 

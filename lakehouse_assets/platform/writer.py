@@ -192,8 +192,8 @@ def commit_files(
     """Commit the files below these folders of an attempt, and rows taken over, in place of what they replace.
 
     `named` gets the files before the commit, and loses them where it surely did not happen: where its answer is lost,
-    and the log cannot be asked either, they must stay. Returns the version. Raises LostRace, ForeignTable; WriteError also where a column that
-    must not be NULL holds NULLs.
+    and the log cannot be asked either, they must stay. Returns the version. Raises LostRace, ForeignTable; WriteError
+    also where a column that must not be NULL holds NULLs.
     """
     replaced = Replaced([])
     if base is not None:

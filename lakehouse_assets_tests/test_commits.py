@@ -18,10 +18,11 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.types import DateType, LongType, StructField, StructType
 
-from lakehouse_assets.platform import writer
+from lakehouse_assets.platform import step_commit, writer
 from lakehouse_assets.platform.delta import Note, Pin, commits, version_of
 from lakehouse_assets.platform.materialize import materialize
 from lakehouse_assets.platform.plan import make_plan
+from lakehouse_assets.platform.s3 import StoreError
 from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.storage.data_files import active_files
 from lakehouse_assets.platform.table import TableKey
@@ -133,6 +134,22 @@ def test_an_answer_lost_after_the_commit_is_recognized(
     assert writer.append(frame, target, note("mine", ONE), None) == 0
     assert writer.append(frame, target, note("mine too", ONE), 0) == 1
     assert version_of(target.path) == 1
+
+
+def test_files_that_may_be_committed_stay(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 dies at the commit: neither its answer nor the log can be had, so nobody knows what it was."""
+    driver = LakeDriver.at(spark, tmp_path)
+    deliver(driver, [ONE], ("purchase",))
+    swap = step_commit.commit
+
+    def commits_and_dies(*arguments: Any) -> int:
+        swap(*arguments)
+        raise StoreError("S3 does not answer")
+
+    monkeypatch.setattr(step_commit, "commit", commits_and_dies)
+    with pytest.raises(StoreError):
+        driver.make("gmv/bronze/purchase", [ONE])
+    assert len(driver.rows("gmv/bronze/purchase", "source_file")) == 3
 
 
 def test_what_was_computed_from_an_older_version_is_computed_again(

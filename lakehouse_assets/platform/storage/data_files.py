@@ -156,9 +156,13 @@ def arrow_path(place: Location) -> tuple[fs.FileSystem, str]:
 
 
 def list_parquet(folder: Location) -> Iterator[tuple[Location, int]]:
-    """The Parquet files below a folder, by name, and their sizes; none of what tasks have not committed."""
+    """The Parquet files below a folder, by name, and their sizes; none of what tasks have not committed.
+
+    Raises StoreError.
+    """
     system, path = arrow_path(folder)
-    found = system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    with answering(folder):
+        found = system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
     for one in sorted(found, key=lambda one: one.path):
         names = one.path[len(path) + 1 :].split("/")
         if one.type is fs.FileType.File and names[-1].endswith(".parquet") and not any(map(_is_unfinished, names)):

@@ -1,12 +1,16 @@
-"""b: one new day, landing to gold, against the naive way: a Spark session in each step's process, default executor."""
+"""b: one new day, landing to gold, against the naive way: a Spark session in each step's process, default executor.
+
+b2: the same day against a plain script of Spark and Delta on the same warm server, nothing validated or recorded.
+"""
 
 import json
 import sys
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 from bench.harness import Bar, Result, Size, alternate, best, run
 from bench.lab import FIRST, TABLES, dagster_run, days, lake_at, land, spark_session
+from bench.plain_gmv import make_plainly
 
 NAIVE = Path(__file__).with_name("naive.py")
 
@@ -20,11 +24,14 @@ def measure(size: Size, folder: Path) -> Result:
         spark_session()
         dagster_run(history[0], history[-1])
         _in_this_process(folder, next(new), size.purchases)
+        make_plainly(folder / "plain", history)
+    plain_days = iter(days(FIRST, size.short_days + size.repeats)[size.short_days :])
     steps: dict[str, list[float]] = {}
     took = alternate(
         size.repeats,
         ours=lambda: _in_this_process(folder, next(new), size.purchases, steps),
         process=lambda: _in_a_process(folder, next(new), size.purchases),
+        plain=lambda: _plainly(folder, next(plain_days)),
     )
     took |= alternate(1, naive=lambda: _naively(folder, size))
     ours = best(took["ours"])
@@ -35,11 +42,13 @@ def measure(size: Size, folder: Path) -> Result:
             "ours, s": ours,
             "ours, in a new process, s": best(took["process"]),
             "the naive way, s": best(took["naive"]),
+            "a plain script on the warm server, s": best(took["plain"]),
+            "times the plain script": ours / best(took["plain"]),
             "times faster": best(took["naive"]) / ours,
             "times faster, in a new process": best(took["naive"]) / best(took["process"]),
             **{f"of that, {name}, s": best(values) for name, values in steps.items()},
         },
-        (Bar("times faster", 10, at_least=True),),
+        (Bar("ours, s", 7), Bar("times the plain script", 0.6), Bar("times faster", 30, at_least=True)),
         took,
     )
 
@@ -63,6 +72,12 @@ def _in_this_process(folder: Path, day: date, purchases: int, steps: dict[str, l
             of_steps += steps[name][-1]
     steps.setdefault("landing", []).append(landed - start)
     steps.setdefault("the run around its steps", []).append(ended - landed - of_steps)
+
+
+def _plainly(folder: Path, day: date) -> None:
+    """A day that is landed already, after those that the plain tables have."""
+    with lake_at(folder):
+        make_plainly(folder / "plain", [day], published=day - timedelta(days=1))
 
 
 def _in_a_process(folder: Path, day: date, purchases: int) -> None:

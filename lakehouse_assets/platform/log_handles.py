@@ -7,12 +7,23 @@ see later commits opens the table afresh (`open_table(..., fresh=True)`); a comm
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from deltalake import DeltaTable
 
-from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.store import Location, version_of_file
+from lakehouse_assets.platform.touched import log_file
 
-Handles = dict[tuple[Location, int | None], DeltaTable | None]
+
+@dataclass(frozen=True)
+class Handle:
+    """An opened version, and what identified its log entry then: a table made anew has another one."""
+
+    table: DeltaTable | None
+    entry: object
+
+
+Handles = dict[tuple[Location, int | None], Handle]
 
 _shared: ContextVar[Handles | None] = ContextVar("shared handles", default=None)
 
@@ -33,10 +44,18 @@ def shared(path: Location, version: int | None, load: Callable[[], DeltaTable | 
     if handles is None:
         return load()
     if (path, version) not in handles:
-        table = handles[path, version] = load()
+        table = load()
+        entry = version_of_file(log_file(path, table.version())) if table is not None else None
+        handles[path, version] = Handle(table, entry)
         if table is not None:
-            handles[path, table.version()] = table
-    return handles[path, version]
+            handles[path, table.version()] = handles[path, version]
+    return handles[path, version].table
+
+
+def is_replaced(path: Location, version: int) -> bool:
+    """Whether the table was deleted and created again since the step opened this version."""
+    handle = (_shared.get() or {}).get((path, version))
+    return handle is not None and version_of_file(log_file(path, version)) != handle.entry
 
 
 def forget(path: Location) -> None:

@@ -30,7 +30,7 @@ from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, ver
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.evolution import differences, refuse, schema_of
 from lakehouse_assets.platform.failpoints import Failpoint, reach
-from lakehouse_assets.platform.log_handles import forget
+from lakehouse_assets.platform.log_handles import forget, is_replaced
 from lakehouse_assets.platform.storage.data_files import ActiveFile, NewFile, active_files
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.store import answering, storage_options
@@ -125,7 +125,8 @@ def _create(target: Target, note: Note, swap: Swap) -> int:
 
 def _replace(target: Target, note: Note | None, base: int, swap: Swap) -> int:
     planned = _open(target, base)
-    if planned is None or (target.id is not None and str(planned.metadata().id) != target.id):
+    is_other = target.id is not None and planned is not None and str(planned.metadata().id) != target.id
+    if planned is None or is_other or is_replaced(target.path, base):
         raise LostRace(f"{target.name}: the table of version {base} was deleted or created again")
     require_writable(planned, target.path, target.name)
     parent, is_change = planned, note is not None

@@ -4,12 +4,16 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
 
+import pyarrow as pa
+import pyarrow.dataset as ds
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.defs.gmv.generate import generate as purchases
 from lakehouse_assets.defs.loyalty import generate as loyalty
 from lakehouse_assets.platform.outcome import Status
+from lakehouse_assets.platform.table import TableKey
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.counted import ACTION, ANALYSIS, OPENING, counted
 from lakehouse_assets_tests.lake_driver import LakeDriver
@@ -32,10 +36,15 @@ def made(driver: LakeDriver, days: list[date], tables: list[str]) -> dict[str, C
 
 
 @pytest.fixture(scope="module")
-def new_day(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counter[str]]:
+def gmv(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> LakeDriver:
+    """A lake for GMV."""
+    return LakeDriver.at(spark, tmp_path_factory.mktemp("counted"))
+
+
+@pytest.fixture(scope="module")
+def new_day(gmv: LakeDriver, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counter[str]]:
     """A new day of GMV after some others, by table; the ledger with the current figures beside it."""
-    folder = tmp_path_factory.mktemp("counted")
-    driver = LakeDriver.at(spark, folder)
+    folder, driver = tmp_path_factory.mktemp("feeds"), gmv
     days = [FIRST + timedelta(days=n) for n in range(6)]
     purchases(folder / "feeds", days[0], days[-1], 40, seed=7, defects=0.0)
     tables = [*[f"gmv/bronze/{of}" for of in EVENTS], *[f"gmv/silver/{of}" for of in EVENTS], "gmv/gold/gmv"]
@@ -57,6 +66,17 @@ def test_a_step_writes_its_rows_in_one_action(new_day: dict[str, Counter[str]]) 
 def test_a_step_asks_spark_for_no_schema_that_it_knows(new_day: dict[str, Counter[str]]) -> None:
     asked = {table: counts[ANALYSIS] for table, counts in new_day.items()}
     assert max(asked.values()) <= 2, asked
+
+
+def test_to_select_a_transaction_date_is_to_open_its_files_alone(
+    gmv: LakeDriver, new_day: dict[str, Counter[str]]
+) -> None:
+    for table in (f"gmv/silver/{of}" for of in EVENTS):
+        opened = DeltaTable(str(gmv.lake.path(TableKey.parse(table)))).to_pyarrow_dataset()
+        assert len(list(opened.get_fragments())) > 2, "four days in a file, two in files of their own"
+        day = FIRST + timedelta(days=5)
+        held = opened.get_fragments(filter=ds.field("transaction_date") == pa.scalar(day))
+        assert len(list(held)) == 1
 
 
 def test_a_new_day_opens_few_logs(new_day: dict[str, Counter[str]]) -> None:

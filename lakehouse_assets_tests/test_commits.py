@@ -18,7 +18,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.types import DateType, LongType, StructField, StructType
 
-from lakehouse_assets.platform import step_commit, writer
+from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.delta import Note, Pin, commits, version_of
 from lakehouse_assets.platform.materialize import materialize
 from lakehouse_assets.platform.plan import make_plan
@@ -140,13 +140,13 @@ def test_files_that_may_be_committed_stay(spark: SparkSession, tmp_path: Path, m
     """S3 dies at the commit: neither its answer nor the log can be had, so nobody knows what it was."""
     driver = LakeDriver.at(spark, tmp_path)
     deliver(driver, [ONE], ("purchase",))
-    swap = step_commit.commit
+    swap = writer.commit
 
     def commits_and_dies(*arguments: Any) -> int:
         swap(*arguments)
         raise StoreError("S3 does not answer")
 
-    monkeypatch.setattr(step_commit, "commit", commits_and_dies)
+    monkeypatch.setattr(writer, "commit", commits_and_dies)
     with pytest.raises(StoreError):
         driver.make("gmv/bronze/purchase", [ONE])
     assert len(driver.rows("gmv/bronze/purchase", "source_file")) == 3

@@ -165,11 +165,11 @@ def test_the_job_runs_every_night() -> None:
 class Stock(Contract):
     """A stock."""
 
-    item: T.StringType = column("item")
+    item: T.StringType = column("item", unique=True)
     amount: T.LongType = column("amount", action=Action.WARN, lt=100)
 
 
-WARNED, STRICT = "amount:lt", "item:not_null"
+WARNED, STRICT, OF_DAY = "amount:lt", "item:not_null", "item:unique"
 
 
 @pytest.mark.parametrize(
@@ -178,6 +178,9 @@ WARNED, STRICT = "amount:lt", "item:not_null"
         ((), Claim(5, {}, 0), ""),
         ((), None, ""),
         ((STRICT,), None, "item:not_null: rows of the table break it"),
+        ((OF_DAY,), Claim(5, {}, 0), "item:unique: rows of the table break it"),
+        ((OF_DAY,), Claim(5, None, 0), ""),
+        ((OF_DAY,), None, ""),
         ((WARNED,), Claim(5, {WARNED: 2}, 0), ""),
         ((WARNED,), Claim(5, {}, 0), "amount:lt: rows of the table break it"),
         ((WARNED,), Claim(5, None, 0), ""),

@@ -175,8 +175,9 @@ def listing(table: TableKey, rule: Rule, day: DayOutcome) -> str:
     if rule.action is Action.QUARANTINE:
         source, condition = f"{name}__quarantine", f"AND list_contains(rules, '{rule.name}')"
     else:
-        source, condition = name, f"QUALIFY {rule.sql}" if rule.name == KEY_RULE else f"AND ({rule.sql})"
-    return f"SELECT * FROM {source} WHERE feed_day = '{day.day}' {condition}"  # noqa: S608  (shown, not run)
+        of_row = f"AND ({rule.sql})" if rule.sql else ""  # of a rule of the whole day, all its rows
+        source, condition = name, f"QUALIFY {rule.sql}" if rule.name == KEY_RULE else of_row
+    return f"SELECT * FROM {source} WHERE feed_day = '{day.day}' {condition}".rstrip()  # noqa: S608  (shown, not run)
 
 
 def _sql(table: TableKey, contract: "CompiledContract", day: DayOutcome) -> str:

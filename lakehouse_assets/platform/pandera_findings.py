@@ -25,17 +25,20 @@ class Findings:
 def findings(contract: "type[Contract]", rows: "DataFrame") -> Findings:
     """Validate rows by `contract.validate`: at least one Spark job for each rule."""
     with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
-        errors: dict[str, Any] = contract.validate(rows).pandera.errors  # type: ignore[arg-type,attr-defined]
+        errors: dict[str, Any] = contract.validate(rows).pandera.errors
     broken: dict[str, str] = {}
     unjudged: list[str] = []
-    described = {(rule.column, rule.description): rule.name for rule in contract.compiled().rules}
+    described = {(rule.column, rule.description): rule.name for rule in contract.compiled().of_rows}
+    of_day = {rule.name for rule in contract.compiled().of_day}
     for kind, report in _reports(errors):
         column, check, said = report["column"], report["check"], str(report["error"])
         match kind:
             case "SERIES_CONTAINS_NULLS":
                 broken[f"{column}:not_null"] = said
             case "DATAFRAME_CHECK":
-                broken[described.get((column, f"{column}: {check}"), check)] = said
+                of_column = f"{column}:{check}"
+                known = of_column if of_column in of_day else described.get((column, f"{column}: {check}"), check)
+                broken[known] = said
             case "DUPLICATES":
                 broken[KEY_RULE] = said
             case _:

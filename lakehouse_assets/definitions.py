@@ -11,6 +11,7 @@ import dagster as dg
 from lakehouse_assets import defs as domains
 from lakehouse_assets.ops.deadline_sensor import deadline_sensor, report_job
 from lakehouse_assets.ops.maintenance_job import maintenance_job, maintenance_schedule
+from lakehouse_assets.ops.pandera_job import pandera_job, pandera_schedule
 from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets, own_definitions
 from lakehouse_assets.platform.catalog import Catalog, discover
 from lakehouse_assets.platform.commits import adopt_job, commits_sensor
@@ -45,7 +46,7 @@ def with_drop_folder(tables: Catalog) -> list[str]:
 
 
 days = first_days(catalog)
-maintenance = maintenance_job(catalog)
+maintenance, by_pandera = maintenance_job(catalog), pandera_job(catalog)
 landing_jobs = {domain: landing_job(domain, catalog, days[domain]) for domain in with_drop_folder(catalog)}
 
 definitions = dg.Definitions.merge(
@@ -57,8 +58,12 @@ definitions = dg.Definitions.merge(
             *[warehouse_sensor(domain, catalog) for domain in sorted({table.key.domain for table in served(catalog)})],
             quality_sensor(),
         ],
-        jobs=[adopt_job(catalog), report_job(), maintenance, *landing_jobs.values()],
-        schedules=[*[yesterday_schedule(domain, catalog) for domain in days], maintenance_schedule(maintenance)],
+        jobs=[adopt_job(catalog), report_job(), maintenance, by_pandera, *landing_jobs.values()],
+        schedules=[
+            *[yesterday_schedule(domain, catalog) for domain in days],
+            maintenance_schedule(maintenance),
+            pandera_schedule(by_pandera),
+        ],
         resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog)},
         executor=dg.in_process_executor,
     ),

@@ -32,7 +32,7 @@ def test_the_graph_is_what_the_tables_declare() -> None:
         assert isinstance(node.partitions_def, dg.DailyPartitionsDefinition)
         assert node.backfill_policy == dg.BackfillPolicy.single_run()
         checks = {check.name: GRAPH.get_check_spec(check).blocking for check in node.check_keys}
-        assert checks == {"contract": True, "conservation": True, "freshness": False}
+        assert checks == {"contract": True, "conservation": True, "freshness": False, "pandera": False}
     landed = [node.key for node in GRAPH.asset_nodes if node.key.path[1] == LANDING_LAYER]
     assert {TableKey(*one.path) for one in landed} == LANDED
     assert not any(GRAPH.get(one).is_materializable for one in landed), "`lakehouse land` makes them, Dagster does not"

@@ -1,7 +1,7 @@
 """On the same rows, our one pass and `pandera.pyspark.validate` find the same rules broken."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lakehouse_assets.defs.gmv.contracts import Purchase
 from lakehouse_assets.platform.contract import Contract, Rate, column, facts, row_rule
 from lakehouse_assets.platform.evaluate import mark
+from lakehouse_assets.platform.pandera_findings import findings
 from lakehouse_assets_tests.written_rows import count_per_day
 
 if TYPE_CHECKING:
@@ -88,22 +89,6 @@ def random_contract(random: Random) -> tuple[type[Contract], list[tuple[Any, ...
     return type("Random", (Contract,), body), rows
 
 
-def judged(contract: type[Contract], errors: dict[str, Any]) -> Iterator[str]:
-    """Names of the rules that pandera reports, in our spelling."""
-    described = {rule.description: rule.name for rule in contract.compiled().rules}
-    for kind, reports in [*errors.get("SCHEMA", {}).items(), *errors.get("DATA", {}).items()]:
-        for report in reports:
-            match kind:
-                case "SERIES_CONTAINS_NULLS":
-                    yield f"{report['column']}:not_null"
-                case "DATAFRAME_CHECK":
-                    yield described.get(f"{report['column']}: {report['check']}", report["check"])
-                case "DUPLICATES":
-                    yield "key:unique"
-                case _:
-                    pytest.fail(f"pandera could not judge: {kind} {report}")
-
-
 def found(spark: "SparkSession", contract: type[Contract], rows: list[tuple[Any, ...]]) -> tuple[set[str], set[str]]:
     """Rules broken as we count them, and as pandera reports them."""
     schema = T.StructType([T.StructField(f.name, f.dataType, True) for f in contract.compiled().spark_schema])
@@ -111,7 +96,9 @@ def found(spark: "SparkSession", contract: type[Contract], rows: list[tuple[Any,
     compiled = contract.compiled()
     days = count_per_day(mark(frame, compiled, duplicates_of=None), compiled)
     ours = {name for counts in days.values() for name, n in counts.broken.items() if n}
-    return ours, set(judged(contract, contract.validate(frame).pandera.errors))
+    judged = findings(contract, frame)
+    assert not judged.unjudged
+    return ours, set(judged.broken)
 
 
 @settings(

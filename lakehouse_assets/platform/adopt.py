@@ -14,6 +14,7 @@ from pyspark.errors import PySparkException
 
 from lakehouse_assets.platform import evaluate, writer
 from lakehouse_assets.platform.conform import ContractMismatch
+from lakehouse_assets.platform.day_judgement import with_day_rules
 from lakehouse_assets.platform.delta import DayRows, Kind, Note
 from lakehouse_assets.platform.delta_log import Entry, read_entry, unjudged
 from lakehouse_assets.platform.history import target_of
@@ -127,6 +128,9 @@ def _judged(step: Step, table: Table, version: int, foreign: dict[date, int]) ->
         counted = written.count()
         bad = sorted({rule for counts in counted.values() for rule, n in counts.broken.items() if n})
         samples = written.samples(bad) if bad else {}
+        counted = with_day_rules(step.spark, written, counted, foreign)
+    except PySparkException as error:
+        raise writer.WriteError(f"{table.key} could not be judged: {writer.first_line(error)}") from error
     finally:
         written.remove_unnamed()
     return tuple(

@@ -1,4 +1,7 @@
-"""The three checks that every table has, per day: `contract` and `conservation` block, `freshness` warns."""
+"""The checks that every table has, per day: `contract` and `conservation` block, `freshness` warns.
+
+`pandera` is evaluated of a sampled day each night (`ops/pandera_job.py`); no run of the table evaluates it.
+"""
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -18,7 +21,7 @@ from lakehouse_assets.platform.table import Table, TableKey
 if TYPE_CHECKING:
     from lakehouse_assets.platform.contract import CompiledContract
 
-CONTRACT, CONSERVATION, FRESHNESS = "contract", "conservation", "freshness"
+CONTRACT, CONSERVATION, FRESHNESS, PANDERA = "contract", "conservation", "freshness", "pandera"
 SAMPLE_RULES = 20
 
 DESCRIPTIONS = {
@@ -26,6 +29,7 @@ DESCRIPTIONS = {
     CONSERVATION: "Rows in = rows kept + rows quarantined + exact duplicates removed. Blocks what reads the day.",
     FRESHNESS: "The day's data are there by the deadline declared, and its newest record is as new as declared. "
     "By data, not by run time.",
+    PANDERA: "Pandera and the platform say the same of the day's rows. Of a day sampled at night; blocks nothing.",
 }
 
 
@@ -36,7 +40,7 @@ def check_specs(table: Table, partitions: dg.PartitionsDefinition) -> list[dg.As
             name=name,
             asset=dg.AssetKey(table.key.parts),
             description=description,
-            blocking=name != FRESHNESS,
+            blocking=name in (CONTRACT, CONSERVATION),
             partitions_def=partitions,
         )
         for name, description in DESCRIPTIONS.items()
@@ -171,8 +175,9 @@ def listing(table: TableKey, rule: Rule, day: DayOutcome) -> str:
     if rule.action is Action.QUARANTINE:
         source, condition = f"{name}__quarantine", f"AND list_contains(rules, '{rule.name}')"
     else:
-        source, condition = name, f"QUALIFY {rule.sql}" if rule.name == KEY_RULE else f"AND ({rule.sql})"
-    return f"SELECT * FROM {source} WHERE feed_day = '{day.day}' {condition}"  # noqa: S608  (shown, not run)
+        of_row = f"AND ({rule.sql})" if rule.sql else ""  # of a rule of the whole day, all its rows
+        source, condition = name, f"QUALIFY {rule.sql}" if rule.name == KEY_RULE else of_row
+    return f"SELECT * FROM {source} WHERE feed_day = '{day.day}' {condition}".rstrip()  # noqa: S608  (shown, not run)
 
 
 def _sql(table: TableKey, contract: "CompiledContract", day: DayOutcome) -> str:

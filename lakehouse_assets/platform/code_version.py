@@ -68,7 +68,8 @@ def fingerprint(table: "Table") -> Fingerprint:
     declared = (reads, table.write, table.conserves, table.source, table.stream)
     function = reach((table.function, declared), project)
     in_python = tuple(rule.fine for rule in table.compiled.rules if rule.fine is not None)
-    contract = reach((table.compiled.deciding, in_python), project)
+    of_days = tuple(rule.code for rule in table.compiled.of_day)
+    contract = reach((table.compiled.deciding, in_python, *of_days), project)
     return Fingerprint(
         function=function.digest[:DIGITS],
         contract=contract.digest[:DIGITS],

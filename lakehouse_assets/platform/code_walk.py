@@ -32,8 +32,8 @@ from lakehouse_assets.platform.code_values import (
     module_of,
     state_of,
 )
-from lakehouse_assets.platform.compiled import RowRule
 from lakehouse_assets.platform.contract import Contract, compile_contract
+from lakehouse_assets.platform.contract_facts import RowRule
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented), range)
 PLATFORM = __name__.partition(".")[0]

@@ -2,17 +2,20 @@
 
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache, partial
 from inspect import cleandoc
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyspark.sql.types as T
 
 from lakehouse_assets.platform.check_sql import check_sql
+from lakehouse_assets.platform.contract_facts import FACTS, ColumnFacts, RowRule, TableFacts
+from lakehouse_assets.platform.day_rules import UNIQUE, day_rule, has_sql
 from lakehouse_assets.platform.rules import Action, ContractError, Dimension, Rate, Rule
 
 if TYPE_CHECKING:
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
 MALFORMED = "_malformed"
 KEY_RULE = "key:unique"
-FACTS = "lakehouse"  # our entry in pandera's metadata, of a column and of a table
 TEXT_FORMS = (
     "string",
     "tinyint",
@@ -51,47 +53,6 @@ DOCUMENT_RULE = Rule(
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True)
-class ColumnFacts:
-    """What a column says beyond what pandera knows."""
-
-    action: Action
-    tolerate: Rate
-    dimension: Dimension | None
-    pii: bool
-    source: bool
-    decimal_mark: Literal[".", ","] | None
-    of: tuple[str, ...] = ()
-    pseudonym: bool = False
-    parsed: bool = False
-
-
-@dataclass(frozen=True)
-class TableFacts:
-    """What a table says beyond its columns."""
-
-    key: tuple[str, ...] = ()
-    event_time: str | None = None
-    fresh_within: timedelta | None = None
-    owners: tuple[str, ...] = ()
-    key_action: Action = Action.QUARANTINE
-    key_tolerate: Rate = field(default_factory=Rate)
-    may_be_empty: bool = False
-    documents: bool = False
-
-
-@dataclass(frozen=True)
-class RowRule:
-    """A rule over several columns. `fine` takes the contract's class and gives SQL or a Column, TRUE for a good row."""
-
-    fine: Callable[..., Any]
-    is_sql: bool
-    dimension: Dimension
-    action: Action
-    tolerate: Rate
-    description: str
-
-
 @dataclass(frozen=True, eq=False)
 class CompiledContract:
     """The facts of a table in the form in which the platform uses them."""
@@ -111,6 +72,17 @@ class CompiledContract:
     decimal_marks: Mapping[str, str]
     of: Mapping[str, tuple[str, ...]]
     may_be_empty: bool = False
+    coerced: frozenset[str] = frozenset()
+
+    @property
+    def of_rows(self) -> tuple[Rule, ...]:
+        """The rules that each row keeps or breaks by itself or beside others."""
+        return tuple(rule for rule in self.rules if rule.passes is None)
+
+    @property
+    def of_day(self) -> tuple[Rule, ...]:
+        """The rules of whole days, which Pandera judges."""
+        return tuple(rule for rule in self.rules if rule.passes is not None)
 
     @property
     def deciding(self) -> tuple[object, ...]:
@@ -132,7 +104,8 @@ class CompiledContract:
 
         def constraints(of: T.StructField) -> dg.TableColumnConstraints:
             said = [r.description for r in self.rules if r.column == of.name and not r.name.endswith(":not_null")]
-            return dg.TableColumnConstraints(nullable=of.nullable, unique=self.key == (of.name,), other=said)
+            unique = self.key == (of.name,) or any(r.name == f"{of.name}:{UNIQUE}" for r in self.rules)
+            return dg.TableColumnConstraints(nullable=of.nullable, unique=unique, other=said)
 
         columns = [
             dg.TableColumn(f.name, f.dataType.simpleString(), self.comments[f.name], constraints(f))
@@ -144,8 +117,9 @@ class CompiledContract:
 
 @cache
 def compile_contract(contract: "Model") -> CompiledContract:
-    """Compile a model. Raises ContractError for a check without SQL and for facts that name no column."""
-    declared = contract.to_schema().columns
+    """Compile a model. Raises ContractError for a check that makes no sense and for facts that name no column."""
+    model = contract.to_schema()
+    declared = model.columns
     types = _types(contract)
     facts = {name: _facts(contract, name, column) for name, column in declared.items()}
     # The source's columns first, as people expect them, though those of a base class are declared before.
@@ -158,14 +132,19 @@ def compile_contract(contract: "Model") -> CompiledContract:
         ]
     )
     rules: list[Rule] = []
-    for name, column in columns.items():
-        rules += _column_rules(name, column, types[name].simpleString(), facts[name])
-    rules += [_row_rule(contract, name, rule) for name, rule in _row_rules(contract).items()]
+    for name in columns:
+        rules += _column_rules(model, name, types[name].simpleString(), facts[name])
+    whole = bool(contract.__config__ and contract.__config__.coerce)
+    row_rules = _row_rules(contract)
+    rules += [_row_rule(contract, name, rule) for name, rule in row_rules.items()]
+    rules += [day_rule(check, model) for check in model.checks if check.name not in row_rules]
     if table.documents:
         rules.append(DOCUMENT_RULE)
     if table.key:
         rules.append(_key_rule(table))
     _check_table(contract, table, schema)
+    if twice := [name for name, count in Counter(rule.name for rule in rules).items() if count > 1]:
+        raise ContractError(f"{contract.__name__}: two rules are called {twice[0]}; give one another name.")
     return CompiledContract(
         name=contract.__name__,
         description=cleandoc(contract.__doc__ or ""),
@@ -182,6 +161,7 @@ def compile_contract(contract: "Model") -> CompiledContract:
         decimal_marks=MappingProxyType({n: f.decimal_mark for n, f in facts.items() if f.decimal_mark is not None}),
         of=MappingProxyType({name: fact.of for name, fact in facts.items() if fact.of}),
         may_be_empty=table.may_be_empty,
+        coerced=frozenset(name for name, fact in facts.items() if fact.coerce or whole),
     )
 
 
@@ -208,7 +188,8 @@ def _facts(contract: "Model", name: str, column: Any) -> ColumnFacts:
     return facts
 
 
-def _column_rules(name: str, column: Any, type_name: str, facts: ColumnFacts) -> Iterator[Rule]:
+def _column_rules(model: Any, name: str, type_name: str, facts: ColumnFacts) -> Iterator[Rule]:
+    column = model.columns[name]
     # A value that cannot be stored cannot be waved through either, so WARN is for values only.
     strict = Action.FAIL if facts.action is Action.FAIL else Action.QUARANTINE
     rule = partial(Rule, column=name, tolerate=facts.tolerate)
@@ -233,6 +214,9 @@ def _column_rules(name: str, column: Any, type_name: str, facts: ColumnFacts) ->
             sql=f"{name} IS NULL",
         )
     for check in column.checks:
+        if not has_sql(check):
+            yield day_rule(check, model, name, facts.of_day, facts.dimension)
+            continue
         keyword, sql = check_sql(check.name, check.statistics or {}, name, type_name)
         yield rule(
             name=f"{name}:{keyword}",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pyspark.sql.types as T
 
+from lakehouse_assets.platform.casts import widens
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.writer import first_line
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lakehouse_assets.platform.compiled import CompiledContract
-
-_DIGITS = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
 
 
 class ContractMismatch(LakehouseError):
@@ -28,29 +27,13 @@ def check_conforms(found: T.StructType, contract: "CompiledContract") -> None:
         has = types.get(field.name)
         if has is None:
             problems.append(f"{field.name} is missing")
-        elif not _widens(has, field.dataType):
+        elif not widens(has, field.dataType):
             problems.append(f"{field.name} is {has.simpleString()}, declared {field.dataType.simpleString()}")
     if problems:
         raise ContractMismatch(
             f"The rows do not fit the contract {contract.name}: {'; '.join(problems)}. "
             "Return these columns from the transformation, cast to the declared types, or change the contract."
         )
-
-
-def _widens(has: T.DataType, wanted: T.DataType) -> bool:
-    """Whether every value of the one type is a value of the other, so that the cast cannot fail or round."""
-    if has.simpleString() == wanted.simpleString() or isinstance(has, T.NullType):
-        return True
-    from_digits, to_digits = _DIGITS.get(has.simpleString()), _DIGITS.get(wanted.simpleString())
-    match has, wanted:
-        case T.DecimalType(), T.DecimalType():
-            whole = wanted.precision - wanted.scale >= has.precision - has.scale
-            return whole and wanted.scale >= has.scale
-        case _, T.DecimalType() if from_digits:
-            return wanted.precision - wanted.scale >= from_digits
-        case T.FloatType(), T.DoubleType():
-            return True
-    return bool(from_digits and to_digits and to_digits >= from_digits)
 
 
 def said_of(error: "PySparkException", candidate: "DataFrame", contract: "CompiledContract") -> str:

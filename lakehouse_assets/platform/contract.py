@@ -17,7 +17,7 @@ class Purchase(Contract):
 import inspect
 import typing
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,14 +28,10 @@ from pandera.api.dataframe.model_components import FieldInfo
 from pandera.errors import SchemaInitError
 
 from lakehouse_assets.platform.check_sql import KEYWORDS
-from lakehouse_assets.platform.compiled import (
-    FACTS,
-    ColumnFacts,
-    CompiledContract,
-    RowRule,
-    TableFacts,
-    compile_contract,
-)
+from lakehouse_assets.platform.compiled import CompiledContract, compile_contract
+from lakehouse_assets.platform.contract_facts import FACTS, ColumnFacts, RowRule, TableFacts
+from lakehouse_assets.platform.day_rules import keywords
+from lakehouse_assets.platform.pandera_model import PanderaModel
 from lakehouse_assets.platform.rules import Action, ContractError, Dimension, Rate, Rule
 
 if TYPE_CHECKING:
@@ -69,14 +65,18 @@ SPARK_TYPES = {
 PROVENANCE = ("source_file", "row_number", "feed_day", "landing")
 
 
-class Contract(pa.DataFrameModel):  # type: ignore[type-arg]
+class Contract(PanderaModel):
     """Base of every table's contract. The docstring of a contract is the table's description."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Compile the contract where it is written, so that a mistake in it is an error there. Raises ContractError."""
-        metadata = getattr(cls.__dict__.get("Config"), "metadata", None) or {}
+        config = cls.__dict__.get("Config")
+        metadata = getattr(config, "metadata", None) or {}
+        key = list(metadata[FACTS].key) if FACTS in metadata else []
+        if getattr(config, "unique", None) not in (None, key):
+            raise ContractError(f"{cls.__name__}: say what is unique by facts(key=…), or by unique=True of a column.")
         if FACTS in metadata:
-            cls.Config.unique = list(metadata[FACTS].key) or None
+            cls.Config.unique = key or None
         _check_annotations(cls)
         try:
             super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
@@ -88,14 +88,6 @@ class Contract(pa.DataFrameModel):  # type: ignore[type-arg]
     def compiled(cls) -> CompiledContract:
         """This contract, compiled."""
         return compile_contract(cls)
-
-    @classmethod
-    def _build_columns(cls, fields: Any, checks: Any) -> Any:
-        columns = super()._build_columns(fields, checks)
-        for name, (annotation, _) in fields.items():
-            if annotation.arg is T.TimestampNTZType or isinstance(annotation.arg, T.TimestampNTZType):
-                columns[name].checks = [_without_zone(check) for check in columns[name].checks]
-        return columns
 
 
 def _check_annotations(contract: type[Contract]) -> None:
@@ -119,34 +111,16 @@ def _check_annotations(contract: type[Contract]) -> None:
             raise ContractError(f"{where}: {said} is no Spark type; write {name}: {instead}.")
 
 
-def _without_zone(check: pa.Check) -> pa.Check:
-    """Pandera's check for TIMESTAMP_NTZ, a type that its checks refuse: the same code, without their test of types."""
-
-    def literal(value: Any) -> Any:
-        from pyspark.sql import functions as F
-
-        return F.lit(value.isoformat(sep=" ")).cast("timestamp_ntz") if isinstance(value, datetime) else value
-
-    def run(data: Any, **given: Any) -> bool:
-        from pandera.backends.pyspark import builtin_checks
-
-        judge = getattr(builtin_checks, str(check.name)).__wrapped__
-        many = (list, tuple, set, frozenset)
-        return judge(
-            data, **{k: [literal(i) for i in v] if isinstance(v, many) else literal(v) for k, v in given.items()}
-        )
-
-    return pa.Check(run, name=check.name, error=check.error, statistics=check.statistics, **check._check_kwargs)
-
-
 def column(
     description: str,
     *,
     nullable: bool = False,
     source: bool = False,
-    action: Action = Action.QUARANTINE,
+    action: Action | None = None,
     tolerate: Rate | None = None,
     dimension: Dimension | None = None,
+    unique: bool = False,
+    coerce: bool = False,
     pii: bool = False,
     pseudonym: bool = False,
     decimal_mark: Literal[".", ","] | None = None,
@@ -156,20 +130,27 @@ def column(
 ) -> Any:
     """Declare a column; `checks` are pandera's: eq ne gt ge lt le in_range isin notin str_matches str_length ….
 
-    `source`: it comes from the source's file. `action`: what becomes of a row whose value breaks a check; one that
-    is missing or malformed cannot be stored, so WARN means QUARANTINE there. `decimal_mark`: how the source writes
-    decimals, where that is known: without it `1.234` is ambiguous and malformed. `pii`: personal, so not
-    published, in no sample, without statistics. `pseudonym`: it stands for a person: as `pii`, but published. `of`: the
-    columns it is made of, as `input.column`; not needed for those of the inputs that have the same name. `parsed`: it
-    is read from a field of a document (`parse.read_fields`, or `unreadable` of `parse`); one that is there and cannot
-    be read breaks `:parses`. Raises ContractError.
+    `source`: it comes from the source's file. `action`: what becomes of a row whose value breaks a check (default:
+    QUARANTINE); one that is missing or malformed cannot be stored, so WARN means QUARANTINE there. Checks registered
+    with pandera, and `unique` (no value twice in a feed day), are judged by pandera of a whole day: they fail it, or
+    warn (`day_rules.py`). `coerce`: values of a narrower type are cast to the declared one, by `validate` too; a step
+    does so in any case, and what would lose anything is refused. `decimal_mark`: how the source writes decimals, where
+    that is known: without it `1.234` is ambiguous and malformed. `pii`: personal, so not published, in no sample,
+    without statistics. `pseudonym`: it stands for a person: as `pii`, but published. `of`: the columns it is made of,
+    as `input.column`; not needed for those of the inputs that have the same name. `parsed`: it is read from a field of
+    a document (`parse.read_fields`, or `unreadable` of `parse`); one that is there and cannot be read breaks
+    `:parses`. Raises ContractError.
     """
-    unknown = sorted(set(checks) - KEYWORDS)
+    known = KEYWORDS | keywords()
+    unknown = sorted(set(checks) - known)
     if unknown:
-        raise ContractError(f"{unknown[0]!r} is no check of a column; there are {', '.join(sorted(KEYWORDS))}.")
+        raise ContractError(f"{unknown[0]!r} is no check of a column; there are {', '.join(sorted(known))}.")
     if not description.strip():
         raise ContractError("A column needs a description: it is all that many readers will know of it.")
-    said = ColumnFacts(action, tolerate or Rate(), dimension, pii, source, decimal_mark, of, pseudonym, parsed)
+    said = ColumnFacts(
+        action or Action.QUARANTINE, tolerate or Rate(), dimension, pii, source, decimal_mark, of, pseudonym, parsed,
+        of_day=action, unique=unique, coerce=coerce,
+    )  # fmt: skip
     try:
         return pa.Field(nullable=nullable, description=description, metadata={FACTS: said}, **checks)
     except (TypeError, ValueError, SchemaInitError) as error:

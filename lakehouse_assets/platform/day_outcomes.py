@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 from lakehouse_assets.platform.compiled import CompiledContract
+from lakehouse_assets.platform.day_judgement import with_day_rules
 from lakehouse_assets.platform.delta import DayRows
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.file_stats import rows_of_days
@@ -36,6 +37,7 @@ def day_outcomes(step: Step, plan: Plan, written: ValidatedRows) -> tuple[DayOut
         )
     failing = sorted({rule for counts in counted.values() for rule, rows in counts.broken.items() if rows})
     samples = written.samples(failing) if failing else {}
+    counted = with_day_rules(step.spark, written, counted, days)
     before = rows_before(step.lake, plan, days)
     found = [_day(day, contract, counted.get(day), expected, samples) for day in days]
     return tuple(replace(of, rows=replace(of.rows, before=before.get(of.day, 0))) for of in found)

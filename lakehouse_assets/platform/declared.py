@@ -41,6 +41,12 @@ def faults_of_rules(contract: "CompiledContract") -> Iterator[str]:
             yield f"the SQL of the rule {rule.name} of {contract.name}, {rule.expression}, is wrong: {wrong}"
 
 
+def faults_of_days(contract: "CompiledContract", stream: "StreamSource | None") -> Iterator[str]:
+    """Rules of a whole day on a table whose stream commits parts of days."""
+    if stream is not None and contract.of_day:
+        yield f"its stream commits parts of days, but {contract.of_day[0].name} is a rule of a whole day"
+
+
 def faults_of_stream(source: "EventFiles | None", stream: "StreamSource | None") -> Iterator[str]:
     """Where the files and the stream of one table have different days, or a person could not be erased."""
     if source is None or stream is None:

@@ -52,7 +52,7 @@ def mark(
         duplicate = F.row_number().over(Window.partitionBy(*duplicates_of).orderBy(*order)) > 1
     asked = [
         rule
-        for rule in contract.rules
+        for rule in contract.of_rows
         if rule.name != KEY_RULE and (MALFORMED in columns or not rule.name.endswith(":parses"))
     ]
     unique = candidate.select("*", duplicate.alias(DUPLICATE))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lakehouse_assets.platform.errors import LakehouseError
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column
+    from pyspark.sql import Column, DataFrame
 
 
 class ContractError(LakehouseError):
@@ -51,7 +51,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a table. `sql` is true for a broken row; where it is NULL the row is fine."""
+    """One rule of a table. `sql` is true for a broken row; where it is NULL the row is fine.
+
+    `passes`: of a rule of a whole day, whether its rows pass; it has no SQL. `code`: what that depends on.
+    """
 
     name: str
     column: str | None
@@ -62,6 +65,8 @@ class Rule:
     sql: str
     fine: "Callable[[], Column] | None" = field(default=None, compare=False, repr=False)
     expression: str | None = field(default=None, compare=False, repr=False)  # of a rule over rows: as it is written
+    passes: "Callable[[DataFrame], bool] | None" = field(default=None, compare=False, repr=False)
+    code: tuple[object, ...] = field(default=(), compare=False, repr=False)
 
     def condition(self) -> "Column":
         """TRUE for a broken row, else FALSE or NULL."""

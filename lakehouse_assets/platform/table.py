@@ -14,7 +14,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
-from lakehouse_assets.platform.declared import faults_of_function, faults_of_rules, faults_of_stream
+from lakehouse_assets.platform.declared import faults_of_days, faults_of_function, faults_of_rules, faults_of_stream
 from lakehouse_assets.platform.delivery import EventFiles
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.parquet import Parquet
@@ -187,7 +187,8 @@ class Table:
         if misfits:
             raise DeclarationError(f"{self.key}: {self.contract.__name__} does not fit its write: {'; '.join(misfits)}")
         of_function, of_rules = faults_of_function(self.function, self.reads), faults_of_rules(self.compiled)
-        for wrong in (*of_function, *of_rules, *faults_of_stream(self.source, self.stream)):
+        of_stream = (*faults_of_stream(self.source, self.stream), *faults_of_days(self.compiled, self.stream))
+        for wrong in (*of_function, *of_rules, *of_stream):
             raise DeclarationError(f"{self.key}: {wrong}")
 
     @property

@@ -15,9 +15,9 @@ EMPTY_DIGEST = "0" * 16
 class DayCounts:
     """Rows of one feed day: rows = duplicates + quarantined + kept.
 
-    `broken`: rows that broke each rule, duplicates apart. `newest`: greatest event time of the rows kept.
-    `digest`: 16 hexadecimal digits of the rows kept, whatever their order, run times left out; the other two of the
-    rows in quarantine and of the duplicates, "" where there are none.
+    `broken`: rows that broke each rule, duplicates apart; 1 for a rule of the whole day. `newest`: greatest event time
+    of the rows kept. `digest`: 16 hexadecimal digits of the rows kept, whatever their order, run times left out; the
+    other two of the rows in quarantine and of the duplicates, "" where there are none.
     """
 
     rows: int
@@ -38,7 +38,10 @@ class DayCounts:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """One rule on one day. `rows` are those it was asked of; `passed` is false where it fails the day."""
+    """One rule on one day. `rows` are those it was asked of; `passed` is false where it fails the day.
+
+    A rule of the whole day is asked once, as if the day were one row.
+    """
 
     rule: str
     dimension: Dimension
@@ -77,7 +80,8 @@ def verdict(counts: DayCounts, contract: CompiledContract) -> DayVerdict:
     for rule in contract.rules:
         failed = counts.broken.get(rule.name, 0)
         reason = _reason(rule, failed, asked, emptied)
-        results.append(RuleResult(rule.name, rule.dimension, rule.action, asked, failed, reason is None))
+        rows = asked if rule.passes is None else 1  # a rule of the whole day is asked once
+        results.append(RuleResult(rule.name, rule.dimension, rule.action, rows, failed, reason is None))
         if reason is not None:
             reasons.append(reason)
     return DayVerdict(tuple(results), tuple(reasons))
@@ -85,6 +89,9 @@ def verdict(counts: DayCounts, contract: CompiledContract) -> DayVerdict:
 
 def _reason(rule: Rule, failed: int, rows: int, emptied: bool) -> str | None:
     said = f"{rule.name} ({rule.description}): {failed} of {rows} rows broke it"
+    if rule.passes is not None:
+        fails = failed and rule.action is Action.FAIL
+        return f"{rule.name} ({rule.description}): the rows of the day break it" if fails else None
     if rule.action is Action.FAIL and failed:
         return f"{said}, and none may"
     if rule.action is Action.QUARANTINE and rule.tolerate.exceeded(failed, rows):

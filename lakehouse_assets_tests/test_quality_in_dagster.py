@@ -123,7 +123,7 @@ def test_samples_on_the_page_have_no_personal_data_and_stay_text(judged: Judged)
         sample
         for table in json.loads(data)["tables"]
         for cell in table["cells"].values()
-        for rule in cell[10]
+        for rule in cell[-1]
         for sample in rule[6]
     ]
     assert shown

@@ -21,10 +21,12 @@ from lakehouse_assets.platform.io import delta_io_manager
 from lakehouse_assets.platform.spark import SparkConnectResource
 from lakehouse_assets.platform.table import DeclarationError
 from lakehouse_assets.platform.triggers import level_sensor, yesterday_schedule
+from lakehouse_assets.serving.lake_tables import LakeTables
 from lakehouse_assets.serving.warehouse import served, warehouse_assets, warehouse_sensor
 from lakehouse_assets.serving.warehouse_quality import quality_assets, quality_sensor
 
 catalog: Catalog = discover(domains)
+lake = LakeTables(catalog=catalog)
 
 
 def first_days(tables: Catalog) -> dict[str, date]:
@@ -64,7 +66,7 @@ definitions = dg.Definitions.merge(
             maintenance_schedule(maintenance),
             pandera_schedule(by_pandera),
         ],
-        resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog)},
+        resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog), "lake": lake},
         executor=dg.in_process_executor,
     ),
     own_definitions(domains),

@@ -7,21 +7,26 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 import pandera.pyspark as pa
+import pyarrow as pa_rows
 import pyspark.sql.types as T
 import pytest
+from deltalake import write_deltalake
 from pandera.extensions import register_check_method
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from lakehouse_assets.platform.adopt import judge
 from lakehouse_assets.platform.catalog import Catalog
 from lakehouse_assets.platform.checks import listing
 from lakehouse_assets.platform.code_version import fingerprint
 from lakehouse_assets.platform.conform import ContractMismatch
 from lakehouse_assets.platform.contract import Action, Contract, ContractError, Dimension, column, facts
+from lakehouse_assets.platform.delta import ask
 from lakehouse_assets.platform.evaluate import mark
 from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.pandera_findings import findings
 from lakehouse_assets.platform.source_days import SourceDays
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import DeclarationError, Overwrite, Table, TableKey, Write
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 from lakehouse_assets_tests.counted import ACTION, counted
@@ -272,6 +277,19 @@ def test_each_check_costs_its_own_actions_and_only_where_there_is_one(spark: Spa
         with counted() as counts:
             driver.make(str(KEY), [D1])
         assert counts[ACTION] == actions, contract
+
+
+@pytest.mark.slow
+def test_what_others_commit_is_judged_by_them_too(spark: SparkSession, tmp_path: Path) -> None:
+    driver, _ = made(spark, tmp_path, GOOD, [D1])
+    path = driver.lake.path(KEY)
+    again = pa_rows.Table.from_pylist(ask(path, "SELECT * FROM t WHERE sale = 1"))
+    write_deltalake(str(path), again.set_column(1, "sale", pa_rows.array([9], pa_rows.int64())), mode="append")
+    outcome = judge(Step(spark, driver.lake, driver.catalog, "adopting"), driver.catalog.table(KEY))
+    assert outcome is not None
+    (day,) = outcome.days
+    assert day.status is Status.FAILED
+    assert day.reasons == ("code:unique (code is unique within a feed day): the rows of the day break it",)
 
 
 # --- coerced ---

@@ -141,7 +141,7 @@ def test_on_a_full_disk_nothing_is_half_written(
     rows = [row | {"buyer_id": str(Random(n).getrandbits(60))} for n, row in enumerate(rows)]
     driver.land("gmv/purchase", write_csv(tmp_path / "large.csv", "purchase", rows))
     process.rlimit(psutil.RLIMIT_FSIZE, (64 * 1024, psutil.RLIM_INFINITY))
-    with pytest.raises(WriteError, match=rf"{BRONZE} was not written, its version is still 0: .*"):
+    with pytest.raises(WriteError, match=rf"{BRONZE} was not written, its version is still 0: .*File too large"):
         driver.make(BRONZE, [TWO])
     assert version_of(path) == 0
     process.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))

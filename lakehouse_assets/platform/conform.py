@@ -1,5 +1,6 @@
 """Whether a frame can become rows of a table: every column there, of the contract's type or of one it widens."""
 
+import re
 from typing import TYPE_CHECKING
 
 import pyspark.sql.types as T
@@ -48,4 +49,5 @@ def said_of(error: "PySparkException", candidate: "DataFrame", contract: "Compil
             candidate.select(F.expr(rule.expression)).schema  # noqa: B018  (asks the server)
         except AnalysisException as unread:
             return f"Spark cannot read the SQL of the rule {rule.name}, {rule.expression}: {first_line(unread)}"
-    return first_line(error)
+    causes = re.findall(r"^Caused by: (.+)$", str(error), re.MULTILINE)
+    return first_line(error) + (f" Caused by: {causes[-1][:300]}" if causes else "")

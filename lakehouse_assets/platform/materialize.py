@@ -131,9 +131,8 @@ def _make(
         return commit_days(step, plan, written, note, day_outcomes(step, plan, written))
     except PySparkException as error:
         why = said_of(error, rows, plan.table.compiled)
-        raise writer.WriteError(
-            f"{plan.table.key} could not be computed, its version is still {plan.base}: {why}"
-        ) from error
+        failed = "was not written" if "[TASK_WRITE_FAILED]" in why else "could not be computed"
+        raise writer.WriteError(f"{plan.table.key} {failed}, its version is still {plan.base}: {why}") from error
     finally:
         if written is not None:
             written.remove_unnamed()

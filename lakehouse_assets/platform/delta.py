@@ -19,6 +19,8 @@ from lakehouse_assets.platform.touched import actions_of, info_of, touched_days
 
 FORMAT = 2
 """Of a table's files and commits, noted in each. 2: files in folders of attempts, with columns that no schema names."""
+MARK = json.dumps({"format": FORMAT}, separators=(",", ":"))
+"""What a commit says of itself that makes no day: maintenance, a new column."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from lakehouse_assets.platform import writer
 from lakehouse_assets.platform.change_log import SUFFIX, ChangeLog, News, change_target
 from lakehouse_assets.platform.change_log import news as news_since
 from lakehouse_assets.platform.days import write_days
-from lakehouse_assets.platform.delta import DayRows, Note, Pin, last_note
+from lakehouse_assets.platform.delta import DayRows, Note, Pin, commits, last_note
 from lakehouse_assets.platform.delta_log import unjudged
 from lakehouse_assets.platform.digests import RUN_COLUMNS
 from lakehouse_assets.platform.emptied import really_empty
@@ -33,6 +33,7 @@ from lakehouse_assets.platform.storage.parquet_files import read_parquet
 from lakehouse_assets.platform.storage.pinned_read import read_version
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import DAY_COLUMN, Table
+from lakehouse_assets.platform.touched import actions_of, changes_rows
 from lakehouse_assets.platform.validated_rows import ValidatedRows
 
 if TYPE_CHECKING:
@@ -150,9 +151,17 @@ class StateTable:
         return really_empty(self.lake, plan, rows) if self.spec.snapshots else frozenset()
 
     def is_folded(self, base: int | None) -> bool:
-        """Whether the table, as of a version, is what all changes make of it, and nobody else wrote into it."""
-        version = self.log.version
-        return version is not None and self._folded(base) == version and not unjudged(self.state.path)
+        """Whether the table, as of a version, is what all changes make of it, and nobody else wrote into it.
+
+        What maintenance committed to the changes since changes none.
+        """
+        path, version, folded = self.log.target.path, self.log.version, self._folded(base)
+        if version is None or folded is None or folded > version or unjudged(self.state.path):
+            return False
+        later = list(commits(path, after=folded, until=version))
+        return len(later) == version - folded and all(
+            one.note is None and not changes_rows(actions_of(path, one.version)) for one in later
+        )
 
     def judged_then(self, plan: Plan, day: date) -> "DataFrame":
         """The changes of a day (of snapshots: what it held) as they were when the plan's commit was made."""

@@ -20,9 +20,9 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 
-from lakehouse_assets.platform.delta import Note, open_table
+from lakehouse_assets.platform.delta import MARK, Note, open_table
 from lakehouse_assets.platform.stats_columns import stats_properties
 from lakehouse_assets.platform.store import Location, answering, parquet, storage_options
 from lakehouse_assets.platform.table import DAY_COLUMN
@@ -60,7 +60,8 @@ class Cleaning:
         if kind == "commitInfo" and self.named is not None and Note.load(content.get("userMetadata")) is None:
             said = content.get("operationParameters") or {}
             kept = {name: value for name, value in said.items() if name in SAID_BY_WRITERS}
-            return {kind: {**{k: v for k, v in content.items() if k != "userMetadata"}, "operationParameters": kept}}
+            told = {k: v for k, v in content.items() if k != "userMetadata" or v == MARK}
+            return {kind: {**told, "operationParameters": kept}}
         return action
 
     def _file(self, change: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def keep_statistics(path: Location, columns: Collection[str]) -> int:
     if all(known.get(name) == value for name, value in wanted.items()):
         return clean_log(path, columns, newest=NEWEST)
     with answering(path):
-        table.alter.set_table_properties(wanted)
+        table.alter.set_table_properties(wanted, commit_properties=CommitProperties({"userMetadata": MARK}))
     return clean_log(path, columns)
 
 

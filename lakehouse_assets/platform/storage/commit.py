@@ -26,7 +26,7 @@ from deltalake.transaction import (
 )
 
 from lakehouse_assets.platform.conditional_put import prove_conditional_puts
-from lakehouse_assets.platform.delta import Kind, Note, commits, open_table, version_of
+from lakehouse_assets.platform.delta import MARK, Kind, Note, commits, open_table, version_of
 from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.evolution import differences, refuse, schema_of
 from lakehouse_assets.platform.failpoints import Failpoint, reach
@@ -248,7 +248,7 @@ def _outcome(target: Target, note: Note | None, base: int | None, error: DeltaEr
 
 
 def _properties(note: Note | None) -> CommitProperties:
-    said = {"userMetadata": note.dump()} if note is not None else None
+    said = {"userMetadata": note.dump() if note is not None else MARK}
     return CommitProperties(custom_metadata=said, max_commit_retries=0)
 
 
@@ -284,6 +284,6 @@ def evolve(target: Target, base: int) -> int:
     before = table.version()
     fields = [field for field in Schema.from_json(target.stored_schema()).fields if field.name in added]
     with answering(target.path):
-        table.alter.add_columns(fields)
+        table.alter.add_columns(fields, commit_properties=CommitProperties({"userMetadata": MARK}))
     forget(target.path)
     return table.version() if before == base else base

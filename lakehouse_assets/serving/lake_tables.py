@@ -48,12 +48,14 @@ class LakeTables(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 def _resource(path: Location, version: int | None) -> "DeltaTableResource":
     """The table at a place. delta-rs takes credentials from the environment, so the resource holds none."""
-    from dagster_deltalake import DeltaTableResource, LocalConfig, S3Config
+    from dagster_deltalake import LocalConfig, S3Config
     from dagster_deltalake.config import ClientConfig
 
+    from lakehouse_assets.serving.declared_table import DeclaredTable
+
     if not isinstance(path, S3Path):
-        return DeltaTableResource(url=str(path), storage_options=LocalConfig(), version=version)
+        return DeclaredTable(url=str(path), storage_options=LocalConfig(), version=version)
     hosted = "false" if path.endpoint else None
     storage = S3Config(region=region(), endpoint=path.endpoint, virtual_hosted_style_request=hosted)
     client = ClientConfig(allow_http=(path.endpoint or "").startswith("http://"), timeout=ANSWER)
-    return DeltaTableResource(url=str(path), storage_options=storage, client_options=client, version=version)
+    return DeclaredTable(url=str(path), storage_options=storage, client_options=client, version=version)

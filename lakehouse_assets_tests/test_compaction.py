@@ -405,3 +405,8 @@ def test_checkpoints_are_written(tmp_path: Path) -> None:
         table.append(rows_of(DAYS[0], n), f"again {n}", DAYS[0])
     compacted(table)
     assert (table.path / "_delta_log" / f"{table.newest:020d}.checkpoint.parquet").exists()
+
+
+def test_the_plan_of_many_files_takes_a_look_at_each() -> None:
+    files = [ActiveFile(f"{n}.parquet", 1, 1, {"feed_day": (DAYS[0], DAYS[0])}) for n in range(30_000)]
+    assert [len(merge) for merge in merges_of(files)] == [30_000]

@@ -136,3 +136,11 @@ def _spark_literal(kind: pa.DataType, value: Any) -> Any:
         name = "timestamp" if kind.tz else "timestamp_ntz"
         return F.col("v") == F.lit(value.replace(tzinfo=None).isoformat(sep=" ")).cast(name)
     return F.col("v") == F.lit(value)
+
+
+def test_days_that_python_has_not_have_no_bounds(tmp_path: Path) -> None:
+    """Spark knows years beyond 9999; a file with such a day is always read."""
+    days = pa.array([19_000, 3_000_000], pa.int32()).cast(pa.date32())
+    pq.write_table(pa.table({"due": days, "n": [1, 2]}), tmp_path / "f.parquet")
+    found = json.loads(statistics(pq.read_metadata(tmp_path / "f.parquet"), ["due", "n"]))
+    assert (found["minValues"], found["maxValues"]) == ({"n": 1}, {"n": 2})

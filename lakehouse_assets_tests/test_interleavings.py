@@ -10,10 +10,11 @@ import pyarrow as pa
 import pytest
 from deltalake import Field, WriterProperties, write_deltalake
 from deltalake.schema import PrimitiveType
+from deltalake.transaction import AddAction, CommitProperties
 
-from lakehouse_assets.platform.delta import Kind, Note
+from lakehouse_assets.platform.delta import Kind, Note, open_table
 from lakehouse_assets.platform.log_handles import shared_handles
-from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
+from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit, evolve
 from lakehouse_assets.platform.storage.data_files import active_files
 from lakehouse_assets.platform.writer import replaced_days
 from lakehouse_assets_tests.plain_table import DAYS, PlainTable, rows_of
@@ -145,6 +146,50 @@ def test_two_writers_of_disjoint_days_both_win_without_computing_again(tmp_path:
     base = table.newest
     assert (other(), one()) == (base + 1, base + 2)
     assert table.numbers() == [3, 4, 5, 6, 7, 50, 50, 60]
+
+
+def test_what_follows_from_all_before_loses_to_any_other_commit_even_one_without_files(tmp_path: Path) -> None:
+    """A ledger that publishes while another run publishes a later day and has nothing to add."""
+    table = PlainTable(tmp_path / "t").fill()
+    base = table.newest
+    files = table.files(table.write(rows_of(D1, 50)))
+    for kind in Kind.STEP, Kind.ADOPTION:
+        other = Note("t", "other", f"other {kind}", frozenset([D3]), "code", {}, base=base, kind=kind)
+        base = commit(table.target, other, base, Swap([], [], lambda file: True, alone=True))
+        ours = Note("t", "ours", f"ours {kind}", frozenset([D1]), "code", {}, base=base - 1)
+        with pytest.raises(LostRace, match="the same days"):
+            commit(table.target, ours, base - 1, Swap(files, [], lambda file: False, alone=True))
+    assert commit(table.target, ours, base, Swap(files, [], lambda file: False, alone=True)) == base + 1
+
+
+WIDE = pa.schema([("feed_day", pa.date32()), ("n", pa.int64()), ("more", pa.string())])
+
+
+@pytest.mark.parametrize("between", [replaced(D2), appended_outside(D3), widened], ids=["step", "outside", "columns"])
+def test_columns_are_added_to_the_version_that_was_planned_or_not_at_all(tmp_path: Path, between: Between) -> None:
+    table = PlainTable(tmp_path / "t").fill()
+    wide = PlainTable(table.path, WIDE)
+    with shared_handles():
+        base = table.newest
+        open_table(table.path, base)
+        Context().run(between, table)
+        version = Context().run(lambda: table.newest)
+        with pytest.raises(LostRace):
+            evolve(wide.target, base)
+    assert table.newest == version
+    assert evolve(wide.target, version) == (version if between is widened else version + 1) == table.newest
+
+
+def test_a_file_without_the_day_wedges_nobody(tmp_path: Path) -> None:
+    """Somebody appended rows without the column: they are of no day, and stay when a day is replaced."""
+    table = PlainTable(tmp_path / "t").fill()
+    base = table.newest
+    odd = table.write(pa.table({"n": [77]}))
+    outside = CommitProperties(custom_metadata={"userMetadata": "a notebook"})
+    adds = [AddAction(one.path, one.size, {}, 0, True, one.statistics) for one in table.files(odd)]
+    table.opened().create_write_transaction(adds, "append", table.opened().schema(), commit_properties=outside)
+    assert planned(table, [D1], 50)() == base + 2
+    assert table.numbers() == [1, 2, 3, 4, 5, 6, 7, 50, 77]
 
 
 def test_readers_of_two_doors_append_at_once_and_two_of_one_do_not(tmp_path: Path) -> None:

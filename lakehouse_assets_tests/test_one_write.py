@@ -185,3 +185,14 @@ def test_a_frame_that_does_not_fit_is_refused_before_anything_is_computed(
     with pytest.raises(ContractMismatch, match="record_hash is missing"):
         written(there, OfSource, tmp_path, many=False)
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("day", [[(1, "x", "?"), (1, "x", "?")], [(1, "x", "a"), (1, "y", "?")]], ids=["twice", "key"])
+def test_of_many_rows_those_that_leave_are_told_apart_as_of_few(
+    spark: "SparkSession", tmp_path: Path, day: list[Row]
+) -> None:
+    few, many = (
+        written(frame(spark, OfSource, [day]), OfSource, tmp_path / str(large), many=large) for large in (False, True)
+    )
+    assert states(few) == states(many)
+    assert few.count() == many.count()

@@ -33,7 +33,7 @@ def maintenance_job(catalog: Catalog) -> dg.JobDefinition:
         for number, place in enumerate(found, 1):
             try:
                 done = maintain(survey(place))
-            except (LakehouseError, DeltaError) as error:
+            except (LakehouseError, DeltaError, OSError) as error:
                 failed[place.name] = first_line(error)
                 context.log.error(f"{number} of {len(found)}, {place.name}: {failed[place.name]}")
                 continue
@@ -57,7 +57,7 @@ def maintenance_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
     """Every night, after yesterday was made."""
     return dg.ScheduleDefinition(
         name=f"{MAINTAIN}_nightly",
-        description="Compacts and vacuums every table. No row changes.",
+        description="Compacts every table and removes files that no kept version needs. No row changes.",
         cron_schedule="45 4 * * *",
         execution_timezone="UTC",
         job=job,

@@ -128,7 +128,7 @@ class ChangeLog:
         # What differs is little, and found in parallel: it must not be found in one task because it is one file.
         laid_out = rows.repartition(1, DAY_COLUMN) if base is not None else _laid_out(rows, number)
         note, parts = replace(note, days=changed), {BUCKET: bucket(self.spec)}
-        return writer.replace_days(laid_out, self.target, note, base, DAY_COLUMN, changed, extra=parts)
+        return writer.replace_days(laid_out, self.target, note, base, DAY_COLUMN, changed, extra=parts, alone=True)
 
     def judged(self, version: int, day: date) -> "DataFrame":
         """The changes of a day, or of snapshots what it held, as of a version."""

@@ -85,7 +85,7 @@ class Subject:
         except (pa.ArrowInvalid, FileNotFoundError):
             return False
         names = {pseudonym(self.key.strip()), pseudonym(self.form.of(self.key))}
-        columns = [name for name in held.schema_arrow.names if name in (self.column, "row")]
+        columns = [name for name in held.schema_arrow.names if name in (self.column, "row", "_row")]
         texts = [text for column in held.read(columns=columns).columns for text in column.unique().to_pylist()]
         meant = self.form.of(self.key)
         return any(

@@ -144,7 +144,7 @@ class StateTable:
         It notes the changes that `base` was folded from: others may have come meanwhile, which are not in the table.
         """
         note = replace(note, inputs={**note.inputs, self._pin: Pin(self._folded(base), "")})
-        return commit(self.state, note, base, Swap([], [], lambda file: True))
+        return commit(self.state, note, base, Swap([], [], lambda file: True, alone=True))
 
     def emptied(self, plan: Plan, rows: "Mapping[date, DayRows]") -> frozenset[date]:
         """Days whose snapshot really has no row."""

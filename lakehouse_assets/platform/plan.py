@@ -17,6 +17,7 @@ from lakehouse_assets.platform.landing import manifest_path, manifest_version
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.store import Location
 from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, ReplaceDays, Span, Table, TableKey
+from lakehouse_assets.platform.table_features import require_writable
 
 
 class LostInput(LakehouseError):
@@ -117,8 +118,12 @@ def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
 
 
 def _id_of(lake: Lake, table: Table, base: int | None) -> str | None:
+    """Delta's identifier of the table, to which a commit of delta-rs can keep. Raises UnknownFeature."""
     found = open_table(lake.path(table.key), base) if base is not None else None
-    return str(found.metadata().id) if found else None
+    if found is None:
+        return None
+    require_writable(found, lake.path(table.key), str(table.key))
+    return str(found.metadata().id)
 
 
 def _outstanding(lake: Lake, table: Table, ready: tuple[date, ...]) -> frozenset[date]:

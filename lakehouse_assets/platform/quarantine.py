@@ -5,17 +5,18 @@ from dataclasses import replace
 from datetime import date
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import types as T
 
 from lakehouse_assets.platform.delta import Note, open_table
 from lakehouse_assets.platform.erased_since import refuse_erased
+from lakehouse_assets.platform.errors import LakehouseError
 from lakehouse_assets.platform.evaluate import BROKEN
 from lakehouse_assets.platform.file_stats import may_hold
 from lakehouse_assets.platform.plan import Lake, Plan
-from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
+from lakehouse_assets.platform.s3 import StoreError
+from lakehouse_assets.platform.storage.commit import Swap, commit
 from lakehouse_assets.platform.storage.data_files import active_files, new_attempt, remove_folder, written_files
-from lakehouse_assets.platform.storage.row_copies import RowCopy, copy_rows
+from lakehouse_assets.platform.storage.row_copies import RowCopy, copy_rows, is_one_of
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.table import DAY_COLUMN, Ledger
 from lakehouse_assets.platform.validated_rows import OF_LANDING, QUARANTINED, WHOLE, ValidatedRows
@@ -37,7 +38,7 @@ COLUMNS_WRITTEN = dict(zip((DAY_COLUMN, BROKEN, *OF_LANDING, WHOLE), QUARANTINE.
 def rows_on(days: Collection[date]) -> Callable[[pa.RecordBatch], pa.BooleanArray]:
     """Which rows of a batch are of these feed days."""
     wanted = pa.array(sorted(days), pa.date32())
-    return lambda rows: pc.is_in(rows.column(DAY_COLUMN), value_set=wanted)
+    return lambda rows: is_one_of(rows, DAY_COLUMN, wanted)
 
 
 def replace_quarantine(lake: Lake, plan: Plan, written: ValidatedRows, note: Note) -> None:
@@ -64,6 +65,8 @@ def replace_quarantine(lake: Lake, plan: Plan, written: ValidatedRows, note: Not
         files = written_files(path, attempt, QUARANTINE, target.bounded)
         swap = Swap(files, replaced.files, lambda file: bool(replaced_days([file], DAY_COLUMN, note.days).files))
         commit(target, replace(note, rows=of_days, unchanged=frozenset(), base=base), base, swap)
-    except LostRace:
+    except StoreError:  # whether it was committed is not known
+        raise
+    except LakehouseError:
         remove_folder(attempt)
         raise

@@ -62,7 +62,7 @@ def _write(
     if base is not None and adds_nothing and state:
         return state.note_only(plan, note, base)
     if base is not None and adds_nothing:
-        return commit(target, note, base, Swap([], [], _meets(plan, note)))
+        return commit(target, note, base, Swap([], [], _meets(plan, note), _is_alone(plan)))
     passed, left = written.files(PASSED), written.files(QUARANTINED)
     if not all_written:
         passed = _of_days(passed, written.attempt / "of-written-days", note.days, target)
@@ -72,7 +72,9 @@ def _write(
         return state.commit(plan, written, passed, left, note)
     folders = [*dict.fromkeys(file.parent for file in passed)]
     replaced_of, meets = _replaced_of(plan, note), _meets(plan, note)
-    return commit_files(target, written.attempt, folders, note, base, replaced_of, meets, written.named)
+    return commit_files(
+        target, written.attempt, folders, note, base, replaced_of, meets, written.named, _is_alone(plan)
+    )
 
 
 def _replaced_of(plan: Plan, note: Note) -> Callable[[Sequence[ActiveFile]], Replaced]:
@@ -83,6 +85,11 @@ def _replaced_of(plan: Plan, note: Note) -> Callable[[Sequence[ActiveFile]], Rep
         case Overwrite():
             return Replaced
     return lambda files: Replaced([])
+
+
+def _is_alone(plan: Plan) -> bool:
+    """Whether what a step writes follows from all that its table had before."""
+    return not isinstance(plan.table.write, ReplaceDays)
 
 
 def _meets(plan: Plan, note: Note) -> Callable[[ActiveFile], bool]:

@@ -11,7 +11,7 @@ from lakehouse_assets.platform.reader import landed_parts
 from lakehouse_assets.platform.state import State
 from lakehouse_assets.platform.storage.data_files import remove_folder
 from lakehouse_assets.platform.table import DAY_COLUMN, LANDING_LAYER, ReplaceDays
-from lakehouse_assets.platform.validated_rows import ValidatedRows, write_validated
+from lakehouse_assets.platform.validated_rows import PASSED, QUARANTINED, ValidatedRows, write_validated
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -41,7 +41,7 @@ def write_rows(lake: Lake, plan: Plan, rows: "DataFrame", schema: "StructType") 
         marked = mark(rows, contract, duplicates_of=duplicates_of(plan), none_repeats=none_repeats, schema=schema)
         laid_out = _laid_out(marked, plan, expected or sum(_rows_of(lake, plan, name) for name in plan.table.reads))
         written = write_validated(laid_out, target, contract, [*schema.names, *MARKS], extra)
-        if not none_repeats or not written.repeated(contract.key):
+        if not none_repeats or not written.repeated(contract.key, (PASSED, QUARANTINED)):
             return written
         remove_folder(written.attempt)
     raise AssertionError("the second write looks for repeated rows itself")

@@ -75,18 +75,18 @@ class ValidatedRows:
         event_time = self.contract.event_time
         newest = f'max(cast("{event_time}" as timestamp))' if event_time else "cast(null as timestamp)"
         return self._ask(
-            state,
+            [state],
             [DAY_COLUMN, BROKEN, HASH, *([event_time] if event_time else [])],
             f"select {DAY_COLUMN} as day, {BROKEN} as broken, count(*) as rows, "  # noqa: S608  (names of a contract)
             f"cast(sum(cast({HASH} as hugeint)) as varchar) as hash, {newest} as newest from found group by all",
         )
 
-    def repeated(self, columns: Sequence[str]) -> dict[date, int]:
-        """How many rows that passed are of the same feed day and values as another, by day."""
+    def repeated(self, columns: Sequence[str], states: Sequence[str] = (PASSED,)) -> dict[date, int]:
+        """How many rows of these states are of the same feed day and values as another, by day."""
         named = list(dict.fromkeys((DAY_COLUMN, *columns)))
         keys = ", ".join(f'"{name}"' for name in named)
         found = self._ask(
-            PASSED,
+            states,
             named,
             f"with each as (select {keys}, count(*) - 1 as more from found group by {keys} having count(*) > 1) "  # noqa: S608
             f"select {DAY_COLUMN} as day, cast(sum(more) as bigint) as more from each group by all",
@@ -110,7 +110,7 @@ class ValidatedRows:
         columns = ", ".join(OF_LANDING)
         order = f"{OF_LANDING[2]}, {OF_LANDING[0]}, {OF_LANDING[1]}, whole"
         return self._ask(
-            state,
+            [state],
             [DAY_COLUMN, BROKEN, WHOLE, *OF_LANDING],
             f"with each as (select {DAY_COLUMN} as day, unnest({BROKEN}) as rule, {WHOLE} as whole, {columns} "  # noqa: S608
             f"from found where len({BROKEN}) > 0) "
@@ -120,10 +120,10 @@ class ValidatedRows:
         )
 
     def _ask(
-        self, state: str, columns: Sequence[str], query: str, parameters: Sequence[object] = ()
+        self, states: Sequence[str], columns: Sequence[str], query: str, parameters: Sequence[object] = ()
     ) -> list[dict[str, Any]]:
-        """Rows of SQL over the files of a state, called `found`; a connection for each question."""
-        files = self.files(state)
+        """Rows of SQL over the files of these states, called `found`; a connection for each question."""
+        files = [file for state in states for file in self.files(state)]
         if not files:
             return []
         with answering(self.attempt), duckdb.connect() as connection:

@@ -16,6 +16,8 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.days import ranges
 from lakehouse_assets.platform.delta import Note, open_table
+from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.s3 import StoreError
 from lakehouse_assets.platform.stats_columns import DOOR
 from lakehouse_assets.platform.storage.commit import LostRace, Swap, WriteError, commit, evolve
 from lakehouse_assets.platform.storage.data_files import (
@@ -27,7 +29,7 @@ from lakehouse_assets.platform.storage.data_files import (
     written_files,
 )
 from lakehouse_assets.platform.storage.parquet_files import write_parquet
-from lakehouse_assets.platform.storage.row_copies import RowCopy, copy_rows
+from lakehouse_assets.platform.storage.row_copies import RowCopy, copy_rows, is_one_of
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.store import Location
 
@@ -93,8 +95,8 @@ def replaced_days(
     wanted = pa.array(sorted(days), pa.date32())
 
     def replaces(rows: pa.RecordBatch) -> pa.BooleanArray:
-        of_days = pc.is_in(rows.column(column), value_set=wanted)
-        return of_days if door is None else pc.and_(of_days, pc.is_in(rows.column(DOOR), value_set=pa.array([door])))
+        of_days = is_one_of(rows, column, wanted)
+        return of_days if door is None else pc.and_(of_days, is_one_of(rows, DOOR, pa.array([door])))
 
     return Replaced(whole, [file for file in held if file not in whole], replaces)
 
@@ -108,11 +110,12 @@ def replace_days(
     days: Collection[date],
     door: str | None = None,
     extra: Mapping[str, "Column"] = MappingProxyType({}),
+    alone: bool = False,
 ) -> int:
     """Replace exactly these days by `frame`, or what came by one door on them.
 
-    `extra`: columns that the files have beside the table's, for the platform's own use. Returns the version. Raises
-    LostRace, WriteError, ForeignTable, ValueError for a door that is no plain word.
+    `extra`: columns that the files have beside the table's, for the platform's own use. `alone`: as in `Swap`. Returns
+    the version. Raises LostRace, WriteError, ForeignTable, ValueError for a door that is no plain word.
     """
     if door is not None and not door.isidentifier():
         raise ValueError(f"{door!r} is no name of a door")
@@ -120,7 +123,9 @@ def replace_days(
     def meets(file: ActiveFile) -> bool:
         return file.may_hold_days(column, days) and (door is None or file.may_hold(DOOR, door, door))
 
-    return _write(frame, target, note, base, lambda files: replaced_days(files, column, days, door), meets, extra)
+    return _write(
+        frame, target, note, base, lambda files: replaced_days(files, column, days, door), meets, alone, extra
+    )
 
 
 def replace_parts(
@@ -132,13 +137,13 @@ def replace_parts(
         return file.partition.get(column) in numbers
 
     return _write(
-        frame, target, note, base, lambda files: Replaced([file for file in files if of_part(file)]), _anything
+        frame, target, note, base, lambda files: Replaced([file for file in files if of_part(file)]), _anything, True
     )
 
 
 def overwrite(frame: "DataFrame", target: Target, note: Note, base: int | None) -> int:
     """Replace the whole table. Returns the version. Raises as `replace_days`."""
-    return _write(frame, target, note, base, lambda files: Replaced([*files]), _anything)
+    return _write(frame, target, note, base, lambda files: Replaced([*files]), _anything, True)
 
 
 def append(frame: "DataFrame", target: Target, note: Note, base: int | None, door: str | None = None) -> int:
@@ -150,7 +155,7 @@ def append(frame: "DataFrame", target: Target, note: Note, base: int | None, doo
     def meets(file: ActiveFile) -> bool:
         return door is None or file.may_hold(DOOR, door, door)
 
-    return _write(frame, target, note, base, lambda files: Replaced([]), meets)
+    return _write(frame, target, note, base, lambda files: Replaced([]), meets, door is None)
 
 
 def _anything(_: Any) -> bool:
@@ -164,17 +169,20 @@ def _write(
     base: int | None,
     replaced_of: Callable[[list[ActiveFile]], Replaced],
     meets: Callable[[ActiveFile], bool],
+    alone: bool,
     extra: Mapping[str, "Column"] = MappingProxyType({}),
 ) -> int:
     """Write the frame into an attempt of its own, then commit its files in place of those that it replaces."""
     attempt = new_attempt(target.path)
     try:
         write_parquet(described(frame, target, extra), attempt, target.parquet, target.partition_by)
-        return commit_files(target, attempt, [attempt], note, base, replaced_of, meets, set())
+        return commit_files(target, attempt, [attempt], note, base, replaced_of, meets, set(), alone)
     except PySparkException as error:
         remove_folder(attempt)
         raise WriteError(f"{target.name} was not written, its version is still {base}: {first_line(error)}") from error
-    except (LostRace, WriteError):
+    except StoreError:  # whether it was committed is not known
+        raise
+    except LakehouseError:
         remove_folder(attempt)
         raise
 
@@ -188,6 +196,7 @@ def commit_files(
     replaced_of: Callable[[list[ActiveFile]], Replaced],
     meets: Callable[[ActiveFile], bool],
     named: set[str],
+    alone: bool = False,
 ) -> int:
     """Commit the files below these folders of an attempt, and rows taken over, in place of what they replace.
 
@@ -212,8 +221,10 @@ def commit_files(
             raise WriteError(f"{target.name} was not written, its version is still {base}: {error}") from error
     named.update(file.path for file in files)
     try:
-        return commit(target, note, base, Swap(files, replaced.files, meets))
-    except (LostRace, WriteError):
+        return commit(target, note, base, Swap(files, replaced.files, meets, alone))
+    except StoreError:
+        raise
+    except LakehouseError:
         named.clear()
         raise
 

@@ -60,11 +60,14 @@ class Swap:
     """What a commit does to the files of a table.
 
     `meets` says of a file that another commit added whether it may hold something that this one writes or has read.
+    `alone`: what this one says follows from all that was committed before, with files or without (a ledger, a state,
+    what differs between snapshots): it does not stand on top of another run's commit.
     """
 
     adds: Sequence[NewFile]
     removes: Sequence[ActiveFile]
     meets: Callable[[ActiveFile], bool]
+    alone: bool = False
 
 
 def commit(target: Target, note: Note, base: int | None, swap: Swap) -> int:
@@ -198,8 +201,8 @@ def _refuse_conflict(target: Target, note: Note | None, planned: DeltaTable, new
     if any(swap.meets(file) for file in _came(target, planned, newest)):
         raise LostRace(f"{what}, and it wrote rows that this run has read or replaces")
     for other in commits(target.path, after=planned.version(), until=newest.version()):
-        if other.note is not None and _same_work(note, other.note):
-            raise LostRace(f"{what}, and it wrote the same days")
+        if other.note is not None and (swap.alone or _same_work(note, other.note)):
+            raise LostRace(f"{what}, and it wrote the same days, or what this one follows from")
 
 
 def _came(target: Target, planned: DeltaTable, newest: DeltaTable) -> Iterator[ActiveFile]:
@@ -264,13 +267,13 @@ def _remove(file: ActiveFile, is_change: bool) -> RemoveAction:
 
 
 def evolve(target: Target, base: int) -> int:
-    """Add the columns that the table lacks, by a commit of its own. Returns the version to plan the write at.
+    """Add the columns that the table lacks, by a compare-and-swap of its own. Returns the version to write at.
 
-    Raises ForeignTable when the table has other columns or types than declared.
+    Raises ForeignTable when the table has other columns or types than declared, LostRace, WriteError.
     """
     planned = _open(target, base)
-    if planned is None:
-        raise LostRace(f"{target.name}: the table of version {base} was deleted")
+    if planned is None or is_replaced(target.path, base):
+        raise LostRace(f"{target.name}: the table of version {base} was deleted or created again")
     stored = schema_of(planned)
     refuse(target.path, target.name, differences(stored, target.schema))
     added = [name for name in target.schema.names if name not in stored.names]
@@ -278,12 +281,14 @@ def evolve(target: Target, base: int) -> int:
         return base
     require_writable(planned, target.path, target.name)
     prove_conditional_puts(target.path)
-    table = _open(target, None)
-    if table is None or schema_of(table) != stored:
-        raise LostRace(f"{target.name}: another run changed the table's columns after version {base}")
-    before = table.version()
     fields = [field for field in Schema.from_json(target.stored_schema()).fields if field.name in added]
-    with answering(target.path):
-        table.alter.add_columns(fields, commit_properties=CommitProperties({"userMetadata": MARK}))
-    forget(target.path)
-    return table.version() if before == base else base
+    try:
+        with answering(target.path):
+            planned.alter.add_columns(
+                fields, commit_properties=_properties(None), post_commithook_properties=CHECKPOINTS
+            )
+    except DeltaError as error:
+        return _outcome(target, None, base, error)
+    finally:
+        forget(target.path)
+    return base + 1

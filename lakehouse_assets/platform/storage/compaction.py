@@ -49,12 +49,14 @@ def merges_of(files: Iterable[ActiveFile]) -> list[Merge]:
         stay = [file for file in of_partition if file.size >= SMALL_BYTES]
         small = sorted((file for file in of_partition if file.size < SMALL_BYTES), key=_days)
         merge: list[ActiveFile] = []
+        size, last = 0, date.min
         for file, following in zip(small, [*small[1:], None], strict=True):
             merge.append(file)
-            size = sum(one.size for one in merge)
-            if following is None or size + following.size > FILE_BYTES or _widens_over(stay, merge, following):
+            size, last = size + file.size, max(last, _days(file)[1])
+            full = following is None or size + following.size > FILE_BYTES
+            if full or (following is not None and _widens_over(stay, _days(merge[0])[0], last, following)):
                 found += [merge] if len(merge) > 1 else []
-                merge = []
+                merge, size, last = [], 0, date.min
     return found
 
 
@@ -79,9 +81,8 @@ def _days(file: ActiveFile) -> tuple[date, date]:
     return low or date.max, high or date.max
 
 
-def _widens_over(stay: Iterable[ActiveFile], merge: Merge, following: ActiveFile) -> bool:
-    """Whether the merged file, with the following one in it, would hold all days of a file that stays."""
-    first, last = _days(merge[0])[0], max(_days(file)[1] for file in merge)
+def _widens_over(stay: Iterable[ActiveFile], first: date, last: date, following: ActiveFile) -> bool:
+    """Whether a merged file of these days, with the following one in it, would hold all days of a file that stays."""
     return any(first <= _days(file)[0] and last < _days(file)[1] <= _days(following)[1] for file in stay)
 
 

@@ -56,7 +56,11 @@ def _bounds(footer: pq.FileMetaData, place: int) -> tuple[Bound | None, Bound | 
     known = [chunk.statistics for chunk in chunks if chunk.num_values and not _is_null(chunk)]
     if not known or not all(one is not None and one.has_min_max for one in known):
         return None
-    return _least(min(one.min for one in known)), _greatest(max(one.max for one in known))
+    try:
+        least, greatest = min(one.min for one in known), max(one.max for one in known)
+    except (OverflowError, ValueError):  # a day or time that Python has not: outside the years 1 to 9999
+        return None
+    return _least(least), _greatest(greatest)
 
 
 def _is_null(chunk: pq.ColumnChunkMetaData) -> bool:

@@ -38,7 +38,16 @@ def read_version(
         files = [file for file in active_files(table) if wanted is None or wanted(file)]
         if len(files) <= MOST_FILES:
             return read_parquet(spark, [file.at(path) for file in files], schema)
-    return read_delta(spark, path, version)
+    return _with_columns(read_delta(spark, path, version), schema)
+
+
+def _with_columns(rows: "DataFrame", schema: "StructType") -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    there = set(rows.columns)
+    return rows.select(
+        *[(F.col(c.name) if c.name in there else F.lit(None).cast(c.dataType)).alias(c.name) for c in schema]
+    )
 
 
 def read_delta(spark: "SparkSession", path: Location, version: int) -> "DataFrame":

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -22,6 +23,13 @@ BATCH_BYTES = 32 * 2**20
 GROUP_BYTES = 64 * 2**20
 MOST_ROWS = 16_384
 """In a batch: where few values stand for many rows, a file does not tell how large these are."""
+
+
+def is_one_of(rows: pa.RecordBatch, column: str, values: pa.Array) -> pa.BooleanArray:
+    """Which rows have one of these values; none where the file lacks the column, which reads as NULL."""
+    if column not in rows.schema.names:
+        return pa.repeat(False, rows.num_rows)
+    return pc.is_in(rows.column(column), value_set=values)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from lakehouse_assets.platform.store import Location, answering
 RETENTION = "delta.deletedFileRetentionDuration"
 DELETION_VECTORS = ".bin"
 """Of them only the log says what needs them: they stay."""
+LISTINGS = 10
 _INTERVAL = re.compile(r"interval (\d+) (second|minute|hour|day|week)s?", re.IGNORECASE)
 
 
@@ -52,7 +53,7 @@ def stored_files(table: Location) -> list[StoredFile]:
     """Every file below a table but its log, by name. Raises StoreError."""
     system, path = arrow_path(table)
     with answering(table):
-        found = system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+        found = _listed(system, path)
     files = []
     for one in sorted(found, key=lambda one: one.path):
         name = one.path[len(path) + 1 :]
@@ -61,6 +62,16 @@ def stored_files(table: Location) -> list[StoredFile]:
         changed = change_time(Path(one.path)) if isinstance(system, fs.LocalFileSystem) else 0.0
         files.append(StoredFile(name, max((one.mtime_ns or 0) / 1e9, changed)))
     return files
+
+
+def _listed(system: fs.FileSystem, path: str) -> list[fs.FileInfo]:
+    """What lies below a folder. A folder that a writer removes meanwhile ends a listing: then it is begun again."""
+    for _ in range(LISTINGS - 1):
+        try:
+            return system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+        except FileNotFoundError:
+            continue
+    return system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
 
 
 def change_time(file: Path) -> float:

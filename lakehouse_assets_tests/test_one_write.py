@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lakehouse_assets.platform import step_write
 from lakehouse_assets.platform.conform import ContractMismatch
 from lakehouse_assets.platform.contract import Action, Contract, column, facts
+from lakehouse_assets.platform.delta import Pin
 from lakehouse_assets.platform.plan import Lake, Plan
 from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey, day
 from lakehouse_assets.platform.validated_rows import DUPLICATES, HASH, PASSED, QUARANTINED, ValidatedRows
@@ -87,7 +88,7 @@ def written(frame: "DataFrame", contract: type[Contract], folder: Path, *, many:
     source = TableKey("t", "silver", "there")
     table = Table(TableKey("t", "silver", "here"), contract, lambda there: there, {"there": day(source)}, ReplaceDays())
     days = tuple(FIRST + timedelta(days=n) for n in range(CASES))
-    plan = Plan(table, days, days, {}, None, None, {})
+    plan = Plan(table, days, days, {}, None, None, {"there": Pin(None, "")})
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(step_write, "rows_read", lambda lake, plan: step_write.MANY_ROWS + 1 if many else None)
         return step_write.write_rows(Lake(folder, folder / "landing"), plan, frame, frame.schema)

@@ -170,7 +170,7 @@ class ChangeLog:
             return note.days, contents  # the only snapshot: everything is new
         before = {chain.before for chain in of if chain.before} - new
         again = {day for chain in of for day in chain.days} - new
-        log = self._read(base or 0)
+        log = self._read(base)
         for day in before:
             if live and day == max(old):
                 known = snapshots.dated(live(), day, columns)
@@ -191,7 +191,9 @@ class ChangeLog:
         said = {snapshots.UNKNOWN: F.lit(True), "is_deleted": F.lit(False)}
         return known.unionByName(unknown.withColumns(said), allowMissingColumns=True)
 
-    def _read(self, version: int) -> "DataFrame":
+    def _read(self, version: int | None) -> "DataFrame":
+        if version is None:
+            return self.spark.createDataFrame([], self.target.schema)
         return read_version(self.spark, self.target.path, version, self.target.schema)
 
     def _snapshot_days(self, version: int | None) -> tuple[set[date], set[date]]:

@@ -27,9 +27,9 @@ from lakehouse_assets.platform.levels import Levels
 from lakehouse_assets.platform.lineage import trace
 from lakehouse_assets.platform.log_cleaning import keep_statistics
 from lakehouse_assets.platform.maintenance import data_places
-from lakehouse_assets.platform.materialize import Step
 from lakehouse_assets.platform.plan import Lake
 from lakehouse_assets.platform.replay import Answer, _obstacles, replay
+from lakehouse_assets.platform.step import Step
 from lakehouse_assets.platform.table import DAY_COLUMN, Table, TableKey
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.traces import traces
@@ -80,8 +80,8 @@ class Lakeside:
         for table in CATALOG.tables:
             for place in data_places(self.lake, table):
                 if version_of(place.path) is not None:
-                    keep_statistics(place.path, place.statistics or (), None)  # else Spark would set them
-                    _remove_old(NO_SPARK, place, [], float("inf"))
+                    keep_statistics(place.path, place.statistics or ())
+                    _remove_old(place, [], float("inf"))
 
     def status(self) -> list[Any]:
         """What sensors and people are told of tables and days."""

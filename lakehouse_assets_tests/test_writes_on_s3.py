@@ -196,9 +196,9 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     found: Counter[int] = Counter()
     write_rows = materialize.write_rows
 
-    def counted(lake: Lake, plan: Any, rows: Any) -> Any:
+    def counted(lake: Lake, plan: Any, rows: Any, schema: Any) -> Any:
         found[id(rows.sparkSession)] += 1
-        return write_rows(lake, plan, rows)
+        return write_rows(lake, plan, rows, schema)
 
     monkeypatch.setattr(materialize, "write_rows", counted)
     return found

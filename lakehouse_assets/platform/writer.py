@@ -89,16 +89,18 @@ def replaced_days(
     held = [
         file for file in files if file.may_hold_days(column, days) and (door is None or file.may_hold(DOOR, door, door))
     ]
-    whole = [
-        file for file in held if file.holds_only(column, days) and (door is None or file.holds_only(DOOR, (door,)))
-    ]
+    whole: list[ActiveFile] = []
+    shared: list[ActiveFile] = []
+    for file in held:
+        alone = file.holds_only(column, days) and (door is None or file.holds_only(DOOR, (door,)))
+        (whole if alone else shared).append(file)
     wanted = pa.array(sorted(days), pa.date32())
 
     def replaces(rows: pa.RecordBatch) -> pa.BooleanArray:
         of_days = is_one_of(rows, column, wanted)
         return of_days if door is None else pc.and_(of_days, is_one_of(rows, DOOR, pa.array([door])))
 
-    return Replaced(whole, [file for file in held if file not in whole], replaces)
+    return Replaced(whole, shared, replaces)
 
 
 def replace_days(

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -156,8 +157,7 @@ def test_a_vacuumed_version_is_named(driver: LakeDriver, tmp_path: Path) -> None
         fewer = marketplace_day(day, 2)["purchase", day]
         driver.land("gmv/purchase", write_csv(tmp_path / f"{day}.csv", "purchase", fewer), day, replace=True)
     driver.make("gmv/bronze/purchase", [D1, D2])
-    driver.spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
-    driver.spark.sql(f"VACUUM delta.`{path}` RETAIN 0 HOURS").collect()
+    DeltaTable(str(path)).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
     found = answer(driver, SILVER, D1)
     assert found.answer is Answer.VACUUMED
     assert "version 0 of gmv/bronze/purchase were vacuumed" in found.said

@@ -1,9 +1,11 @@
 """Buckets of any S3 endpoint, by boto3: made, filled, listed, read. Credentials come from the environment alone."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,6 @@ def endpoint(settings: Settings) -> str | None:
 
 def client(settings: Settings) -> Any:
     """boto3's client. This home's own server takes any credentials; those of others come from AWS_* variables."""
-    import boto3
     from botocore.config import Config
 
     url = endpoint(settings)
@@ -63,7 +64,16 @@ def client(settings: Settings) -> Any:
         connect_timeout=5, read_timeout=ANSWER_SECONDS, retries={"total_max_attempts": 2},
         s3={"addressing_style": "path"},
     )  # fmt: skip
-    return boto3.client("s3", endpoint_url=url, config=config, **given)
+    environment = frozenset((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))
+    return _session(environment).client("s3", endpoint_url=url, config=config, **given)
+
+
+@lru_cache(maxsize=1)
+def _session(environment: frozenset[tuple[str, str]]) -> Any:
+    """boto3's session for these AWS_* variables. The one that boto3 shares keeps the credentials it found first."""
+    import boto3
+
+    return boto3.Session()
 
 
 @contextmanager

@@ -88,6 +88,6 @@ clean: ## Remove the environment and caches; DATA=1 the local lakehouse too
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis $(if $(DATA),"$${LAKEHOUSE_HOME:-.lakehouse}")
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): requirements.lock pyproject.toml lakehouse_assets/platform/jars.lock
+$(READY): requirements.lock pyproject.toml lakehouse_assets/platform/runtime/jars.lock
 	@deploy/install $(VENV) $(UV_VERSION)
 	@touch $@

@@ -10,14 +10,15 @@ from pyspark.sql import functions as F
 
 from bench.harness import Bar, Result, Size, alternate, best
 from bench.lab import spark_session
-from lakehouse_assets.platform import writer
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.contract import Contract, column, facts, row_rule
-from lakehouse_assets.platform.delta import Note
-from lakehouse_assets.platform.materialize import materialize
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.table import DAY_COLUMN, ReplaceDays, Table, TableKey, day
+from lakehouse_assets.platform.common.days import DAY_COLUMN
+from lakehouse_assets.platform.contracts.contract import Contract, column, facts, row_rule
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.storage import delta_writer
+from lakehouse_assets.platform.storage.delta_table import Note
+from lakehouse_assets.platform.transform.materialize import materialize
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -130,8 +131,8 @@ def measure(size: Size, folder: Path) -> Result:
     catalog = Catalog((source, table))
     names = [f.name for f in table.compiled.spark_schema]
     note = Note(str(source.key), "bench", "bench#1", frozenset([DAY]), "bench", {})
-    target = writer.Target(lake.path(source.key), str(source.key), source.compiled.spark_schema)
-    writer.replace_days(rows(spark, size.rows).repartition(4), target, note, None, DAY_COLUMN, [DAY])
+    target = delta_writer.Target(lake.path(source.key), str(source.key), source.compiled.spark_schema)
+    delta_writer.replace_days(rows(spark, size.rows).repartition(4), target, note, None, DAY_COLUMN, [DAY])
 
     def read() -> "DataFrame":
         return spark.read.format("delta").load(str(target.path)).select(*names)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.harness import Bar, Result, Size, alternate, best, seconds
 from bench.lab import lake_at, spark_session
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.settings import settings
 
 TABLE = TableKey("orders", "bronze", "order_events")
@@ -23,10 +23,10 @@ COLUMNS = ("CAST(key AS STRING) AS key", "CAST(value AS STRING) AS value", "topi
 def measure(size: Size, folder: Path) -> Result:
     """The same topic of a broker of the bench's own, drained into an empty table each time; one batch, one commit."""
     from lakehouse_assets.definitions import catalog
-    from lakehouse_assets.platform.plan import Lake
-    from lakehouse_assets.platform.source_days import SourceDays
-    from lakehouse_assets.platform.step import Step
-    from lakehouse_assets.platform.stream import drain_available
+    from lakehouse_assets.platform.common.source_days import SourceDays
+    from lakehouse_assets.platform.planning.plan import Lake
+    from lakehouse_assets.platform.planning.step import Step
+    from lakehouse_assets.platform.streams.stream_ingest import drain_available
     from lakehouse_assets.streaming.kafka_client import spark_options
     from lakehouse_assets.streaming.kafka_server import SERVER
     from lakehouse_assets.streaming.kafka_topic import KafkaTopic

@@ -18,17 +18,19 @@ from pyspark.sql import functions as F
 
 from bench.harness import Bar, Result, Size, best, seconds
 from bench.lab import spark_session
-from lakehouse_assets.platform import history
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.contract import Action, Contract, column, facts
-from lakehouse_assets.platform.delta import Note, version_of
-from lakehouse_assets.platform.materialize import materialize
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.silver import CurrentState, SnapshotHistory
-from lakehouse_assets.platform.state import BUCKETS, State, scd1, scd2_from_snapshots
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.table import DAY_COLUMN, ReplaceDays, Table, TableKey, day
-from lakehouse_assets.platform.writer import Target, replace_days
+from lakehouse_assets.platform.common.days import DAY_COLUMN
+from lakehouse_assets.platform.contracts.base_contracts import CurrentState, SnapshotHistory
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.scd import BUCKETS, State, scd1, scd2_from_snapshots
+from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.scd import scd_table
+from lakehouse_assets.platform.storage.delta_table import Note, version_of
+from lakehouse_assets.platform.storage.delta_writer import replace_days
+from lakehouse_assets.platform.storage.target import Target
+from lakehouse_assets.platform.transform.materialize import materialize
 
 DAY = date(2024, 1, 1)
 
@@ -137,7 +139,7 @@ class Ours:
 
     def make(self, of: date) -> None:
         """One whole step."""
-        commit = history.StateTable.commit
+        commit = scd_table.StateTable.commit
 
         def timed(*arguments, **options):  # type: ignore[no-untyped-def]
             began = time.perf_counter()
@@ -146,11 +148,11 @@ class Ours:
             finally:
                 self.commits.append(time.perf_counter() - began)
 
-        history.StateTable.commit = timed  # type: ignore[method-assign]
+        scd_table.StateTable.commit = timed  # type: ignore[method-assign]
         try:
             outcome = materialize(self.step, self.table, [of])
         finally:
-            history.StateTable.commit = commit  # type: ignore[method-assign]
+            scd_table.StateTable.commit = commit  # type: ignore[method-assign]
         assert not outcome.days[0].reasons, outcome.days[0].reasons
 
 

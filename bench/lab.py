@@ -28,15 +28,15 @@ ASSETS = tuple(
 @cache
 def spark_session() -> "SparkSession":
     """One session for all measures, on the server of the bench's home."""
-    from lakehouse_assets.platform.session import open_session
+    from lakehouse_assets.platform.runtime.sessions import open_session
 
     return open_session(settings(), "bench")
 
 
 def stop_server() -> None:
     """End the session and the embedded server, if measures started one."""
-    from lakehouse_assets.platform.server import stop_server as stop
-    from lakehouse_assets.platform.session import close_session
+    from lakehouse_assets.platform.runtime.sessions import close_session
+    from lakehouse_assets.platform.runtime.spark_server import stop_server as stop
 
     if spark_session.cache_info().currsize:
         close_session(spark_session())
@@ -78,9 +78,9 @@ def land(folder: Path, first: date, last: date, purchases: int, tables: Iterable
     """Generate these days' feeds and land each table's as one file; events of all tables."""
     from lakehouse_assets import defs as domains
     from lakehouse_assets.defs.gmv.generate import generate
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.landing import land as land_file
-    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.declare.table import TableKey
+    from lakehouse_assets.platform.ingest.landing import land as land_file
 
     feeds = folder / "feeds"
     made = generate(feeds, first, last, purchases, seed=7, defects=0.0, since=FIRST)
@@ -113,7 +113,7 @@ def dagster_run(first: date, last: date, assets: Iterable[str] = ASSETS) -> "dg.
     import dagster as dg
 
     from lakehouse_assets.definitions import definitions
-    from lakehouse_assets.platform.triggers import RANGE_END, RANGE_START
+    from lakehouse_assets.platform.orchestration.staleness_sensor import RANGE_END, RANGE_START
 
     job: Any = definitions.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:

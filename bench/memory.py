@@ -31,7 +31,7 @@ class Peaks:
 
 def measure(size: Size, folder: Path) -> Result:
     """A range run in a process of its own, then `lakehouse demo` from nothing."""
-    from lakehouse_assets.platform.server import server_status
+    from lakehouse_assets.platform.runtime.spark_server import server_status
 
     span = days(FIRST, size.year_days)
     with lake_at(folder):
@@ -58,7 +58,7 @@ def measure(size: Size, folder: Path) -> Result:
 
 
 def _demo(home: Path, size: Size) -> float:
-    from lakehouse_assets.platform.server import stop_server
+    from lakehouse_assets.platform.runtime.spark_server import stop_server
 
     environment = os.environ | {"LAKEHOUSE_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
     command = [str(Path(sys.executable).with_name("lakehouse")), "demo", "--purchases", str(min(size.purchases, 150))]

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from lakehouse_assets.platform.jars import ensure_jars
+from lakehouse_assets.platform.runtime.jars import ensure_jars
 from lakehouse_assets.settings import settings
 
 TOLD: dict[str, Any] = json.loads(os.environ["BENCH_NAIVE"])

@@ -53,10 +53,10 @@ def measure(size: Size, folder: Path) -> Result:
 
 def _work(day: date) -> float:
     from lakehouse_assets.definitions import catalog
-    from lakehouse_assets.platform.materialize import materialize
-    from lakehouse_assets.platform.plan import Lake
-    from lakehouse_assets.platform.step import Step
-    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.platform.declare.table import TableKey
+    from lakehouse_assets.platform.planning.plan import Lake
+    from lakehouse_assets.platform.planning.step import Step
+    from lakehouse_assets.platform.transform.materialize import materialize
 
     start = perf_counter()
     lake, table = Lake(settings().lake, settings().landing), catalog.table(TableKey.parse(TABLE))

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def make_plainly(out: Path, span: list[date], published: date | None = None) -> None:
     """Make the days of the eight tables from landed files. `published`: the newest day that `out` has already."""
     from lakehouse_assets.definitions import catalog
-    from lakehouse_assets.platform.landing import parts
-    from lakehouse_assets.platform.ledger import Steps, everything, rows_to_append
-    from lakehouse_assets.platform.table import Ledger, TableKey
+    from lakehouse_assets.platform.declare.table import Ledger, TableKey
+    from lakehouse_assets.platform.ingest.landing import parts
+    from lakehouse_assets.platform.ledger.ledger import Steps, everything, rows_to_append
 
     spark = spark_session()
     replaced = f"feed_day BETWEEN DATE'{span[0]}' AND DATE'{span[-1]}'"

@@ -20,10 +20,10 @@ from pydantic import SecretStr
 
 from bench.harness import Bar, Result, Size, run, seconds
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.delta import Note
-from lakehouse_assets.platform.jars import JDBC, ensure_jars
-from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.table import Table, TableKey
+from lakehouse_assets.platform.runtime.jars import JDBC, ensure_jars
+from lakehouse_assets.platform.storage.delta_table import Note
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.publish import publish
 from lakehouse_assets.settings import Settings, settings

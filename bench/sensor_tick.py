@@ -14,13 +14,13 @@ from statistics import median
 from deltalake import DeltaTable
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.delta import DayRows, Note, Pin
-from lakehouse_assets.platform.landing import manifest_path
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.plan import Lake, landed_name
-from lakehouse_assets.platform.table import Table
-from lakehouse_assets.platform.triggers import requests
+from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.table import Table
+from lakehouse_assets.platform.ingest.landing import manifest_path
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness_sensor import requests
+from lakehouse_assets.platform.planning.plan import Lake, landed_name
+from lakehouse_assets.platform.storage.delta_table import DayRows, Note, Pin
 
 FIRST = date(1999, 1, 1)
 PROTOCOL = {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}

@@ -77,8 +77,8 @@ def _generated(size: Size, folder: Path) -> Path:
 
 def _land(files: list[Path]) -> int:
     from lakehouse_assets.definitions import catalog
-    from lakehouse_assets.platform.landing import land
-    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.platform.declare.table import TableKey
+    from lakehouse_assets.platform.ingest.landing import land
 
     source = catalog.table(TableKey.parse(TABLES[0])).source
     assert source is not None
@@ -88,10 +88,10 @@ def _land(files: list[Path]) -> int:
 
 def _make(spark: "SparkSession", days: list[date]) -> None:
     from lakehouse_assets.definitions import catalog
-    from lakehouse_assets.platform.materialize import materialize
-    from lakehouse_assets.platform.plan import Lake
-    from lakehouse_assets.platform.step import Step
-    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.platform.declare.table import TableKey
+    from lakehouse_assets.platform.planning.plan import Lake
+    from lakehouse_assets.platform.planning.step import Step
+    from lakehouse_assets.platform.transform.materialize import materialize
 
     step = Step(spark, Lake(settings().lake, settings().landing), catalog, "bench")
     for name in TABLES:

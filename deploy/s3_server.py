@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lakehouse_assets.platform.jars import S3, ensure_jars, find_java
+from lakehouse_assets.platform.runtime.jars import S3, ensure_jars, find_java
 from lakehouse_assets.settings import settings
 
 PORT, DATA = 9000, Path("/s3")

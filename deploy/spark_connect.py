@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from lakehouse_assets.platform import server_launch
-from lakehouse_assets.platform.jars import pyspark_home
+from lakehouse_assets.platform.runtime import spark_launch
+from lakehouse_assets.platform.runtime.jars import pyspark_home
 from lakehouse_assets.settings import settings
 
 
@@ -21,10 +21,10 @@ def main() -> None:
     work = here.spark_dir
     for folder in ("conf", "tmp", "warehouse"):
         (work / folder).mkdir(parents=True, exist_ok=True)
-    conf = server_launch.spark_conf(work, server_launch.config_of(here))
-    properties = server_launch.properties_file(work)
+    conf = spark_launch.spark_conf(work, spark_launch.config_of(here))
+    properties = spark_launch.properties_file(work)
     properties.write_text("".join(f"{key} {value}\n" for key, value in conf.items()))
-    (work / "conf" / "log4j2.properties").write_text(server_launch.LOG4J)
+    (work / "conf" / "log4j2.properties").write_text(spark_launch.LOG4J)
     home = pyspark_home()
     submit = Path(home, "bin", "spark-submit")
     environment = os.environ | {
@@ -39,7 +39,7 @@ def main() -> None:
             str(submit),
             *("--properties-file", str(properties)),
             *("--conf", f"spark.connect.grpc.binding.port={port}"),
-            *("--class", server_launch.SERVER_CLASS, "local:/unused.jar"),
+            *("--class", spark_launch.SERVER_CLASS, "local:/unused.jar"),
         ],
         environment,
     )

@@ -12,15 +12,15 @@ from lakehouse_assets import defs as domains
 from lakehouse_assets.ops.deadline_sensor import deadline_sensor, report_job
 from lakehouse_assets.ops.maintenance_job import maintenance_job, maintenance_schedule
 from lakehouse_assets.ops.pandera_job import pandera_job, pandera_schedule
-from lakehouse_assets.platform.assets import IO_MANAGER_KEY, build_assets, own_definitions
-from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.commits import adopt_job, commits_sensor
-from lakehouse_assets.platform.drop import landing_job
-from lakehouse_assets.platform.drop_sensor import drop_sensor
-from lakehouse_assets.platform.io import delta_io_manager
-from lakehouse_assets.platform.spark import SparkConnectResource
-from lakehouse_assets.platform.table import DeclarationError
-from lakehouse_assets.platform.triggers import level_sensor, yesterday_schedule
+from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.table import DeclarationError
+from lakehouse_assets.platform.orchestration.assets import IO_MANAGER_KEY, build_assets, own_definitions
+from lakehouse_assets.platform.orchestration.drop_folder import landing_job
+from lakehouse_assets.platform.orchestration.drop_folder_sensor import drop_sensor
+from lakehouse_assets.platform.orchestration.io_manager import delta_io_manager
+from lakehouse_assets.platform.orchestration.spark_resource import SparkConnectResource
+from lakehouse_assets.platform.orchestration.staleness_sensor import level_sensor, yesterday_schedule
+from lakehouse_assets.platform.orchestration.unreported_commits_sensor import adopt_job, commits_sensor
 from lakehouse_assets.serving.lake_tables import LakeTables
 from lakehouse_assets.serving.warehouse import served, warehouse_assets, warehouse_sensor
 from lakehouse_assets.serving.warehouse_quality import quality_assets, quality_sensor

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lakehouse_assets.platform import plaintext
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.s3 import S3Path
-from lakehouse_assets.platform.store import SCHEMES, Location, location
+from lakehouse_assets.platform.common import plaintext
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.storage.location import SCHEMES, Location, location
+from lakehouse_assets.platform.storage.s3 import S3Path
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

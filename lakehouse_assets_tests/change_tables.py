@@ -7,13 +7,14 @@ from typing import Annotated
 import pyspark.sql.types as T
 from pyspark.sql import DataFrame
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.contract import Contract, Rate, column, facts, landed_contract
-from lakehouse_assets.platform.landing import EventFiles
-from lakehouse_assets.platform.parse import parse
-from lakehouse_assets.platform.silver import CurrentState, History, SnapshotHistory
-from lakehouse_assets.platform.state import State, scd1, scd2, scd2_from_snapshots
-from lakehouse_assets.platform.table import Table, TableKey, day, landed_table
+from lakehouse_assets.platform.contracts.base_contracts import CurrentState, History, SnapshotHistory
+from lakehouse_assets.platform.contracts.casting import parse
+from lakehouse_assets.platform.contracts.contract import Contract, column, facts, landed_contract
+from lakehouse_assets.platform.contracts.rules import Rate
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.scd import State, scd1, scd2, scd2_from_snapshots
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.declare.table import Table, TableKey, day, landed_table
 
 ALL = Rate(1.0)
 

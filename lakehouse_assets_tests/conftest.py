@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def spark_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of the test run's lakehouse (also in LAKEHOUSE_* of this process); its server stops with the run."""
-    from lakehouse_assets.platform.server import ensure_server, stop_server
+    from lakehouse_assets.platform.runtime.spark_server import ensure_server, stop_server
 
     kept: str | None = request.config.getoption("--keep-spark")
     home = Path(kept).absolute() if kept else tmp_path_factory.mktemp("lakehouse")
@@ -43,7 +43,7 @@ def spark_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def spark(spark_home: Settings) -> "Iterator[SparkSession]":
     """A Connect session shared by the tests. Write to `tmp_path` or to tables of your own."""
-    from lakehouse_assets.platform.session import close_session, open_session
+    from lakehouse_assets.platform.runtime.sessions import close_session, open_session
 
     session = open_session(spark_home, run_id="tests")
     yield session

@@ -15,8 +15,8 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.sensor import execute_sensor_iteration
 
-from lakehouse_assets.platform.commits import ADOPT
-from lakehouse_assets.platform.triggers import READING
+from lakehouse_assets.platform.orchestration.staleness_sensor import READING
+from lakehouse_assets.platform.orchestration.unreported_commits_sensor import ADOPT
 from lakehouse_assets_tests.dagster_lake import DagsterLake
 
 LOG = logging.getLogger("daemon")

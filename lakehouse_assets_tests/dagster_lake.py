@@ -16,8 +16,8 @@ from dagster import DagsterEventType
 from lakehouse_assets.cli import main
 from lakehouse_assets.ops.home import prepare_dagster_home
 from lakehouse_assets.ops.runs import RANGE_END, RANGE_START
-from lakehouse_assets.platform.delta import version_of
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.storage.delta_table import version_of
 from lakehouse_assets.serving.query import known_tables, query
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.gmv_histories import TABLES, Row, write_csv

@@ -11,9 +11,9 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.stream import drain_available
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.streams.stream_ingest import drain_available
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets.streaming.documents import Documents

@@ -1,4 +1,4 @@
-"""What tables with a state must hold, by sorting and folding in plain Python: the judge of `history.py`."""
+"""What tables with a state must hold, by sorting and folding in plain Python: the judge of `scd_table.py`."""
 
 import hashlib
 import json

@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.delta import DayRows
-from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
-from lakehouse_assets.platform.records import write_records
-from lakehouse_assets.platform.rules import Action
-from lakehouse_assets.platform.table import TableKey
-from lakehouse_assets.platform.verdict import DayCounts, verdict
+from lakehouse_assets.platform.contracts.rules import Action
+from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.results.audit_rows import write_records
+from lakehouse_assets.platform.results.step_result import DayOutcome, Outcome, Status
+from lakehouse_assets.platform.storage.delta_table import DayRows
+from lakehouse_assets.platform.validation.day_result import DayCounts, verdict
 from lakehouse_assets.settings import Settings
 
 

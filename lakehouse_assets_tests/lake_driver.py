@@ -9,14 +9,14 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.landing import Landed, land
-from lakehouse_assets.platform.materialize import materialize
-from lakehouse_assets.platform.outcome import Outcome
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.reader import read_table
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.ingest.landing import Landed, land
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.planning.reader import read_table
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.results.step_result import Outcome
+from lakehouse_assets.platform.transform.materialize import materialize
 
 TODAY = date(2026, 1, 1)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.delta import Kind, Note, Pin
-from lakehouse_assets.platform.journal import AUDIT, append_audit
-from lakehouse_assets.platform.landing import manifest_path
-from lakehouse_assets.platform.plan import Lake, landed_name
-from lakehouse_assets.platform.table import LANDING_LAYER, Ledger, Overwrite, Read, Span, Table, TableKey
-from lakehouse_assets.platform.touched import log_file
+from lakehouse_assets.platform.declare.table import LANDING_LAYER, Ledger, Overwrite, Read, Span, Table, TableKey
+from lakehouse_assets.platform.fingerprint.code_version import code_version
+from lakehouse_assets.platform.ingest.landing import manifest_path
+from lakehouse_assets.platform.planning.plan import Lake, landed_name
+from lakehouse_assets.platform.results.audit_log import AUDIT, append_audit
+from lakehouse_assets.platform.storage.commit_actions import log_file
+from lakehouse_assets.platform.storage.delta_table import Kind, Note, Pin
 
 Content = dict[date, int]
 START = 1_700_000_000_000  # milliseconds

@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, Schema
 from pyspark.sql.types import StructType
 
-from lakehouse_assets.platform.delta import Kind, Note, ask, version_of
-from lakehouse_assets.platform.maintenance import FEWEST, Place
-from lakehouse_assets.platform.parquet import Parquet
+from lakehouse_assets.platform.common.file_layout import Parquet
+from lakehouse_assets.platform.maintenance.maintenance import FEWEST, Place
 from lakehouse_assets.platform.storage.commit import Swap, commit
 from lakehouse_assets.platform.storage.data_files import NewFile, active_files, arrow_path, new_attempt, written_files
+from lakehouse_assets.platform.storage.delta_table import Kind, Note, ask, version_of
+from lakehouse_assets.platform.storage.delta_writer import replaced_days
+from lakehouse_assets.platform.storage.location import Location, storage_options
 from lakehouse_assets.platform.storage.target import Target
-from lakehouse_assets.platform.store import Location, storage_options
-from lakehouse_assets.platform.writer import replaced_days
 
 DAYS = [date(2023, 2, 1) + timedelta(days=n) for n in range(FEWEST)]
 NUMBERS = pa.schema([("feed_day", pa.date32()), ("n", pa.int64())])

@@ -56,12 +56,12 @@ def _run(topic: str, batch: int, live: bool, environment: Mapping[str, str], sai
     os.environ.clear()
     os.environ.update(environment)
     from lakehouse_assets import defs
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.levels import Levels
-    from lakehouse_assets.platform.plan import Lake
-    from lakehouse_assets.platform.source_days import SourceDays
-    from lakehouse_assets.platform.step import Step
-    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.platform.common.source_days import SourceDays
+    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.declare.table import TableKey
+    from lakehouse_assets.platform.orchestration.staleness import Levels
+    from lakehouse_assets.platform.planning.plan import Lake
+    from lakehouse_assets.platform.planning.step import Step
     from lakehouse_assets.settings import settings
     from lakehouse_assets.streaming.kafka_topic import KafkaTopic
     from lakehouse_assets.streaming.live import keep, live_tables

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from lakehouse_assets.definitions import catalog, definitions
-from lakehouse_assets.platform.table import LANDING_LAYER, TableKey
+from lakehouse_assets.platform.declare.table import LANDING_LAYER, TableKey
 from lakehouse_assets.serving.quality_tables import QUALITY_TABLES
 from lakehouse_assets.serving.warehouse import served, warehouse_key
 

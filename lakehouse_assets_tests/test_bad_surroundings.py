@@ -10,17 +10,17 @@ import psutil
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.platform.delta import version_of
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.evolution import ForeignTable
-from lakehouse_assets.platform.journal import failed_days
-from lakehouse_assets.platform.landing import parts
-from lakehouse_assets.platform.plan import LostInput
-from lakehouse_assets.platform.reader import MissingPart
-from lakehouse_assets.platform.server import ensure_server, server_status, stop_server
-from lakehouse_assets.platform.session import close_session, open_session
-from lakehouse_assets.platform.table import TableKey
-from lakehouse_assets.platform.writer import WriteError
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.ingest.landing import parts
+from lakehouse_assets.platform.planning.plan import LostInput
+from lakehouse_assets.platform.planning.reader import MissingPart
+from lakehouse_assets.platform.results.audit_log import failed_days
+from lakehouse_assets.platform.runtime.sessions import close_session, open_session
+from lakehouse_assets.platform.runtime.spark_server import ensure_server, server_status, stop_server
+from lakehouse_assets.platform.storage.commit import WriteError
+from lakehouse_assets.platform.storage.delta_table import version_of
+from lakehouse_assets.platform.storage.schema_evolution import ForeignTable
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.dagster_lake import dagster_lake, marketplace_day
 from lakehouse_assets_tests.gmv_histories import write_csv

@@ -27,7 +27,7 @@ def test_a_measure_runs(letter: str, spark_home: Settings, tmp_path: Path) -> No
         result: Result = import_module(f"bench.{MEASURES[letter]}").measure(TINY, tmp_path)
     finally:
         if spark_session.cache_info().currsize:
-            from lakehouse_assets.platform.session import close_session
+            from lakehouse_assets.platform.runtime.sessions import close_session
 
             close_session(spark_session())
             spark_session.cache_clear()

@@ -19,13 +19,13 @@ from deltalake import write_deltalake
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from lakehouse_assets import defs as domains
+from lakehouse_assets.bi.declaration import Dashboard, Number
 from lakehouse_assets.bi.discover import dashboards
 from lakehouse_assets.defs.gmv import gold as gmv_gold
 from lakehouse_assets.defs.store import gold as store_gold
-from lakehouse_assets.platform.dashboard import Dashboard, Number
-from lakehouse_assets.platform.journal import CHECK_RESULTS, append, check_results_path
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.declare.table import Table, TableKey
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.audit_log import CHECK_RESULTS, append, check_results_path
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import connect
 from lakehouse_assets.settings import Settings

@@ -18,13 +18,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform import code_version as versions
-from lakehouse_assets.platform import session_settings
-from lakehouse_assets.platform.bytecode import body, constant
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.code_version import Fingerprint, differing, fingerprint
-from lakehouse_assets.platform.code_walk import reach
-from lakehouse_assets.platform.table import Table
+from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.table import Table
+from lakehouse_assets.platform.fingerprint import code_version as versions
+from lakehouse_assets.platform.fingerprint.bytecode import body, constant
+from lakehouse_assets.platform.fingerprint.code_version import Fingerprint, differing, fingerprint
+from lakehouse_assets.platform.fingerprint.code_walk import reach
+from lakehouse_assets.platform.runtime import session_settings
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "lakehouse_assets"
@@ -545,16 +545,16 @@ def test_the_fingerprints_are_the_same_in_every_process_and_place(tmp_path: Path
 
 
 PLATFORM = {
-    "what a ledger appends": ("ledger", "rows_to_append"),
-    "which rows are kept": ("evaluate", "mark"),
-    "which files a commit adds": ("writer", "commit_files"),
-    "what a day's rows replace": ("writer", "days_predicate"),
-    "how rows are counted": ("validated_rows", "_day_counts"),
+    "what a ledger appends": ("ledger.ledger", "rows_to_append"),
+    "which rows are kept": ("validation.row_validation", "mark"),
+    "which files a commit adds": ("storage.delta_writer", "commit_files"),
+    "what a day's rows replace": ("storage.delta_writer", "days_predicate"),
+    "how rows are counted": ("validation.validated_rows", "_day_counts"),
     "which bounds a file has": ("storage.file_statistics", "_greatest"),
-    "which days are read": ("reader", "read_input"),
-    "how changes are folded": ("fold", "fold"),
-    "when a day fails": ("verdict", "verdict"),
-    "what is added to rows": ("materialize", "stamped"),
+    "which days are read": ("planning.reader", "read_input"),
+    "how changes are folded": ("scd.merge_changes", "fold"),
+    "when a day fails": ("validation.day_result", "verdict"),
+    "what is added to rows": ("transform.materialize", "stamped"),
 }
 
 

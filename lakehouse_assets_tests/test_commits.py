@@ -18,14 +18,14 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.types import DateType, LongType, StructField, StructType
 
-from lakehouse_assets.platform import writer
-from lakehouse_assets.platform.delta import Note, Pin, commits, version_of
-from lakehouse_assets.platform.materialize import materialize
-from lakehouse_assets.platform.plan import make_plan
-from lakehouse_assets.platform.s3 import StoreError
-from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.planning.plan import make_plan
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.storage import delta_writer
 from lakehouse_assets.platform.storage.data_files import active_files
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.storage.delta_table import Note, Pin, commits, version_of
+from lakehouse_assets.platform.storage.s3 import StoreError
+from lakehouse_assets.platform.transform.materialize import materialize
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.dagster_lake import marketplace_day
 from lakehouse_assets_tests.gmv_histories import TABLES, Feeds, write_csv
@@ -91,20 +91,20 @@ def in_another_process(code: str, *arguments: object) -> "subprocess.Popen[str]"
 def test_of_two_writers_that_started_from_the_same_version_the_second_loses(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    target = writer.Target(tmp_path / "t", "t", NUMBERS)
+    target = delta_writer.Target(tmp_path / "t", "t", NUMBERS)
 
     def write(n: int, attempt: str, base: int | None) -> int:
         frame = spark.createDataFrame([(ONE, n)], NUMBERS)
-        return writer.replace_days(frame, target, note(attempt, ONE), base, "feed_day", [ONE])
+        return delta_writer.replace_days(frame, target, note(attempt, ONE), base, "feed_day", [ONE])
 
     def numbers() -> list[int]:
         return [row.n for row in spark.read.format("delta").load(str(target.path)).collect()]
 
     assert write(1, "first", None) == 0
-    with pytest.raises(writer.LostRace, match="another run committed"):
+    with pytest.raises(delta_writer.LostRace, match="another run committed"):
         write(2, "created it too", None)
     assert write(3, "second", 0) == 1
-    with pytest.raises(writer.LostRace, match="after version 0"):
+    with pytest.raises(delta_writer.LostRace, match="after version 0"):
         write(4, "late", 0)
     assert numbers() == [3]
     found = list(commits(target.path))
@@ -116,7 +116,7 @@ def test_an_answer_lost_after_the_commit_is_recognized(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection breaks between the commit and its answer: the log says that it is ours."""
-    target = writer.Target(tmp_path / "t", "t", NUMBERS)
+    target = delta_writer.Target(tmp_path / "t", "t", NUMBERS)
     create, replace = create_table_with_add_actions, DeltaTable.create_write_transaction
 
     def losing_the_answer(commit: Callable[..., None]) -> Callable[..., None]:
@@ -131,8 +131,8 @@ def test_an_answer_lost_after_the_commit_is_recognized(
     )
     monkeypatch.setattr(DeltaTable, "create_write_transaction", losing_the_answer(replace))
     frame = spark.createDataFrame([(ONE, 1)], NUMBERS)
-    assert writer.append(frame, target, note("mine", ONE), None) == 0
-    assert writer.append(frame, target, note("mine too", ONE), 0) == 1
+    assert delta_writer.append(frame, target, note("mine", ONE), None) == 0
+    assert delta_writer.append(frame, target, note("mine too", ONE), 0) == 1
     assert version_of(target.path) == 1
 
 
@@ -140,13 +140,13 @@ def test_files_that_may_be_committed_stay(spark: SparkSession, tmp_path: Path, m
     """S3 dies at the commit: neither its answer nor the log can be had, so nobody knows what it was."""
     driver = LakeDriver.at(spark, tmp_path)
     deliver(driver, [ONE], ("purchase",))
-    swap = writer.commit
+    swap = delta_writer.commit
 
     def commits_and_dies(*arguments: Any) -> int:
         swap(*arguments)
         raise StoreError("S3 does not answer")
 
-    monkeypatch.setattr(writer, "commit", commits_and_dies)
+    monkeypatch.setattr(delta_writer, "commit", commits_and_dies)
     with pytest.raises(StoreError):
         driver.make("gmv/bronze/purchase", [ONE])
     assert len(driver.rows("gmv/bronze/purchase", "source_file")) == 3
@@ -183,12 +183,12 @@ def test_the_ledger_refuses_to_be_rewritten(silver: tuple[LakeDriver, Feeds], tm
 
 
 def test_predicates_are_built_from_days_only() -> None:
-    assert writer.days_predicate("feed_day", [DAYS[3], ONE, TWO]) == (
+    assert delta_writer.days_predicate("feed_day", [DAYS[3], ONE, TWO]) == (
         "(feed_day >= DATE'2023-02-01' AND feed_day <= DATE'2023-02-02')"
         " OR (feed_day >= DATE'2023-02-04' AND feed_day <= DATE'2023-02-04')"
     )
     with pytest.raises((AttributeError, TypeError)):
-        writer.days_predicate("feed_day", ["2023-02-01' OR 1=1 --"])  # type: ignore[list-item]
+        delta_writer.days_predicate("feed_day", ["2023-02-01' OR 1=1 --"])  # type: ignore[list-item]
 
 
 # Replaces a day by rows that take 0.1 s each, and says so when the server is at work.
@@ -209,11 +209,11 @@ spark.registerProgressHandler(
 )
 slow = spark.range(0, 60, 1, 1).where("reflect('java.lang.Thread', 'sleep', 100L) IS NOT NULL")
 wrong = slow.crossJoin(table.where(f"feed_day = DATE'{day}'").limit(1)).drop("id")
-target = writer.Target(path, "gmv/silver/purchase", table.schema)
+target = delta_writer.Target(path, "gmv/silver/purchase", table.schema)
 note = Note("gmv/silver/purchase", "killed", "killed#1", frozenset([day]), "code", {})
 try:
-    writer.replace_days(wrong, target, note, version_of(path), "feed_day", [day])
-except writer.LostRace:
+    delta_writer.replace_days(wrong, target, note, version_of(path), "feed_day", [day])
+except delta_writer.LostRace:
     sys.exit(3)
 """
 

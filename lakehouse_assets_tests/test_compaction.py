@@ -15,23 +15,24 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, QueryBuilder
 
-from lakehouse_assets.platform import failpoints, maintenance
-from lakehouse_assets.platform.change_log import News, news
-from lakehouse_assets.platform.changes import changed_days
-from lakehouse_assets.platform.delta import Kind, commits, last_note
-from lakehouse_assets.platform.delta_log import unjudged
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.failpoints import Failpoint
-from lakehouse_assets.platform.levels import TableLevels
-from lakehouse_assets.platform.maintenance import FEWEST, maintain, survey
-from lakehouse_assets.platform.parquet import KIB, MIB, Parquet
+from lakehouse_assets.platform.common import fault_injection
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.common.fault_injection import Failpoint
+from lakehouse_assets.platform.common.file_layout import KIB, MIB, Parquet
+from lakehouse_assets.platform.maintenance import maintenance
+from lakehouse_assets.platform.maintenance.maintenance import FEWEST, maintain, survey
+from lakehouse_assets.platform.orchestration.staleness import TableLevels
+from lakehouse_assets.platform.scd.change_table import News, news
 from lakehouse_assets.platform.storage import commit as commits_of_files
 from lakehouse_assets.platform.storage import compaction
+from lakehouse_assets.platform.storage.changed_days import changed_days
 from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
+from lakehouse_assets.platform.storage.commit_actions import actions_of
+from lakehouse_assets.platform.storage.commit_log import unjudged
 from lakehouse_assets.platform.storage.compaction import FILE_BYTES, SMALL_BYTES, merges_of
 from lakehouse_assets.platform.storage.data_files import ActiveFile
+from lakehouse_assets.platform.storage.delta_table import Kind, commits, last_note
 from lakehouse_assets.platform.storage.pinned_read import read_version
-from lakehouse_assets.platform.touched import actions_of
 from lakehouse_assets_tests.plain_table import DAYS, NUMBERS, PlainTable, note, rows_of
 
 if TYPE_CHECKING:
@@ -375,11 +376,11 @@ def _maintained(table: PlainTable) -> None:
 @pytest.mark.parametrize("place", [Failpoint.BEFORE_SWAP, Failpoint.AFTER_SWAP])
 def test_killed_at_any_point_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Failpoint) -> None:
     table = PlainTable(tmp_path / "t").fill()
-    monkeypatch.setenv(failpoints.VARIABLE, f"{place.value}:t")
+    monkeypatch.setenv(fault_injection.VARIABLE, f"{place.value}:t")
     process = multiprocessing.get_context("spawn").Process(target=_maintained, args=(table,))
     process.start()
     process.join()
-    monkeypatch.delenv(failpoints.VARIABLE)
+    monkeypatch.delenv(fault_injection.VARIABLE)
     assert process.exitcode == -signal.SIGKILL
     assert table.numbers() == list(range(FEWEST))
     assert len(table.named()) == (FEWEST if place is Failpoint.BEFORE_SWAP else 1)

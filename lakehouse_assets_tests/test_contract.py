@@ -13,22 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.check_sql import DUCKDB_PRELUDE, sql_literal, sql_text
-from lakehouse_assets.platform.conform import ContractMismatch
-from lakehouse_assets.platform.contract import (
-    Action,
-    Contract,
-    ContractError,
-    Dimension,
-    Rate,
-    column,
-    facts,
-    landed_contract,
-    row_rule,
-)
-from lakehouse_assets.platform.evaluate import MissingDay, kept, mark
-from lakehouse_assets.platform.parse import parse
-from lakehouse_assets.platform.verdict import DayCounts, verdict
+from lakehouse_assets.platform.contracts.casting import parse
+from lakehouse_assets.platform.contracts.check_sql import DUCKDB_PRELUDE, sql_literal, sql_text
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts, landed_contract, row_rule
+from lakehouse_assets.platform.contracts.rules import ContractError, Dimension, Rate
+from lakehouse_assets.platform.validation.day_result import DayCounts, verdict
+from lakehouse_assets.platform.validation.row_validation import MissingDay, kept, mark
+from lakehouse_assets.platform.validation.schema_check import ContractMismatch
 from lakehouse_assets_tests.written_rows import count_per_day, quarantined, samples
 
 if TYPE_CHECKING:

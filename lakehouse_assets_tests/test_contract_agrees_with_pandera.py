@@ -13,9 +13,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from lakehouse_assets.defs.gmv.contracts import Purchase
-from lakehouse_assets.platform.contract import Contract, Rate, column, facts, row_rule
-from lakehouse_assets.platform.evaluate import mark
-from lakehouse_assets.platform.pandera_findings import findings
+from lakehouse_assets.platform.contracts.contract import Contract, column, facts, row_rule
+from lakehouse_assets.platform.contracts.pandera_findings import findings
+from lakehouse_assets.platform.contracts.rules import Rate
+from lakehouse_assets.platform.validation.row_validation import mark
 from lakehouse_assets_tests.written_rows import count_per_day
 
 if TYPE_CHECKING:

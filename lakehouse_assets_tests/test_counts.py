@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 
 from lakehouse_assets.defs.gmv.generate import generate as purchases
 from lakehouse_assets.defs.loyalty import generate as loyalty
-from lakehouse_assets.platform.outcome import Status
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.results.step_result import Status
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.counted import ACTION, ANALYSIS, OPENING, counted
 from lakehouse_assets_tests.lake_driver import LakeDriver

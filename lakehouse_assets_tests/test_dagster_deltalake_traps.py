@@ -19,13 +19,14 @@ from deltalake import DeltaTable, QueryBuilder
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.assets import IO_MANAGER_KEY, asset_key, build_assets
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.contract import Contract, column, landed_contract
-from lakehouse_assets.platform.io import delta_io_manager
-from lakehouse_assets.platform.landing import EventFiles, land
-from lakehouse_assets.platform.spark import SparkConnectResource
-from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey, day, landed_table
+from lakehouse_assets.platform.contracts.contract import Contract, column, landed_contract
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day, landed_table
+from lakehouse_assets.platform.ingest.landing import land
+from lakehouse_assets.platform.orchestration.assets import IO_MANAGER_KEY, asset_key, build_assets
+from lakehouse_assets.platform.orchestration.io_manager import delta_io_manager
+from lakehouse_assets.platform.orchestration.spark_resource import SparkConnectResource
 from lakehouse_assets.settings import Settings, settings
 
 pytestmark = pytest.mark.slow

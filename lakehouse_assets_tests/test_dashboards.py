@@ -11,13 +11,7 @@ import jinja2
 import pytest
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.bi.discover import dashboards
-from lakehouse_assets.bi.files import superset_files
-from lakehouse_assets.bi.sources import Dataset, dataset, known_days
-from lakehouse_assets.defs.gmv import contracts
-from lakehouse_assets.defs.gmv.dashboard import KNOWN
-from lakehouse_assets.defs.store.dashboard import ORDERS
-from lakehouse_assets.platform.dashboard import (
+from lakehouse_assets.bi.declaration import (
     AsOfDay,
     Chart,
     Choice,
@@ -31,7 +25,13 @@ from lakehouse_assets.platform.dashboard import (
     count,
     total,
 )
-from lakehouse_assets.platform.table import Table
+from lakehouse_assets.bi.discover import dashboards
+from lakehouse_assets.bi.files import superset_files
+from lakehouse_assets.bi.sources import Dataset, dataset, known_days
+from lakehouse_assets.defs.gmv import contracts
+from lakehouse_assets.defs.gmv.dashboard import KNOWN
+from lakehouse_assets.defs.store.dashboard import ORDERS
+from lakehouse_assets.platform.declare.table import Table
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.warehouse_schema import prepare

@@ -15,19 +15,20 @@ from pandera.extensions import register_check_method
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.adopt import judge
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.checks import listing
-from lakehouse_assets.platform.code_version import fingerprint
-from lakehouse_assets.platform.conform import ContractMismatch
-from lakehouse_assets.platform.contract import Action, Contract, ContractError, Dimension, column, facts
-from lakehouse_assets.platform.delta import ask
-from lakehouse_assets.platform.evaluate import mark
-from lakehouse_assets.platform.outcome import DayOutcome, Outcome, Status
-from lakehouse_assets.platform.pandera_findings import findings
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.table import DeclarationError, Overwrite, Table, TableKey, Write
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts
+from lakehouse_assets.platform.contracts.pandera_findings import findings
+from lakehouse_assets.platform.contracts.rules import ContractError, Dimension
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import DeclarationError, Overwrite, Table, TableKey, Write
+from lakehouse_assets.platform.fingerprint.code_version import fingerprint
+from lakehouse_assets.platform.orchestration.external_commits import judge
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.results.check_results import listing
+from lakehouse_assets.platform.results.step_result import DayOutcome, Outcome, Status
+from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.validation.row_validation import mark
+from lakehouse_assets.platform.validation.schema_check import ContractMismatch
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 from lakehouse_assets_tests.counted import ACTION, counted
 from lakehouse_assets_tests.lake_driver import LakeDriver

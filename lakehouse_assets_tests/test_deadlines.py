@@ -26,15 +26,15 @@ from lakehouse_assets.ops import alerts as alerts_module
 from lakehouse_assets.ops.alerts import Alert, Event, Row, Subject, Trouble, read_alerts, record
 from lakehouse_assets.ops.deadline_sensor import REPORT, deadline_sensor
 from lakehouse_assets.ops.hooks import HookError, hooks
-from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.days import DayRange
-from lakehouse_assets.platform.deadlines import WATCHED_DAYS, deadline, late_days, sources
-from lakehouse_assets.platform.delta import DayRows, Kind, Note, Pin
-from lakehouse_assets.platform.journal import AUDIT, append_audit
-from lakehouse_assets.platform.landing import land
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import DeclarationError, Table, TableKey
+from lakehouse_assets.platform.common.days import DayRange
+from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.table import DeclarationError, Table, TableKey
+from lakehouse_assets.platform.ingest.landing import land
+from lakehouse_assets.platform.orchestration.sla import WATCHED_DAYS, deadline, late_days, sources
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.audit_log import AUDIT, append_audit
+from lakehouse_assets.platform.storage.delta_table import DayRows, Kind, Note, Pin
 from lakehouse_assets.serving.quality import State, read_quality
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake

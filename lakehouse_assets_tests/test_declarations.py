@@ -17,14 +17,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
-from lakehouse_assets.platform import table as tables
-from lakehouse_assets.platform.assets import build_assets, own_definitions
-from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.contract import Contract, ContractError, column, facts, row_rule
-from lakehouse_assets.platform.delivery import EventFiles
-from lakehouse_assets.platform.rule_sql import mistake
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.table import (
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.contracts.contract import Contract, column, facts, row_rule
+from lakehouse_assets.platform.contracts.rule_sql import mistake
+from lakehouse_assets.platform.contracts.rules import ContractError
+from lakehouse_assets.platform.declare import table as tables
+from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.declare.table import (
     DeclarationError,
     Overwrite,
     Publish,
@@ -37,7 +37,8 @@ from lakehouse_assets.platform.table import (
     table,
     whole,
 )
-from lakehouse_assets.platform.writer import WriteError
+from lakehouse_assets.platform.orchestration.assets import build_assets, own_definitions
+from lakehouse_assets.platform.storage.commit import WriteError
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 from lakehouse_assets_tests.lake_driver import LakeDriver
 

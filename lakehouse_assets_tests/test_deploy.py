@@ -31,7 +31,7 @@ from lakehouse_assets.cli.dev import require_free
 from lakehouse_assets.ops.event_log import PooledEventLog
 from lakehouse_assets.ops.home import install_dagster_yaml, prepare_dagster_home, project_file
 from lakehouse_assets.ops.run_launcher import MonitoredRunLauncher
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.settings import Settings
 
 TOP = Path(__file__).parents[1]

@@ -20,11 +20,11 @@ from lakehouse_assets import defs as domains
 from lakehouse_assets.cli import main
 from lakehouse_assets.defs.gmv.cli import gmv
 from lakehouse_assets.defs.gmv.generate import generate
-from lakehouse_assets.platform.assets import build_assets
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.outcome import Status
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import Ledger, Table, TableKey
+from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.table import Ledger, Table, TableKey
+from lakehouse_assets.platform.orchestration.assets import build_assets
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.step_result import Status
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.lake_driver import LakeDriver

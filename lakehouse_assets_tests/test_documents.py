@@ -16,12 +16,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.platform.delta import ask
-from lakehouse_assets.platform.set_aside import NotKept, beside, keep
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.stream import drain, drain_available
-from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.declare.table import Table, TableKey
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.streams.set_aside import NotKept, beside, keep
+from lakehouse_assets.platform.streams.stream_ingest import drain, drain_available
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets.streaming import document_places, documents
 from lakehouse_assets.streaming.document_places import Object, listed, name_below, normal

@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lakehouse_assets.platform.drift import Drift, day_in_name, read_drifting
-from lakehouse_assets.platform.landing import EventFiles, Landed, LandingError, land, parts
+from lakehouse_assets.platform.declare.source_files import Drift, EventFiles
+from lakehouse_assets.platform.ingest.file_readers import LandingError
+from lakehouse_assets.platform.ingest.landing import Landed, land, parts
+from lakehouse_assets.platform.ingest.schema_drift import day_in_name, read_drifting
 
 COLUMNS = ("id", "desc_produto", "qtde_pontos", "outras")
 DRIFT = Drift(

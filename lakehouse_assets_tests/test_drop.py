@@ -19,8 +19,13 @@ from lakehouse_assets.definitions import catalog, definitions, landing_jobs
 from lakehouse_assets.defs.store.generate import HEADERS, generate
 from lakehouse_assets.ops.alerts import Alert, Subject, Trouble, read_alerts
 from lakehouse_assets.ops.deadline_sensor import deadline_sensor
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.drop import (
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.ingest.landing import land, parts
+from lakehouse_assets.platform.ingest.landing_status import LandedFiles, SeenFiles
+from lakehouse_assets.platform.ingest.parts import locked
+from lakehouse_assets.platform.orchestration.drop_folder import (
     Dropped,
     SetAside,
     dropped_sources,
@@ -29,12 +34,7 @@ from lakehouse_assets.platform.drop import (
     landing_job,
     refusal,
 )
-from lakehouse_assets.platform.drop_sensor import PATIENCE, DropFolder, Waiting, cursor_of, ready
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landing import land, parts
-from lakehouse_assets.platform.landing_seen import LandedFiles, SeenFiles
-from lakehouse_assets.platform.landing_store import locked
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.orchestration.drop_folder_sensor import PATIENCE, DropFolder, Waiting, cursor_of, ready
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.no_access import no_access
 
@@ -186,11 +186,11 @@ def test_a_file_cut_within_a_row_is_refused_and_landed_when_it_is_whole(drop: Pa
 
 
 READING = [
-    ("typed_text", "as_text"),
-    ("landing_names", "check_content"),
-    ("landed_json", "_object"),
-    ("landed_files", "_check_utf8"),
-    ("landing", "_refuse_shrunken"),
+    ("common.typed_text", "as_text"),
+    ("ingest.delivery_names", "check_content"),
+    ("ingest.json_reader", "_object"),
+    ("ingest.file_readers", "_check_utf8"),
+    ("ingest.landing", "_refuse_shrunken"),
 ]
 
 
@@ -248,7 +248,7 @@ def test_a_file_whose_content_goes_there_and_back_is_landed_each_time(drop: Path
 def test_a_drop_that_could_not_be_landed_is_asked_for_again_until_it_can(
     drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse_assets.platform.landing_store._LOCK_SECONDS", 0)
+    monkeypatch.setattr("lakehouse_assets.platform.ingest.parts._LOCK_SECONDS", 0)
     generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
     pauses = []
     with dg.DagsterInstance.ephemeral() as instance:
@@ -277,7 +277,7 @@ def test_a_drop_that_keeps_failing_raises_exactly_one_alert_until_it_is_landed(
     drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the third run; not of the files that landed beside it, nor again after a restart of the sensor."""
-    monkeypatch.setattr("lakehouse_assets.platform.landing_store._LOCK_SECONDS", 0)
+    monkeypatch.setattr("lakehouse_assets.platform.ingest.parts._LOCK_SECONDS", 0)
     generate(drop, DAY, DAY, orders=10, seed=1, defects=0)
     raised: list[int] = []
 
@@ -403,7 +403,7 @@ def test_a_year_of_drops_costs_a_tick_what_is_new(drop: Path, monkeypatch: pytes
         {},
         {},
     )
-    monkeypatch.setattr("lakehouse_assets.platform.landing_seen.read_landed", lambda *_: manifest)
+    monkeypatch.setattr("lakehouse_assets.platform.ingest.landing_status.read_landed", lambda *_: manifest)
     read = []
     of_a_file = SeenFiles.sha256
     monkeypatch.setattr(

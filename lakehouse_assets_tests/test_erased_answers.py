@@ -17,20 +17,21 @@ from pyspark.sql import SparkSession
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.ops.forget import ERASURE, _remove_old
-from lakehouse_assets.platform.adopt import recover
-from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.commits import commits_sensor
-from lakehouse_assets.platform.delta import DayRows, Kind, Note, Pin, version_of
-from lakehouse_assets.platform.landing import land
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.lineage import trace
-from lakehouse_assets.platform.log_cleaning import keep_statistics
-from lakehouse_assets.platform.maintenance import data_places
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.replay import Answer, _obstacles, replay
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.table import DAY_COLUMN, Table, TableKey
+from lakehouse_assets.platform.common.days import DAY_COLUMN
+from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.table import Table, TableKey
+from lakehouse_assets.platform.fingerprint.code_version import code_version
+from lakehouse_assets.platform.ingest.landing import land
+from lakehouse_assets.platform.lineage.provenance import trace
+from lakehouse_assets.platform.lineage.replay import Answer, _obstacles, replay
+from lakehouse_assets.platform.maintenance.maintenance import data_places
+from lakehouse_assets.platform.orchestration.external_commits import recover
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.unreported_commits_sensor import commits_sensor
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.storage.delta_table import DayRows, Kind, Note, Pin, version_of
+from lakehouse_assets.platform.storage.log_cleaning import keep_statistics
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.traces import traces
 

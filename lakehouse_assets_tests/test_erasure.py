@@ -9,16 +9,18 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from lakehouse_assets.platform import erasure, landing
-from lakehouse_assets.platform.erasure import Subject, remember, rewrite_parts
-from lakehouse_assets.platform.identifier import NormalForm
-from lakehouse_assets.platform.landing import EventFiles, LandingError, land, manifest_version, parts, verify
-from lakehouse_assets.platform.landing_manifest import FOLDER
-from lakehouse_assets.platform.landing_names import FileSet, SourceFile
-from lakehouse_assets.platform.landing_store import stored
-from lakehouse_assets.platform.s3 import S3Path
-from lakehouse_assets.platform.store import Location, parquet
-from lakehouse_assets.platform.touched import actions_of, touched_days
+from lakehouse_assets.platform.common.identifier import NormalForm
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.ingest import erasure, landing
+from lakehouse_assets.platform.ingest.delivery_names import FileSet, SourceFile
+from lakehouse_assets.platform.ingest.erasure import Subject, remember, rewrite_parts
+from lakehouse_assets.platform.ingest.file_readers import LandingError
+from lakehouse_assets.platform.ingest.landing import land, manifest_version, parts, verify
+from lakehouse_assets.platform.ingest.manifest import FOLDER
+from lakehouse_assets.platform.ingest.parts import stored
+from lakehouse_assets.platform.storage.commit_actions import actions_of, touched_days
+from lakehouse_assets.platform.storage.location import Location, parquet
+from lakehouse_assets.platform.storage.s3 import S3Path
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.s3_lake import BUCKET, s3_lake
 
@@ -191,7 +193,7 @@ def test_a_part_that_a_killed_landing_left_is_erased(
 
     land(root, TABLE, SOURCE, file, day=D1, today=TODAY)
     with monkeypatch.context() as patched:
-        patched.setattr("lakehouse_assets.platform.landing_manifest.Manifest.commit", die)
+        patched.setattr("lakehouse_assets.platform.ingest.manifest.Manifest.commit", die)
         with pytest.raises(Killed):
             land(root, TABLE, SOURCE, file, day=D2, today=TODAY)
     assert len(stored(root / TABLE)) == 2

@@ -14,11 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse_assets.defs.gmv import contracts, gold
-from lakehouse_assets.platform.contract import Contract, column, facts
-from lakehouse_assets.platform.delta import Note, version_of
-from lakehouse_assets.platform.evolution import ForeignTable, key_of, nullable_of
-from lakehouse_assets.platform.plan import Lake, LostInput, make_plan
-from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.contracts.contract import Contract, column, facts
+from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.planning.contract_change import key_of, nullable_of
+from lakehouse_assets.platform.planning.plan import Lake, LostInput, make_plan
+from lakehouse_assets.platform.storage.delta_table import Note, version_of
+from lakehouse_assets.platform.storage.schema_evolution import ForeignTable
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.judged_days import Judge
 

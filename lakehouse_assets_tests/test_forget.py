@@ -12,24 +12,25 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse_assets.ops.forget import NoSubject, forget
-from lakehouse_assets.platform import maintenance
-from lakehouse_assets.platform import materialize as steps
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.contract import Contract, Rate, column, facts, landed_contract
-from lakehouse_assets.platform.delivery import EventFiles
-from lakehouse_assets.platform.failpoints import Failpoint
-from lakehouse_assets.platform.identifier import NormalForm
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.lineage import trace
-from lakehouse_assets.platform.log_cleaning import named_files
-from lakehouse_assets.platform.parse import parse
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.replay import Answer, replay
-from lakehouse_assets.platform.silver import CurrentState
-from lakehouse_assets.platform.state import scd1
-from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.common.fault_injection import Failpoint
+from lakehouse_assets.platform.common.identifier import NormalForm
+from lakehouse_assets.platform.contracts.base_contracts import CurrentState
+from lakehouse_assets.platform.contracts.casting import parse
+from lakehouse_assets.platform.contracts.contract import Contract, column, facts, landed_contract
+from lakehouse_assets.platform.contracts.rules import Rate
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.scd import scd1
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day, landed_table, last
+from lakehouse_assets.platform.lineage.provenance import trace
+from lakehouse_assets.platform.lineage.replay import Answer, replay
+from lakehouse_assets.platform.maintenance import maintenance
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.storage import commit as commits_of_files
-from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey, day, landed_table, last
+from lakehouse_assets.platform.storage.log_cleaning import named_files
+from lakehouse_assets.platform.transform import materialize as steps
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.lake_driver import LakeDriver
 from lakehouse_assets_tests.traces import traces

@@ -13,19 +13,19 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.ops.forget import forget
-from lakehouse_assets.platform import maintenance
-from lakehouse_assets.platform.delta import FORMAT, last_note, last_position, version_of
-from lakehouse_assets.platform.digests import RUN_COLUMNS
-from lakehouse_assets.platform.history import CHANGES
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.lineage import trace
-from lakehouse_assets.platform.maintenance import maintain, places, survey
-from lakehouse_assets.platform.outcome import Status
-from lakehouse_assets.platform.pseudonym import pseudonym
-from lakehouse_assets.platform.replay import Answer, replay
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.table import Table, TableKey
-from lakehouse_assets.platform.touched import actions_of, info_of
+from lakehouse_assets.platform.declare.table import Table, TableKey
+from lakehouse_assets.platform.ingest.pseudonyms import pseudonym
+from lakehouse_assets.platform.lineage.provenance import trace
+from lakehouse_assets.platform.lineage.replay import Answer, replay
+from lakehouse_assets.platform.maintenance import maintenance
+from lakehouse_assets.platform.maintenance.maintenance import maintain, places, survey
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.results.step_result import Status
+from lakehouse_assets.platform.scd.scd_table import CHANGES
+from lakehouse_assets.platform.storage.commit_actions import actions_of, info_of
+from lakehouse_assets.platform.storage.delta_table import FORMAT, last_note, last_position, version_of
+from lakehouse_assets.platform.validation.row_digests import RUN_COLUMNS
 from lakehouse_assets.serving.as_of import clauses_as_of
 from lakehouse_assets.serving.query import known_tables, query
 from lakehouse_assets.settings import Settings, settings

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from lakehouse_assets.cli import main
 from lakehouse_assets.cli.output import Rows, show
 from lakehouse_assets.defs.gmv.cli import COLUMNS, figures
-from lakehouse_assets.platform.plan import Lake, Plan
-from lakehouse_assets.platform.publication import rows_before
+from lakehouse_assets.platform.ledger.incremental import rows_before
+from lakehouse_assets.platform.planning.plan import Lake, Plan
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.warehouse_lake import LEDGER, commit
 

@@ -10,12 +10,12 @@ from random import Random
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from lakehouse_assets.platform import publication
-from lakehouse_assets.platform.ledger import everything, rows_to_append
-from lakehouse_assets.platform.plan import make_plan
-from lakehouse_assets.platform.reader import read_inputs, read_table
-from lakehouse_assets.platform.table import Ledger as Write
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.declare.table import Ledger as Write
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.ledger import incremental
+from lakehouse_assets.platform.ledger.ledger import everything, rows_to_append
+from lakehouse_assets.platform.planning.plan import make_plan
+from lakehouse_assets.platform.planning.reader import read_inputs, read_table
 from lakehouse_assets_tests.gmv_histories import (
     TABLES,
     Feeds,
@@ -88,15 +88,15 @@ class Lakeside:
         gold = catalog.table(TableKey.parse("gmv/gold/gmv"))
         assert isinstance(gold.write, Write)
         plan = make_plan(lake, gold, days)
-        since = publication.since_last(lake, catalog, plan)
+        since = incremental.since_last(lake, catalog, plan)
         self.ways.append(None if since is None else any(since.stale.values()))
         if since is None:
             return
-        steps, ledger = publication.steps_of(plan), read_table(spark, lake, gold, plan.base)
+        steps, ledger = incremental.steps_of(plan), read_table(spark, lake, gold, plan.base)
         frame = gold(**read_inputs(spark, lake, plan, catalog))
         touched, whole = (
             rows_to_append(news, ledger, gold.write, steps, gold.compiled.spark_schema[gold.write.figure].dataType)
-            for news in (publication.news(spark, lake, catalog, plan), everything(frame, gold.write, steps))
+            for news in (incremental.news(spark, lake, catalog, plan), everything(frame, gold.write, steps))
         )
         assert not news_differ(touched, whole)
 
@@ -127,7 +127,7 @@ def test_random_histories_agree_with_the_model_after_every_operation(
     spark: SparkSession, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Immutability and convergence: late, re-sent, replaced and corrected files, in any order of publishing."""
-    monkeypatch.setattr(publication, "MOST_TOUCHED", 10.0)
+    monkeypatch.setattr(incremental, "MOST_TOUCHED", 10.0)
     plan = schedule(seed)
     lakeside = Lakeside(LakeDriver.at(spark, tmp_path), tmp_path, [history(seed, index) for index in range(HISTORIES)])
     closed: dict[date, Figures] = {}

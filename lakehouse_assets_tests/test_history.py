@@ -16,10 +16,10 @@ from random import Random
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.platform import step_write
-from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.common.fault_injection import VARIABLE, Failpoint
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.transform import step_write
 from lakehouse_assets_tests import history_model as model
 from lakehouse_assets_tests.change_tables import OF_CHANGES, catalog
 from lakehouse_assets_tests.history_model import CHANGE, ITEM, Change, Row

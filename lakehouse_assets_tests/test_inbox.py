@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 
 from lakehouse_assets.definitions import catalog
-from lakehouse_assets.platform.landed_files import NotYet
-from lakehouse_assets.platform.landing import LandingError, land, parts
-from lakehouse_assets.platform.landing_days import split_by_day
-from lakehouse_assets.platform.landing_names import FileSet, SourceFile, files_below
-from lakehouse_assets.platform.landing_seen import SeenFiles
-from lakehouse_assets.platform.landing_store import locked
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.source_days import SourceDays
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.ingest.day_assignment import split_by_day
+from lakehouse_assets.platform.ingest.delivery_names import FileSet, SourceFile, files_below
+from lakehouse_assets.platform.ingest.file_readers import LandingError, NotYet
+from lakehouse_assets.platform.ingest.landing import land, parts
+from lakehouse_assets.platform.ingest.landing_status import SeenFiles
+from lakehouse_assets.platform.ingest.parts import locked
+from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.inbox import Inbox
 from lakehouse_assets_tests.no_access import no_access
@@ -181,7 +181,7 @@ def test_a_folder_without_permission_holds_up_no_other(
 
 
 def test_a_file_that_cannot_be_landed_now_is_landed_later(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lakehouse_assets.platform.landing_store._LOCK_SECONDS", 0)
+    monkeypatch.setattr("lakehouse_assets.platform.ingest.parts._LOCK_SECONDS", 0)
     write(inbox, "2025-03-01.csv", "a")
     (inbox.parent / "transacao_produto").mkdir()
     (inbox.parent / "transacao_produto" / "2025-03-01.csv").write_text(

@@ -12,11 +12,11 @@ from deltalake import Field, WriterProperties, write_deltalake
 from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction, CommitProperties
 
-from lakehouse_assets.platform.delta import Kind, Note, open_table
-from lakehouse_assets.platform.log_handles import shared_handles
 from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit, evolve
 from lakehouse_assets.platform.storage.data_files import active_files
-from lakehouse_assets.platform.writer import replaced_days
+from lakehouse_assets.platform.storage.delta_table import Kind, Note, open_table
+from lakehouse_assets.platform.storage.delta_writer import replaced_days
+from lakehouse_assets.platform.storage.log_handles import shared_handles
 from lakehouse_assets_tests.plain_table import DAYS, PlainTable, rows_of
 
 D1, D2, D3 = DAYS[:3]

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.compiled import DOCUMENT
-from lakehouse_assets.platform.json_text import MARK, document, json_fields, json_objects
+from lakehouse_assets.platform.common.json_text import MARK, document, json_fields, json_objects
+from lakehouse_assets.platform.contracts.compiled import DOCUMENT
+from lakehouse_assets.platform.declare.catalog import discover
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -15,13 +15,13 @@ from pyspark.sql import SparkSession
 
 from lakehouse_assets.defs.orders.producer import send
 from lakehouse_assets.ops.quarantine import counts
-from lakehouse_assets.platform.delta import ask
-from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
-from lakehouse_assets.platform.journal import audit_path
-from lakehouse_assets.platform.set_aside import beside
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.stream import drain, drain_available
-from lakehouse_assets.platform.stream_log import log_of
+from lakehouse_assets.platform.common.fault_injection import VARIABLE, Failpoint
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.results.audit_log import audit_path
+from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.streams.set_aside import beside
+from lakehouse_assets.platform.streams.stream_ingest import drain, drain_available
+from lakehouse_assets.platform.streams.stream_log import log_of
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets.streaming import kafka_topic
 from lakehouse_assets.streaming.kafka_client import client_options
@@ -216,14 +216,15 @@ def test_a_batch_is_bounded_by_bytes(
 def test_what_a_stream_asks_of_its_log_costs_what_came_since(
     broker: Settings, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lakehouse_assets.platform import delta, delta_log, stream_log, touched
+    from lakehouse_assets.platform.storage import commit_actions, commit_log, delta_table
+    from lakehouse_assets.platform.streams import stream_log
 
     driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "costs", partitions=1)
     for number in range(6):
         send(client_options(broker), numbered(1, first=number), source.topic)
         drain_available(step(driver), bronze(driver), source)
     read: list[int] = []
-    for module in (touched, delta, delta_log, stream_log):
+    for module in (commit_actions, delta_table, commit_log, stream_log):
         for name in ("info_of", "actions_of"):
             if hasattr(module, name):
                 original = getattr(module, name)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.stream_source import OUTSIDE, UNNAMED
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.declare.stream_source import OUTSIDE, UNNAMED
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.kafka_records import read_records, rows_of
 

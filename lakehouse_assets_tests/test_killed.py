@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from dagster import DagsterRunStatus
 
-from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
-from lakehouse_assets.platform.server import ensure_server, server_status, stop_server
+from lakehouse_assets.platform.common.fault_injection import VARIABLE, Failpoint
+from lakehouse_assets.platform.runtime.spark_server import ensure_server, server_status, stop_server
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake, marketplace_day
 

@@ -12,10 +12,10 @@ import pytest
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from lakehouse_assets.definitions import catalog, definitions
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.store import storage_options
-from lakehouse_assets.platform.table import DeclarationError
-from lakehouse_assets.platform.table_features import UnknownFeature
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.table import DeclarationError
+from lakehouse_assets.platform.storage.location import storage_options
+from lakehouse_assets.platform.storage.table_features import UnknownFeature
 from lakehouse_assets.serving.lake_tables import LakeTables
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.s3_lake import PASSWORD, s3_lake
@@ -78,7 +78,7 @@ def test_a_feature_that_delta_rs_does_not_know_is_refused_by_name(lake: Path) ->
 
 def test_a_resource_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """delta-rs takes credentials from the environment, as it does everywhere here."""
-    from lakehouse_assets.platform.s3 import S3Path
+    from lakehouse_assets.platform.storage.s3 import S3Path
     from lakehouse_assets.serving.lake_tables import _resource
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):

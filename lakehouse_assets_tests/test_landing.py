@@ -15,11 +15,10 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from deltalake import write_deltalake
 
 from lakehouse_assets.cli.land import land as land_command
-from lakehouse_assets.platform.assets import partitions
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landing import EventFiles, Landed, LandingError, land, manifest_version, parts, verify
-from lakehouse_assets.platform.landing_manifest import Entry, Manifest, ManifestMoved
-from lakehouse_assets.platform.landing_names import (
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.ingest.delivery_names import (
     FileSet,
     SourceFile,
     canonical,
@@ -28,8 +27,11 @@ from lakehouse_assets.platform.landing_names import (
     listed,
     name_of,
 )
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.store import sha256
+from lakehouse_assets.platform.ingest.file_readers import LandingError
+from lakehouse_assets.platform.ingest.landing import Landed, land, manifest_version, parts, verify
+from lakehouse_assets.platform.ingest.manifest import Entry, Manifest, ManifestMoved
+from lakehouse_assets.platform.orchestration.assets import partitions
+from lakehouse_assets.platform.storage.location import sha256
 from lakehouse_assets.settings import settings
 
 TABLE = "gmv/purchase"

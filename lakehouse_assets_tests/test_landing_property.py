@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from lakehouse_assets.platform.landing import EventFiles, land, parts
-from lakehouse_assets.platform.landing_names import FileSet, SourceFile
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.ingest.delivery_names import FileSet, SourceFile
+from lakehouse_assets.platform.ingest.landing import land, parts
 
 TABLE = "gmv/purchase"
 SOURCE = EventFiles(("at", "day", "key", "value"), day_column="day")

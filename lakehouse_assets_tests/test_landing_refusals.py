@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landing import EventFiles, LandingError, land, manifest_version, parts
-from lakehouse_assets.platform.source_days import SourceDays
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.ingest.file_readers import LandingError
+from lakehouse_assets.platform.ingest.landing import land, manifest_version, parts
 
 TABLE = "gmv/purchase"
 SOURCE = EventFiles(("at", "day", "key"), day_column="day", days=SourceDays(date(2023, 1, 1)))

@@ -10,14 +10,14 @@ import pytest
 from deltalake import CommitProperties, write_deltalake
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.delta import Kind, Note, Pin
-from lakehouse_assets.platform.delta_log import unjudged
-from lakehouse_assets.platform.landing import land
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.plan import Lake, make_plan
-from lakehouse_assets.platform.table import LANDING_LAYER, TableKey
-from lakehouse_assets.platform.triggers import requests
+from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.table import LANDING_LAYER, TableKey
+from lakehouse_assets.platform.ingest.landing import land
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness_sensor import requests
+from lakehouse_assets.platform.planning.plan import Lake, make_plan
+from lakehouse_assets.platform.storage.commit_log import unjudged
+from lakehouse_assets.platform.storage.delta_table import Kind, Note, Pin
 
 CATALOG: Catalog = discover(domains)
 BRONZE, SILVER, GOLD = (TableKey("gmv", layer, "purchase") for layer in ("bronze", "silver", "gold"))

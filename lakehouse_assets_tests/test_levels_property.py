@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import Overwrite, Read, Span, Table, TableKey
+from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.table import Overwrite, Read, Span, Table, TableKey
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets_tests.levels_model import World, input_key
 
 CATALOG = discover(domains)

@@ -12,20 +12,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform import journal
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.delivery import of_subject, without_erased
-from lakehouse_assets.platform.delta import Kind, Note, commits
-from lakehouse_assets.platform.delta_log import read_entry
-from lakehouse_assets.platform.file_stats import may_hold
-from lakehouse_assets.platform.identifier import NormalForm
-from lakehouse_assets.platform.levels import TableLevels
-from lakehouse_assets.platform.log_cleaning import clean_log, keep_statistics, named_files
-from lakehouse_assets.platform.pseudonym import pseudonym
-from lakehouse_assets.platform.stats_columns import DOOR, stats_columns, stats_properties
-from lakehouse_assets.platform.sweep import FilesMissing, sweep
-from lakehouse_assets.platform.table import DAY_COLUMN
-from lakehouse_assets.platform.touched import DAYS_TAG, rows_per_day
+from lakehouse_assets.platform.common.days import DAY_COLUMN
+from lakehouse_assets.platform.common.identifier import NormalForm
+from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.statistics_columns import stats_columns
+from lakehouse_assets.platform.ingest.delivery import of_subject, without_erased
+from lakehouse_assets.platform.ingest.pseudonyms import pseudonym
+from lakehouse_assets.platform.orchestration.staleness import TableLevels
+from lakehouse_assets.platform.results import audit_log
+from lakehouse_assets.platform.storage.commit_actions import DAYS_TAG, rows_per_day
+from lakehouse_assets.platform.storage.commit_log import read_entry
+from lakehouse_assets.platform.storage.delta_table import Kind, Note, commits
+from lakehouse_assets.platform.storage.log_cleaning import clean_log, keep_statistics, named_files
+from lakehouse_assets.platform.storage.log_statistics import may_hold
+from lakehouse_assets.platform.storage.statistics_properties import DOOR, stats_properties
+from lakehouse_assets.platform.storage.sweep import FilesMissing, sweep
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.traces import traces
 
@@ -187,9 +188,9 @@ def test_no_declared_table_has_statistics_of_texts_or_of_personal_columns() -> N
 
 
 def test_journals_say_nothing_of_samples_in_their_logs(tmp_path: Path) -> None:
-    path = journal.check_results_path(tmp_path)
+    path = audit_log.check_results_path(tmp_path)
     row = {"table": "t", "feed_day": D1, "samples": f'[{{"x": "{ANA}"}}]', "rule": "r"}
-    journal.append(path, pa.Table.from_pylist([row], schema=journal.CHECK_RESULTS))
+    audit_log.append(path, pa.Table.from_pylist([row], schema=audit_log.CHECK_RESULTS))
     assert traces(path / "_delta_log", {ANA}) == []
     assert may_hold(path, DAY_COLUMN, [D1])
     assert not may_hold(path, DAY_COLUMN, [D2])

@@ -19,14 +19,14 @@ from pyspark.sql import functions as F
 from lakehouse_assets.cli import main
 from lakehouse_assets.defs.loyalty import generate as feeds
 from lakehouse_assets.ops.forget import forget
-from lakehouse_assets.platform import erasure
-from lakehouse_assets.platform.identifier import NormalForm
-from lakehouse_assets.platform.landing import LandingError
-from lakehouse_assets.platform.outcome import Status
-from lakehouse_assets.platform.pseudonym import NoKey, pseudonym
-from lakehouse_assets.platform.replay import Answer, replay
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.common.identifier import NormalForm
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.ingest import erasure
+from lakehouse_assets.platform.ingest.file_readers import LandingError
+from lakehouse_assets.platform.ingest.pseudonyms import NoKey, pseudonym
+from lakehouse_assets.platform.lineage.replay import Answer, replay
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.results.step_result import Status
 from lakehouse_assets.serving.as_of import clauses_as_of
 from lakehouse_assets.serving.query import QueryError, query
 from lakehouse_assets.settings import Settings, settings

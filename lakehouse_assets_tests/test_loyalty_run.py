@@ -17,7 +17,7 @@ import pytest
 from nbclient import NotebookClient
 
 from lakehouse_assets.definitions import catalog
-from lakehouse_assets.platform.failpoints import VARIABLE
+from lakehouse_assets.platform.common.fault_injection import VARIABLE
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
 

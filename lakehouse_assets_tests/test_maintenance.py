@@ -12,15 +12,15 @@ from lakehouse_assets import defs as domains
 from lakehouse_assets.definitions import definitions
 from lakehouse_assets.ops import maintenance_job
 from lakehouse_assets.ops.maintenance_job import MAINTAIN, Scope
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.changes import changed_days
-from lakehouse_assets.platform.delta import open_table
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.journal import append, check_results_path
-from lakehouse_assets.platform.landing import land, manifest_path, parts
-from lakehouse_assets.platform.maintenance import FEWEST, Maintained, State, maintain, places, survey
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.ingest.landing import land, manifest_path, parts
+from lakehouse_assets.platform.maintenance.maintenance import FEWEST, Maintained, State, maintain, places, survey
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.audit_log import append, check_results_path
+from lakehouse_assets.platform.storage.changed_days import changed_days
+from lakehouse_assets.platform.storage.delta_table import open_table
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.dagster_lake import dagster_lake
 from lakehouse_assets_tests.gmv_histories import write_csv

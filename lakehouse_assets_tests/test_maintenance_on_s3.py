@@ -6,15 +6,15 @@ from datetime import timedelta
 import pyarrow.parquet as pq
 import pytest
 
-from lakehouse_assets.platform.delta import Kind
-from lakehouse_assets.platform.maintenance import FEWEST, maintain, survey
-from lakehouse_assets.platform.s3 import S3Path
+from lakehouse_assets.platform.maintenance.maintenance import FEWEST, maintain, survey
 from lakehouse_assets.platform.storage import unnamed_files
 from lakehouse_assets.platform.storage.commit import Swap, commit
+from lakehouse_assets.platform.storage.commit_actions import log_file
+from lakehouse_assets.platform.storage.delta_table import Kind
+from lakehouse_assets.platform.storage.location import Location, parquet, version_of_file
+from lakehouse_assets.platform.storage.s3 import S3Path
+from lakehouse_assets.platform.storage.sweep import sweep
 from lakehouse_assets.platform.storage.unnamed_files import RETENTION, stored_files
-from lakehouse_assets.platform.store import Location, parquet, version_of_file
-from lakehouse_assets.platform.sweep import sweep
-from lakehouse_assets.platform.touched import log_file
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.plain_table import DAYS, PlainTable, note, rows_of
 from lakehouse_assets_tests.s3_lake import BUCKET, s3_lake

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.platform.outcome import Status
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.stream import drain_available
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.results.step_result import Status
+from lakehouse_assets.platform.streams.stream_ingest import drain_available
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.documents import Documents
 from lakehouse_assets_tests.lake_driver import LakeDriver
@@ -185,8 +185,8 @@ def test_documents_in_any_order_of_arrival_give_the_same_tables(spark: SparkSess
                 arrivals[day].append(copy)
     driver = LakeDriver.at(spark, tmp_path)
     source = driver.catalog.table(TableKey.parse(BRONZE))
-    from lakehouse_assets.platform import writer
-    from lakehouse_assets.platform.delta import Note
+    from lakehouse_assets.platform.storage import delta_writer
+    from lakehouse_assets.platform.storage.delta_table import Note
 
     frame = spark.createDataFrame(
         [
@@ -196,8 +196,8 @@ def test_documents_in_any_order_of_arrival_give_the_same_tables(spark: SparkSess
         ],
         source.compiled.spark_schema,
     )
-    target = writer.Target(driver.lake.path(source.key), BRONZE, source.compiled.spark_schema)
-    writer.append(frame, target, Note(BRONZE, "test", "test", frozenset(days), "code", {}), None)
+    target = delta_writer.Target(driver.lake.path(source.key), BRONZE, source.compiled.spark_schema)
+    delta_writer.append(frame, target, Note(BRONZE, "test", "test", frozenset(days), "code", {}), None)
     for day in random.sample(days, len(days)):
         for table in (ORDERS, SELLERS):
             assert driver.make(table, [day]).days[0].status is Status.COMMITTED

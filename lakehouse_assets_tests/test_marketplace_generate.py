@@ -12,7 +12,7 @@ from lakehouse_assets.cli import main
 from lakehouse_assets.defs.marketplace import FIRST_DAY, contracts
 from lakehouse_assets.defs.marketplace.dictionary import dictionary
 from lakehouse_assets.defs.marketplace.generate import LIFE_DAYS, STEPS, Generated, generate
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 FIRST = date(2024, 3, 1)

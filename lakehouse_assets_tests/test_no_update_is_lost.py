@@ -20,12 +20,13 @@ from dagster._core.scheduler.instigation import SensorInstigatorData
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform import materialize, writer
-from lakehouse_assets.platform.commits import ADOPT
-from lakehouse_assets.platform.failpoints import VARIABLE, Failpoint
-from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.common.fault_injection import VARIABLE, Failpoint
+from lakehouse_assets.platform.orchestration.unreported_commits_sensor import ADOPT
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.storage import delta_writer
 from lakehouse_assets.platform.storage.commit import WriteError, commit
 from lakehouse_assets.platform.storage.target import Target
+from lakehouse_assets.platform.transform import materialize
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.daemon import Daemon, daemon, made
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake, marketplace_day
@@ -135,7 +136,7 @@ def test_a_failed_gold_run(shop: Shop, monkeypatch: pytest.MonkeyPatch, tables: 
     if tables == GOLD:
         shop.lake.run(ITEM, D3)
     with monkeypatch.context() as broken:
-        broken.setattr(writer, "commit", _fails)
+        broken.setattr(delta_writer, "commit", _fails)
         assert not shop.lake.run(tables, D3).success
     (run,) = shop.daemon.settle()
     assert made(run) == {"gold/gmv", "gold/gmv_current"}, "silver is not made again"
@@ -145,7 +146,7 @@ def test_a_failed_gold_run(shop: Shop, monkeypatch: pytest.MonkeyPatch, tables: 
 def test_a_range_run_of_which_gold_fails(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.open(D4, D5)
     with monkeypatch.context() as broken:
-        broken.setattr(writer, "commit", _fails)
+        broken.setattr(delta_writer, "commit", _fails)
         assert not shop.lake.run(EVERYTHING, D4, D5).success
     (run,) = shop.daemon.settle()
     assert made(run) == {"gold/gmv", "gold/gmv_current"}

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse_assets.platform import step_write
-from lakehouse_assets.platform.conform import ContractMismatch
-from lakehouse_assets.platform.contract import Action, Contract, column, facts
-from lakehouse_assets.platform.delta import Pin
-from lakehouse_assets.platform.plan import Lake, Plan
-from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey, day
-from lakehouse_assets.platform.validated_rows import DUPLICATES, HASH, PASSED, QUARANTINED, ValidatedRows
-from lakehouse_assets.platform.verdict import DayCounts
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts
+from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day
+from lakehouse_assets.platform.planning.plan import Lake, Plan
+from lakehouse_assets.platform.storage.delta_table import Pin
+from lakehouse_assets.platform.transform import step_write
+from lakehouse_assets.platform.validation.day_result import DayCounts
+from lakehouse_assets.platform.validation.schema_check import ContractMismatch
+from lakehouse_assets.platform.validation.validated_rows import DUPLICATES, HASH, PASSED, QUARANTINED, ValidatedRows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

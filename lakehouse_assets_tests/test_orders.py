@@ -18,11 +18,12 @@ from lakehouse_assets.defs.orders.contracts import OrderLine
 from lakehouse_assets.defs.orders.event import FIELDS, ONLINE_RETAIL, SALES_TRANSACTION
 from lakehouse_assets.defs.orders.generate import generate
 from lakehouse_assets.defs.orders.producer import events_of
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.contract import Action, Dimension, column, facts, row_rule
-from lakehouse_assets.platform.landing import LandingError
-from lakehouse_assets.platform.outcome import Status
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.contracts.contract import Action, column, facts, row_rule
+from lakehouse_assets.platform.contracts.rules import Dimension
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.ingest.file_readers import LandingError
+from lakehouse_assets.platform.results.step_result import Status
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 pytestmark = pytest.mark.slow
@@ -139,7 +140,7 @@ def test_what_is_no_sale_is_kept_apart_and_what_is_wrong_is_quarantined_with_its
 def test_a_record_that_is_no_event_is_quarantined_whole(spark: SparkSession, tmp_path: Path) -> None:
     """Records of the topic may hold anything: every one is either a line or in quarantine, as it came."""
     from lakehouse_assets.defs.orders.lines import order_lines_of
-    from lakehouse_assets.platform import evaluate
+    from lakehouse_assets.platform.validation import row_validation
 
     good = [json.dumps(line(invoice_no=str(n))) for n in range(14)]
     values = [
@@ -155,7 +156,7 @@ def test_a_record_that_is_no_event_is_quarantined_whole(spark: SparkSession, tmp
         bronze.compiled.spark_schema,
     )
     stamped = order_lines_of(frame).selectExpr("*", "current_date() AS processed_date")
-    marked = evaluate.mark(stamped, table.compiled, duplicates_of=None)
+    marked = row_validation.mark(stamped, table.compiled, duplicates_of=None)
     rows = {row.row_number: row for row in marked.collect()}
     assert len(rows) == len(values)
     assert sorted(n for n, row in rows.items() if not row._quarantined) == [0, 9, 11]
@@ -210,7 +211,7 @@ def test_a_changed_schema_is_treated_as_the_table_declares(spark: SparkSession, 
 
 
 def _key(name: str):  # type: ignore[no-untyped-def]
-    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.platform.declare.table import TableKey
 
     return TableKey.parse(name)
 

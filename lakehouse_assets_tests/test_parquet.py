@@ -13,12 +13,13 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.defs.store.generate import generate
-from lakehouse_assets.platform import maintenance, writer
-from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.delta import Note, open_table
-from lakehouse_assets.platform.maintenance import Place, _places, maintain, survey
-from lakehouse_assets.platform.parquet import KIB, MIB, Parquet, ParquetError
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.common.file_layout import KIB, MIB, Parquet, ParquetError
+from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.maintenance import maintenance
+from lakehouse_assets.platform.maintenance.maintenance import Place, _places, maintain, survey
+from lakehouse_assets.platform.storage import delta_writer
+from lakehouse_assets.platform.storage.delta_table import Note, open_table
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 DAY = date(2025, 1, 2)
@@ -155,10 +156,10 @@ def test_every_setting_reaches_the_files_of_a_write_and_of_a_compaction(
     )
     small = Parquet("zstd", dictionary=False, page_bytes=8 * KIB, row_group_bytes=512 * KIB, level=6)
     for name, layout in (("small", small), ("gzip", Parquet("gzip", page_rows=500)), ("plain", None)):
-        target = writer.Target(tmp_path / name, name, frame.schema, parquet=layout)
+        target = delta_writer.Target(tmp_path / name, name, frame.schema, parquet=layout)
         for base in (None, 0):
             note = Note(name, "run", f"{name} {base}", frozenset(), "code", {}, base=base)
-            writer.append(frame.coalesce(1), target, note, base)
+            delta_writer.append(frame.coalesce(1), target, note, base)
     files = {name: Files.of(tmp_path / name) for name in ("small", "gzip", "plain")}
 
     assert files["small"].codecs == {"ZSTD"}

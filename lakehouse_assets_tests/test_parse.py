@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pyspark.sql.types as T
 import pytest
 
-from lakehouse_assets.platform.contract import Contract, ContractError, column, landed_contract
-from lakehouse_assets.platform.parse import parse
+from lakehouse_assets.platform.contracts.casting import parse
+from lakehouse_assets.platform.contracts.contract import Contract, column, landed_contract
+from lakehouse_assets.platform.contracts.rules import ContractError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

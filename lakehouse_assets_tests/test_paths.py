@@ -16,11 +16,11 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from lakehouse_assets.cli import main
-from lakehouse_assets.platform.changes import is_readable
-from lakehouse_assets.platform.jars import find_java
-from lakehouse_assets.platform.replay import Answer
-from lakehouse_assets.platform.server_launch import _environment
-from lakehouse_assets.platform.store import files_of
+from lakehouse_assets.platform.lineage.replay import Answer
+from lakehouse_assets.platform.runtime.jars import find_java
+from lakehouse_assets.platform.runtime.spark_launch import _environment
+from lakehouse_assets.platform.storage.changed_days import is_readable
+from lakehouse_assets.platform.storage.location import files_of
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.settings import MISREAD, Settings, SettingsError, settings
 from lakehouse_assets_tests.dagster_lake import dagster_lake, marketplace_day

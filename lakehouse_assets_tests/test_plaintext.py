@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lakehouse_assets.cli import main
 from lakehouse_assets.cli.doctor import examine
-from lakehouse_assets.platform.plaintext import S3_ENDPOINTS, is_loopback, of_spark
+from lakehouse_assets.platform.common.plaintext import S3_ENDPOINTS, is_loopback, of_spark
 from lakehouse_assets.settings import Settings, settings
 
 HERE = ["localhost", "LOCALHOST", "localhost.", "db.localhost", "127.0.0.1", "127.1.2.3", "[::1]", "[::ffff:127.0.0.1]"]

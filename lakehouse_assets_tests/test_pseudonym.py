@@ -12,9 +12,9 @@ import pytest
 from deltalake import write_deltalake
 
 from lakehouse_assets.cli.doctor import examine
-from lakehouse_assets.platform.delivery import without_erased
-from lakehouse_assets.platform.erasure import OtherKey, erased, remember
-from lakehouse_assets.platform.pseudonym import (
+from lakehouse_assets.platform.ingest.delivery import without_erased
+from lakehouse_assets.platform.ingest.erasure import OtherKey, erased, remember
+from lakehouse_assets.platform.ingest.pseudonyms import (
     Key,
     NoKey,
     development_key_file,

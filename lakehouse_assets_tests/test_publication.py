@@ -9,12 +9,13 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructField
 
-from lakehouse_assets.platform import entities, publication, writer
-from lakehouse_assets.platform.delta import Note, open_table, version_of
-from lakehouse_assets.platform.materialize import materialize
-from lakehouse_assets.platform.plan import make_plan
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.ledger import affected_keys, incremental
+from lakehouse_assets.platform.planning.plan import make_plan
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.storage import delta_writer
+from lakehouse_assets.platform.storage.delta_table import Note, open_table, version_of
+from lakehouse_assets.platform.transform.materialize import materialize
 from lakehouse_assets_tests.dagster_lake import marketplace_day
 from lakehouse_assets_tests.gmv_histories import (
     TABLES,
@@ -37,10 +38,10 @@ GOLD = TableKey.parse("gmv/gold/gmv")
 DAYS = [date(2023, 2, 1) + timedelta(days=n) for n in range(10)]
 
 
-def since(driver: LakeDriver, *days: date) -> publication.Since | None:
+def since(driver: LakeDriver, *days: date) -> incremental.Since | None:
     """What a publication of these days would look at."""
     plan = make_plan(driver.lake, driver.catalog.table(GOLD), days)
-    return publication.since_last(driver.lake, driver.catalog, plan)
+    return incremental.since_last(driver.lake, driver.catalog, plan)
 
 
 class Silver:
@@ -67,7 +68,9 @@ class Silver:
         path = self.driver.lake.path(key)
         note = Note(str(key), attempt, f"{attempt}/{table}", frozenset(days), "code", {})
         frame = self.driver.spark.createDataFrame(typed, schema)
-        writer.replace_days(frame, writer.Target(path, str(key), schema), note, version_of(path), "feed_day", days)
+        delta_writer.replace_days(
+            frame, delta_writer.Target(path, str(key), schema), note, version_of(path), "feed_day", days
+        )
 
     def publish(self, operation: Publish) -> None:
         driver, gold = self.driver, self.driver.catalog.table(GOLD)
@@ -112,8 +115,8 @@ def test_random_histories_published_by_touched_entities_agree_with_the_model(
     spark: SparkSession, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Entities are looked up by delta-rs for odd seeds, by Spark for even ones."""
-    monkeypatch.setattr(publication, "MOST_TOUCHED", 10.0)
-    monkeypatch.setattr(entities, "FEW_ROWS", entities.FEW_ROWS if seed % 2 else -1)
+    monkeypatch.setattr(incremental, "MOST_TOUCHED", 10.0)
+    monkeypatch.setattr(affected_keys, "FEW_ROWS", affected_keys.FEW_ROWS if seed % 2 else -1)
     silver = Silver(spark, tmp_path, [history(seed, index) for index in range(200)])
     touched = []
     for step, operation in enumerate(schedule(seed).operations):
@@ -149,13 +152,13 @@ class Shop:
     def publish(self, *days: date) -> None:
         self.driver.make(str(GOLD), days)
 
-    def entities_of(self, found: publication.Since, day: date) -> list[int]:
+    def entities_of(self, found: incremental.Since, day: date) -> list[int]:
         """The purchases that a publication of a day looks at."""
         gold = self.driver.catalog.table(GOLD)
-        records = publication.touched_records(self.driver.lake, make_plan(self.driver.lake, gold, [day]), found)
-        entity = publication._entity_of(self.driver.catalog, gold)
+        records = incremental.touched_records(self.driver.lake, make_plan(self.driver.lake, gold, [day]), found)
+        entity = incremental._entity_of(self.driver.catalog, gold)
         assert entity is not None
-        return sorted(row.purchase_id for row in entities.look_up(self.driver.spark, records, entity).collect())
+        return sorted(row.purchase_id for row in affected_keys.look_up(self.driver.spark, records, entity).collect())
 
     def is_right(self, day: date) -> bool:
         return as_of(self.driver.rows(str(GOLD), *LEDGER), None) == figures(self.feeds.events(), day)
@@ -177,15 +180,15 @@ def test_when_what_new_days_touch_is_enough(
     assert found.touched("purchase", DAYS[9]) == {DAYS[9]}
     assert found.touched("product_item", DAYS[9]) == {DAYS[3], DAYS[9]}
     of_days = {int(row["purchase_id"]) for day in (DAYS[3], DAYS[9]) for row in marketplace_day(day, 2)[TABLES[0], day]}
-    for few in (entities.FEW_ROWS, -1):
+    for few in (affected_keys.FEW_ROWS, -1):
         with monkeypatch.context() as limit:
-            limit.setattr(entities, "FEW_ROWS", few)
+            limit.setattr(affected_keys, "FEW_ROWS", few)
             assert shop.entities_of(found, DAYS[9]) == sorted(of_days), "also the one that its day has no more"
     shop.publish(DAYS[9])
     assert shop.is_right(DAYS[9])
     assert since(shop.driver, *DAYS) is None, "who asks for every day gets every day recomputed"
     with monkeypatch.context() as changed:
-        changed.setattr(publication, "code_version", lambda table: "changed")
+        changed.setattr(incremental, "code_version", lambda table: "changed")
         assert since(shop.driver, DAYS[3]) is None, "other code may say something else of every purchase"
 
     shop.deliver(DAYS[3], tables=item, value="50,00")

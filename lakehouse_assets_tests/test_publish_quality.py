@@ -14,11 +14,11 @@ from dagster._core.test_utils import freeze_time
 from deltalake import DeltaTable, write_deltalake
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.journal import CHECK_RESULTS, append, check_results_path
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.run_records import LONGEST_PAUSE, TRIES
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.orchestration.run_records import LONGEST_PAUSE, TRIES
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.audit_log import CHECK_RESULTS, append, check_results_path
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving import publish_quality as publish_quality_module
 from lakehouse_assets.serving.catch_up import catch_up

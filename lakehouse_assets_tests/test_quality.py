@@ -16,12 +16,12 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from lakehouse_assets.cli import main
 from lakehouse_assets.cli.heatmap import fit
-from lakehouse_assets.platform import journal, records
-from lakehouse_assets.platform.days import DayRange
-from lakehouse_assets.platform.delta import DayRows
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.outcome import DayOutcome, Status
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.common.days import DayRange
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.results import audit_log, audit_rows
+from lakehouse_assets.platform.results.step_result import DayOutcome, Status
+from lakehouse_assets.platform.storage.delta_table import DayRows
 from lakehouse_assets.serving.quality import State, read_quality
 from lakehouse_assets.serving.quality_html import page as render
 from lakehouse_assets.serving.query import query
@@ -114,10 +114,10 @@ def test_a_day_that_no_rule_could_judge_is_red_too(home: Settings) -> None:
 
 
 def test_a_journal_of_before_samples_were_kept_is_read(home: Settings) -> None:
-    older = pa.schema([field for field in journal.CHECK_RESULTS if field.name != "samples"])
+    older = pa.schema([field for field in audit_log.CHECK_RESULTS if field.name != "samples"])
     judge = Judge.of(home)
     with pytest.MonkeyPatch.context() as before:
-        before.setattr(records, "CHECK_RESULTS", older)
+        before.setattr(audit_rows, "CHECK_RESULTS", older)
         judge.write(SILVER, [judge.day(SILVER, RED, {RULE: 120})])
     assert states(judge, SILVER)[3] is State.FAILED
     judge.write(SILVER, [judge.day(SILVER, AFTER, {RULE: 120}, {RULE: [{"a": 1}]})])
@@ -131,15 +131,15 @@ def test_the_audit_says_of_a_failed_day_whether_only_another_of_its_run_was_bad(
     judge = Judge.of(home)
     bad = judge.day(SILVER, RED, {RULE: 120})
     good = replace(judge.day(SILVER, GOOD), status=Status.FAILED, reasons=bad.reasons)
-    older = pa.schema([field for field in journal.AUDIT if field.name != "along"])
+    older = pa.schema([field for field in audit_log.AUDIT if field.name != "along"])
     path = home.lake / "gmv" / "silver" / "purchase"
     with pytest.MonkeyPatch.context() as before:
-        before.setattr(records, "AUDIT", older)
+        before.setattr(audit_rows, "AUDIT", older)
         judge.write(SILVER, [good, bad])
-    assert set(journal.failed_days(home.lake, "gmv", SILVER, path)) == {GOOD, RED}
-    assert not any(one.along for one in journal.failures(home.lake, "gmv", SILVER, {}).values())
+    assert set(audit_log.failed_days(home.lake, "gmv", SILVER, path)) == {GOOD, RED}
+    assert not any(one.along for one in audit_log.failures(home.lake, "gmv", SILVER, {}).values())
     judge.write(SILVER, [good, bad])
-    failures = journal.failures(home.lake, "gmv", SILVER, {})
+    failures = audit_log.failures(home.lake, "gmv", SILVER, {})
     assert {day: one.along for day, one in failures.items()} == {GOOD: True, RED: False}
 
 
@@ -148,9 +148,9 @@ def test_broken_ties_are_in_the_audit_and_on_the_page_also_beside_an_audit_of_be
 ) -> None:
     judge, table = Judge.of(home), "loyalty/silver/transacao"
     first, second = judge.day(table, RED), judge.day(table, AFTER)
-    older = pa.schema([field for field in journal.AUDIT if field.name != "ties"])
+    older = pa.schema([field for field in audit_log.AUDIT if field.name != "ties"])
     with pytest.MonkeyPatch.context() as before:
-        before.setattr(records, "AUDIT", older)
+        before.setattr(audit_rows, "AUDIT", older)
         judge.write(table, [first])
     (verdict,) = read_quality(home, judge.catalog, None, None).verdicts.values()
     assert (verdict.rows_in, verdict.ties) == (200, None)

@@ -13,7 +13,7 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster_graphql.test.utils import execute_dagster_graphql
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import discover
+from lakehouse_assets.platform.declare.catalog import discover
 from lakehouse_assets.serving.quality import Quality, State, read_quality
 from lakehouse_assets.serving.quality_html import page
 from lakehouse_assets.settings import Settings, settings

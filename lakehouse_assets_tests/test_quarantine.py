@@ -9,9 +9,9 @@ import pyspark.sql.types as T
 import pytest
 
 from lakehouse_assets.defs.gmv import contracts
-from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.contract import column
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.contracts.contract import column
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake, marketplace_day
 from lakehouse_assets_tests.gmv_histories import TABLES

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.delta import DayRows, Note, ask
-from lakehouse_assets.platform.plan import Lake, Plan
-from lakehouse_assets.platform.quarantine import replace_quarantine
+from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.planning.plan import Lake, Plan
 from lakehouse_assets.platform.storage.data_files import new_attempt
-from lakehouse_assets.platform.table import TableKey
-from lakehouse_assets.platform.validated_rows import QUARANTINED, STATE, ValidatedRows
+from lakehouse_assets.platform.storage.delta_table import DayRows, Note, ask
+from lakehouse_assets.platform.transform.quarantine import replace_quarantine
+from lakehouse_assets.platform.validation.validated_rows import QUARANTINED, STATE, ValidatedRows
 
 DAY = date(2023, 2, 1)
 ROWS, BATCH, MIB = 2_000_000, 100_000, 2**20

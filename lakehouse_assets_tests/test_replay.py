@@ -12,14 +12,15 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform import replay as replays
-from lakehouse_assets.platform.code_version import Fingerprint, code_version
-from lakehouse_assets.platform.delta import Kind, Note, commits
-from lakehouse_assets.platform.lineage import LineageError, trace
-from lakehouse_assets.platform.replay import Answer, Replay, replay
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.table import TableKey
-from lakehouse_assets.platform.writer import Target, append
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.fingerprint.code_version import Fingerprint, code_version
+from lakehouse_assets.platform.lineage import replay as replays
+from lakehouse_assets.platform.lineage.provenance import LineageError, trace
+from lakehouse_assets.platform.lineage.replay import Answer, Replay, replay
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.storage.delta_table import Kind, Note, commits
+from lakehouse_assets.platform.storage.delta_writer import append
+from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake, marketplace_day
 from lakehouse_assets_tests.gmv_histories import TABLES, history, schedule, write_csv

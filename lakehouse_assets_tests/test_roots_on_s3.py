@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform import maintenance, step_commit
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.session import close_session, open_session
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.maintenance import maintenance
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.runtime.sessions import close_session, open_session
+from lakehouse_assets.platform.transform import step_commit
 from lakehouse_assets.serving.publish import publish
 from lakehouse_assets.serving.query import known_tables, query
 from lakehouse_assets.settings import Settings, settings

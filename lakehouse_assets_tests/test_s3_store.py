@@ -20,18 +20,20 @@ from pydantic import ValidationError
 from pyspark.sql.types import LongType, StructField, StructType
 
 from lakehouse_assets.cli import main
-from lakehouse_assets.platform.delta import Note
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.journal import AUDIT, append_audit
-from lakehouse_assets.platform.landing import EventFiles, LandingError, land, parts, verify
-from lakehouse_assets.platform.landing_seen import read_landed
-from lakehouse_assets.platform.plaintext import S3_ENDPOINTS
-from lakehouse_assets.platform.s3 import S3Path, StoreError, arrow_filesystem
-from lakehouse_assets.platform.server_launch import config_of, spark_conf
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.common.plaintext import S3_ENDPOINTS
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.ingest.file_readers import LandingError
+from lakehouse_assets.platform.ingest.landing import land, parts, verify
+from lakehouse_assets.platform.ingest.landing_status import read_landed
+from lakehouse_assets.platform.results.audit_log import AUDIT, append_audit
+from lakehouse_assets.platform.runtime.spark_launch import config_of, spark_conf
 from lakehouse_assets.platform.storage.commit import Swap, commit
 from lakehouse_assets.platform.storage.data_files import new_attempt
+from lakehouse_assets.platform.storage.delta_table import Note
+from lakehouse_assets.platform.storage.location import location, missing, storage_options
+from lakehouse_assets.platform.storage.s3 import S3Path, StoreError, arrow_filesystem
 from lakehouse_assets.platform.storage.target import Target
-from lakehouse_assets.platform.store import location, missing, storage_options
 from lakehouse_assets.serving.query import known_tables, query
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, marketplace_day

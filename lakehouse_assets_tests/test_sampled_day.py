@@ -17,14 +17,14 @@ from pyspark.sql import SparkSession
 from lakehouse_assets.definitions import catalog, definitions
 from lakehouse_assets.ops import pandera_job
 from lakehouse_assets.ops.pandera_job import JOB, Sampling
-from lakehouse_assets.platform.checks import PANDERA
-from lakehouse_assets.platform.contract import Action, Contract, column
-from lakehouse_assets.platform.delta import ask, last_note, open_table
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.pandera_findings import Findings
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.sampled_day import Agreement, Claim, Sample, differences, draw, validate
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column
+from lakehouse_assets.platform.contracts.pandera_findings import Findings
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.maintenance.sampled_day import Agreement, Claim, Sample, differences, draw, validate
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.check_results import PANDERA
+from lakehouse_assets.platform.storage.delta_table import ask, last_note, open_table
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake, marketplace_day
 

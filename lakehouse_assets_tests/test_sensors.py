@@ -24,17 +24,23 @@ from deltalake import DeltaTable, write_deltalake
 
 from lakehouse_assets.ops.alerts import Trouble, read_alerts
 from lakehouse_assets.ops.deadline_sensor import deadline_sensor
-from lakehouse_assets.platform import delta_log, evaluations, levels, touched
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.commits import ADOPT, commits_sensor
-from lakehouse_assets.platform.days import DayRange
-from lakehouse_assets.platform.delta import Kind
-from lakehouse_assets.platform.journal import AUDIT, append_audit
-from lakehouse_assets.platform.levels import Levels, TableLevels
-from lakehouse_assets.platform.run_records import LEVEL_TAG, LONGEST_PAUSE, TRIES
-from lakehouse_assets.platform.table import TableKey
-from lakehouse_assets.platform.triggers import RANGE_END, RANGE_START, level_sensor, yesterday_schedule
+from lakehouse_assets.platform.common.days import DayRange
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.fingerprint.code_version import code_version
+from lakehouse_assets.platform.orchestration import evaluations, staleness
+from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, LONGEST_PAUSE, TRIES
+from lakehouse_assets.platform.orchestration.staleness import Levels, TableLevels
+from lakehouse_assets.platform.orchestration.staleness_sensor import (
+    RANGE_END,
+    RANGE_START,
+    level_sensor,
+    yesterday_schedule,
+)
+from lakehouse_assets.platform.orchestration.unreported_commits_sensor import ADOPT, commits_sensor
+from lakehouse_assets.platform.results.audit_log import AUDIT, append_audit
+from lakehouse_assets.platform.storage import commit_actions, commit_log
+from lakehouse_assets.platform.storage.delta_table import Kind
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 from lakehouse_assets_tests.levels_model import START, Log
@@ -335,13 +341,13 @@ def test_a_second_evaluation_does_not_touch_what_the_first_works_on(
 def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The log files that were looked for or opened."""
     found: list[Path] = []
-    log_file = touched.log_file
+    log_file = commit_actions.log_file
 
     def counted(path: Path, version: int) -> Path:
         found.append(log_file(path, version))
         return found[-1]
 
-    for module in (touched, delta_log, levels):
+    for module in (commit_actions, commit_log, staleness):
         monkeypatch.setattr(module, "log_file", counted)
     return found
 
@@ -354,11 +360,11 @@ def test_who_asks_what_nobody_judged_reads_the_end_of_the_log(tmp_path: Path, re
         if now == 290:
             DeltaTable(str(log.path)).create_checkpoint()
     read.clear()
-    assert delta_log.unjudged(log.path) == {}
+    assert commit_log.unjudged(log.path) == {}
     assert len(read) < 25, "from the last checkpoint on, not from version 0"
     log.happens(300, "external", {D2})
     read.clear()
-    assert delta_log.unjudged(log.path) == {D2: 300}
+    assert commit_log.unjudged(log.path) == {D2: 300}
     assert len(read) < 30
 
 
@@ -540,11 +546,13 @@ def test_a_file_that_was_vacuumed_and_a_day_beyond_the_calendar_stick_no_sensor(
     days = pa.array([19358, 19359, 19359, beyond], pa.int32()).cast(pa.date32())
     write_deltalake(str(path), pa.table({"feed_day": days}))
     rows = {date(2023, 1, 1): 1, date(2023, 1, 2): 2}
-    assert touched.rows_per_day(path, 0) == rows
-    assert touched.touched_days(path, touched.actions_of(path, 0))[0] == frozenset(rows)
+    assert commit_actions.rows_per_day(path, 0) == rows
+    assert commit_actions.touched_days(path, commit_actions.actions_of(path, 0))[0] == frozenset(rows)
     write_deltalake(str(path), pa.table({"feed_day": days.slice(0, 3)}), mode="overwrite")
     for file in path.glob("*.parquet"):
         file.unlink()
-    assert touched.rows_per_day(path, 1) == dict.fromkeys(rows), "the days are known, their rows are not"
-    assert touched.rows_per_day(path, 0) == {}
-    assert not touched.touched_days(path, touched.actions_of(path, 0))[1], "not all that it touched is known"
+    assert commit_actions.rows_per_day(path, 1) == dict.fromkeys(rows), "the days are known, their rows are not"
+    assert commit_actions.rows_per_day(path, 0) == {}
+    assert not commit_actions.touched_days(path, commit_actions.actions_of(path, 0))[1], (
+        "not all that it touched is known"
+    )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse_assets.platform.delta import ask
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.set_aside import NotKept, keep
-from lakehouse_assets.platform.stream_source import OUTSIDE, SetAside
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.stream_source import OUTSIDE, SetAside
+from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.streams.set_aside import NotKept, keep
 
 
 def records(*numbers: int, topic: str = "t") -> list[SetAside]:

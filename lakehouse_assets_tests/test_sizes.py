@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from lakehouse_assets.platform.file_stats import rows_of_days
+from lakehouse_assets.platform.storage.log_statistics import rows_of_days
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 import pytest
 
-from lakehouse_assets.platform.contract import Contract
-from lakehouse_assets.platform.snapshots import Chain, chains
-from lakehouse_assets.platform.state import State, scd1, scd2, scd2_from_snapshots
-from lakehouse_assets.platform.table import DeclarationError, Table, TableKey
+from lakehouse_assets.platform.contracts.contract import Contract
+from lakehouse_assets.platform.declare.scd import State, scd1, scd2, scd2_from_snapshots
+from lakehouse_assets.platform.declare.table import DeclarationError, Table, TableKey
+from lakehouse_assets.platform.scd.snapshot_diff import Chain, chains
 from lakehouse_assets_tests import change_tables
 
 D = [date(2025, 1, 1) + timedelta(days=n) for n in range(9)]

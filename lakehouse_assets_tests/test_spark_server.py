@@ -20,11 +20,11 @@ from pyspark.errors import PySparkException
 
 from lakehouse_assets.cli import spark_commands
 from lakehouse_assets.cli.doctor import examine
-from lakehouse_assets.platform import jars, server_launch, session, session_records, session_settings
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.processes import ProcessId
-from lakehouse_assets.platform.server import ensure_server, server_status, stop_server
-from lakehouse_assets.platform.session import close_session, open_session
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.common.process_id import ProcessId
+from lakehouse_assets.platform.runtime import jars, session_records, session_settings, sessions, spark_launch
+from lakehouse_assets.platform.runtime.sessions import close_session, open_session
+from lakehouse_assets.platform.runtime.spark_server import ensure_server, server_status, stop_server
 from lakehouse_assets.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -98,12 +98,12 @@ def test_a_session_reads_and_writes_delta_and_is_forgotten_when_closed(small: Se
 def test_a_wrong_token_and_an_unreachable_server_are_said_at_once(
     small: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "CONNECT_SECONDS", 3.0)
+    monkeypatch.setattr(sessions, "CONNECT_SECONDS", 3.0)
     ours = ensure_server(small)
     wrong = Settings(home=small.home, spark_remote=ours.url, spark_token=SecretStr("wrong"))
     with pytest.raises(LakehouseError, match="refuses the token"):
         open_session(wrong, "run")
-    nobody = f"sc://localhost:{server_launch.free_port()}"
+    nobody = f"sc://localhost:{spark_launch.free_port()}"
     with pytest.raises(LakehouseError, match="does not answer within 3 s"):
         open_session(Settings(home=small.home, spark_remote=nobody, spark_token=SecretStr("t")), "run")
     assert session_records.recorded(small.spark_dir) == []
@@ -142,8 +142,8 @@ def test_a_server_with_other_defaults_gives_the_same_results_or_is_refused(
     ours = open_session(small, "run")
     expected = ours.sql(RESULTS).collect()
     close_session(ours)
-    embedded = server_launch.spark_conf
-    monkeypatch.setattr(server_launch, "spark_conf", lambda *config: embedded(*config) | ELSEWHERE)
+    embedded = spark_launch.spark_conf
+    monkeypatch.setattr(spark_launch, "spark_conf", lambda *config: embedded(*config) | ELSEWHERE)
     elsewhere = ensure_server(fresh_settings)
     monkeypatch.undo()
     try:
@@ -227,7 +227,7 @@ def test_what_cannot_be_ended_keeps_nobody_from_opening(small: Settings, monkeyp
         ("of a cluster", "sc://cluster:15002", dead),
     ):
         session_records.add(small.spark_dir, session_records.SessionRecord(name, name, of, process))
-    monkeypatch.setattr(session, "RELEASE_SECONDS", 0)
+    monkeypatch.setattr(sessions, "RELEASE_SECONDS", 0)
     for kept in ({"dead"}, set[str]()):
         spark = open_session(small, "run")
         assert spark.range(2).count() == 2
@@ -304,9 +304,9 @@ def test_a_jar_that_is_not_the_locked_one_is_named(fresh_settings: Settings, tmp
 def test_old_logs_are_dropped(tmp_path: Path) -> None:
     for hour in range(14):
         (tmp_path / f"server-20230101T{hour:02}0000.log").touch()
-    server_launch._new_log(tmp_path).touch()
+    spark_launch._new_log(tmp_path).touch()
     kept = sorted(path.name for path in tmp_path.iterdir())
-    assert len(kept) == server_launch.LOGS_KEPT
+    assert len(kept) == spark_launch.LOGS_KEPT
     assert kept[0] == "server-20230101T050000.log"
 
 

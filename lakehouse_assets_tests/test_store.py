@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from lakehouse_assets.defs.store.generate import HEADERS, generate
 from lakehouse_assets.defs.store.olist import map_olist
-from lakehouse_assets.platform.outcome import Outcome, Status
+from lakehouse_assets.platform.results.step_result import Outcome, Status
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 pytestmark = pytest.mark.slow

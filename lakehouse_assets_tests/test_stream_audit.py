@@ -9,14 +9,15 @@ import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from lakehouse_assets.platform.delta import Kind, Note, ask
-from lakehouse_assets.platform.journal import audit_path
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.processes import ProcessId
-from lakehouse_assets.platform.session_records import SessionRecord, write_json
-from lakehouse_assets.platform.stream_audit import complete_audit, write_audit
-from lakehouse_assets.platform.stream_log import log_of
-from lakehouse_assets.platform.table import DAY_COLUMN, TableKey
+from lakehouse_assets.platform.common.days import DAY_COLUMN
+from lakehouse_assets.platform.common.process_id import ProcessId
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.audit_log import audit_path
+from lakehouse_assets.platform.runtime.session_records import SessionRecord, write_json
+from lakehouse_assets.platform.storage.delta_table import Kind, Note, ask
+from lakehouse_assets.platform.streams.stream_audit import complete_audit, write_audit
+from lakehouse_assets.platform.streams.stream_log import log_of
 from lakehouse_assets.settings import settings
 
 KEY, DAY = TableKey("shop", "bronze", "events"), date(2026, 1, 1)

@@ -13,10 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.definitions import catalog, definitions
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.stream import drain_available
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.streams.stream_ingest import drain_available
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets.streaming.documents import Documents
 from lakehouse_assets.streaming.latency import Latency, Moment

@@ -12,12 +12,12 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.platform.delta import ask, open_table
-from lakehouse_assets.platform.delta_log import read_entry
-from lakehouse_assets.platform.file_stats import may_hold, most_rows, rows_of_days, rows_within
-from lakehouse_assets.platform.table import DAY_COLUMN
-from lakehouse_assets.platform.table_features import UnknownFeature, require_writable
-from lakehouse_assets.platform.unchanged import takes_notes
+from lakehouse_assets.platform.common.days import DAY_COLUMN
+from lakehouse_assets.platform.storage.commit_log import read_entry
+from lakehouse_assets.platform.storage.delta_table import ask, open_table
+from lakehouse_assets.platform.storage.log_statistics import may_hold, most_rows, rows_of_days, rows_within
+from lakehouse_assets.platform.storage.table_features import UnknownFeature, require_writable
+from lakehouse_assets.platform.transform.unchanged import takes_notes
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.publish import publish
 from lakehouse_assets.serving.query import query

@@ -9,8 +9,8 @@ import pytest
 from dagster._core.test_utils import freeze_time
 
 from lakehouse_assets.definitions import definitions
-from lakehouse_assets.platform.days import DayRange
-from lakehouse_assets.platform.run_records import LONGEST_PAUSE, TRIES
+from lakehouse_assets.platform.common.days import DayRange
+from lakehouse_assets.platform.orchestration.run_records import LONGEST_PAUSE, TRIES
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake, marketplace_day
 from lakehouse_assets_tests.gmv_histories import Row

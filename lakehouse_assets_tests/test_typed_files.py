@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lakehouse_assets.platform.contract import Contract, column
-from lakehouse_assets.platform.landed_files import LandingError, read_rows
-from lakehouse_assets.platform.parse import parse
+from lakehouse_assets.platform.contracts.casting import parse
+from lakehouse_assets.platform.contracts.contract import Contract, column
+from lakehouse_assets.platform.ingest.file_readers import LandingError, read_rows
 from lakehouse_assets_tests.test_parse import landed
 
 if TYPE_CHECKING:

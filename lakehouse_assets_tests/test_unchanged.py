@@ -20,22 +20,32 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.checks import evaluations
-from lakehouse_assets.platform.contract import Contract, Rate, column, facts
-from lakehouse_assets.platform.delta import DayRows, Kind, Note, Pin, ask, commit_at, last_commit, version_of
-from lakehouse_assets.platform.digests import RUN_COLUMNS
-from lakehouse_assets.platform.events import materialization
-from lakehouse_assets.platform.history import StateTable
-from lakehouse_assets.platform.journal import audit_path
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.outcome import Outcome
-from lakehouse_assets.platform.parse import parse
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.silver import SilverEvent
-from lakehouse_assets.platform.table import Overwrite, ReplaceDays, State, Table, TableKey, day, whole
-from lakehouse_assets.platform.touched import actions_of, changes_rows, log_file
-from lakehouse_assets.platform.unchanged import _quarantine_stands, _whole, standing
+from lakehouse_assets.platform.contracts.base_contracts import SilverEvent
+from lakehouse_assets.platform.contracts.casting import parse
+from lakehouse_assets.platform.contracts.contract import Contract, column, facts
+from lakehouse_assets.platform.contracts.rules import Rate
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import Overwrite, ReplaceDays, State, Table, TableKey, day, whole
+from lakehouse_assets.platform.orchestration.asset_events import materialization
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.audit_log import audit_path
+from lakehouse_assets.platform.results.check_results import evaluations
+from lakehouse_assets.platform.results.step_result import Outcome
+from lakehouse_assets.platform.scd.scd_table import StateTable
+from lakehouse_assets.platform.storage.commit_actions import actions_of, changes_rows, log_file
+from lakehouse_assets.platform.storage.delta_table import (
+    DayRows,
+    Kind,
+    Note,
+    Pin,
+    ask,
+    commit_at,
+    last_commit,
+    version_of,
+)
+from lakehouse_assets.platform.transform.unchanged import _quarantine_stands, _whole, standing
+from lakehouse_assets.platform.validation.row_digests import RUN_COLUMNS
 from lakehouse_assets.serving.publish import _last_change
 from lakehouse_assets_tests.change_tables import _Change, changes, current, items, snapshots
 from lakehouse_assets_tests.gmv_histories import TABLES

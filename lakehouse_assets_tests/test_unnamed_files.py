@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from lakehouse_assets.platform.delta import Kind
-from lakehouse_assets.platform.maintenance import FEWEST, Place, maintain, survey
+from lakehouse_assets.platform.maintenance.maintenance import FEWEST, Place, maintain, survey
 from lakehouse_assets.platform.storage import unnamed_files
 from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
+from lakehouse_assets.platform.storage.commit_actions import log_file
+from lakehouse_assets.platform.storage.delta_table import Kind
+from lakehouse_assets.platform.storage.location import version_of_file
+from lakehouse_assets.platform.storage.sweep import sweep
 from lakehouse_assets.platform.storage.unnamed_files import RETENTION, retention, stored_files
-from lakehouse_assets.platform.store import version_of_file
-from lakehouse_assets.platform.sweep import sweep
-from lakehouse_assets.platform.touched import log_file
 from lakehouse_assets_tests.plain_table import DAYS, NUMBERS, PlainTable, made_old, note, rows_of
 
 MONTH = 30.0  # days, of which files are kept

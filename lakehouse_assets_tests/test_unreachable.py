@@ -12,10 +12,10 @@ from typing import ClassVar
 import pytest
 from pydantic import SecretStr
 
-from lakehouse_assets.platform.delta import open_table
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.s3 import S3Path, StoreError, arrow_filesystem
-from lakehouse_assets.platform.store import answering
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.storage.delta_table import open_table
+from lakehouse_assets.platform.storage.location import answering
+from lakehouse_assets.platform.storage.s3 import S3Path, StoreError, arrow_filesystem
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.kafka_client import KafkaError, topic_state
 from lakehouse_assets.streaming.s3_client import S3Error, list_objects

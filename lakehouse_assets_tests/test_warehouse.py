@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from lakehouse_assets.platform.table import DeclarationError, Publish, TableKey
+from lakehouse_assets.platform.declare.table import DeclarationError, Publish, TableKey
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.publish import Published, publish

@@ -15,9 +15,9 @@ from deltalake import write_deltalake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lakehouse_assets.platform.contract import Contract, column, facts
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.contracts.contract import Contract, column, facts
+from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.publish import publish
 from lakehouse_assets.settings import Settings

@@ -17,20 +17,20 @@ from deltalake import write_deltalake
 from pyspark.errors import PySparkException
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform import materialize
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.delta import commits, version_of
-from lakehouse_assets.platform.failpoints import Failpoint
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.s3 import S3Path
-from lakehouse_assets.platform.server import stop_server
-from lakehouse_assets.platform.server_launch import NO_DELTA_WRITES
-from lakehouse_assets.platform.session import close_session, open_session
+from lakehouse_assets.platform.common.fault_injection import Failpoint
+from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.runtime.sessions import close_session, open_session
+from lakehouse_assets.platform.runtime.spark_launch import NO_DELTA_WRITES
+from lakehouse_assets.platform.runtime.spark_server import stop_server
 from lakehouse_assets.platform.storage import commit
 from lakehouse_assets.platform.storage.data_files import list_parquet
+from lakehouse_assets.platform.storage.delta_table import commits, version_of
+from lakehouse_assets.platform.storage.location import storage_options
 from lakehouse_assets.platform.storage.parquet_files import write_parquet
-from lakehouse_assets.platform.store import storage_options
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.storage.s3 import S3Path
+from lakehouse_assets.platform.transform import materialize
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.dagster_lake import marketplace_day
 from lakehouse_assets_tests.gmv_histories import write_csv

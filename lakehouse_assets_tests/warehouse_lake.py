@@ -12,9 +12,9 @@ import pyarrow as pa
 from deltalake import CommitProperties, write_deltalake
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.delta import Note, Pin
-from lakehouse_assets.platform.table import Publish, Table, TableKey
+from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.table import Publish, Table, TableKey
+from lakehouse_assets.platform.storage.delta_table import Note, Pin
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import connect
 from lakehouse_assets.serving.publish import Published

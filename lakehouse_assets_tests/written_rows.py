@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from lakehouse_assets.platform.compiled import CompiledContract
-from lakehouse_assets.platform.quarantine import COLUMNS_WRITTEN
+from lakehouse_assets.platform.contracts.compiled import CompiledContract
 from lakehouse_assets.platform.storage.target import Target
-from lakehouse_assets.platform.validated_rows import QUARANTINED, ValidatedRows, write_validated
-from lakehouse_assets.platform.verdict import DayCounts
+from lakehouse_assets.platform.transform.quarantine import COLUMNS_WRITTEN
+from lakehouse_assets.platform.validation.day_result import DayCounts
+from lakehouse_assets.platform.validation.validated_rows import QUARANTINED, ValidatedRows, write_validated
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from psycopg2 import sql
 from pydantic import SecretStr
 
-from lakehouse_assets.platform.table import Table
+from lakehouse_assets.platform.declare.table import Table
 from lakehouse_assets.serving.postgres import WarehouseError, connect, url
 from lakehouse_assets.serving.warehouse_schema import ANALYST, LOADER, prepare
 from lakehouse_assets.settings import Settings

@@ -5,7 +5,7 @@ from importlib import import_module
 from types import ModuleType
 
 from lakehouse_assets.bi import quality
-from lakehouse_assets.platform.dashboard import Dashboard
+from lakehouse_assets.bi.declaration import Dashboard
 
 MODULE = "dashboard"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.dashboard import Chart, Heat, Listing, Number, Parts, Series, Shape, Where
+from lakehouse_assets.bi.declaration import Chart, Heat, Listing, Number, Parts, Series, Shape, Where
 
 Params = dict[str, Any]
 SERIES = {

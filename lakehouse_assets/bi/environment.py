@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 
 SUPERSET = Path(__file__).with_name("superset")
 LOCK = SUPERSET / "requirements.lock"

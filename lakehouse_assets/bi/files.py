@@ -10,18 +10,9 @@ from uuid import UUID, uuid5
 
 import yaml
 
+from lakehouse_assets.bi.declaration import AS_OF, AsOfDay, Chart, Choice, Dashboard, DashboardError, Filter, Measure
 from lakehouse_assets.bi.draw import drawn
 from lakehouse_assets.bi.sources import Dataset, dataset, known_days
-from lakehouse_assets.platform.dashboard import (
-    AS_OF,
-    AsOfDay,
-    Chart,
-    Choice,
-    Dashboard,
-    DashboardError,
-    Filter,
-    Measure,
-)
 
 NAMES = UUID("7c0c1c5e-2f65-4f0e-9a3b-6f1f0c5f7a10")
 VERSION = "1.0.0"

@@ -1,6 +1,6 @@
 """The dashboard of data quality: how every table's days are, by dimension, what is in quarantine, what is late."""
 
-from lakehouse_assets.platform.dashboard import (
+from lakehouse_assets.bi.declaration import (
     Choice,
     Dashboard,
     Days,

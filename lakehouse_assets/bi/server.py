@@ -14,10 +14,16 @@ from urllib.request import urlopen
 from filelock import FileLock
 
 from lakehouse_assets.bi.access import dashboards_url, prepare_tables
+from lakehouse_assets.bi.declaration import Dashboard
 from lakehouse_assets.bi.environment import CONFIGURATION, LOCK, PROVISION, ensure_environment
 from lakehouse_assets.bi.files import write_files
-from lakehouse_assets.platform.dashboard import Dashboard
-from lakehouse_assets.platform.home_server import HomeServer, Launch, RunningServer, plain_environment, run_before
+from lakehouse_assets.platform.runtime.dev_server import (
+    HomeServer,
+    Launch,
+    RunningServer,
+    plain_environment,
+    run_before,
+)
 from lakehouse_assets.serving.postgres import keep_with
 from lakehouse_assets.settings import Settings
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lakehouse_assets.platform.dashboard import AS_OF, Newest, Rows
+from lakehouse_assets.bi.declaration import AS_OF, Newest, Rows
 from lakehouse_assets.serving.warehouse_schema import fields_of, place, postgres_type
 
 AS_OF_SAID = "day whose knowledge is shown; newest: no day was chosen"

@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 
 COMMANDS = {
     "land": "lakehouse_assets.cli.land:land",

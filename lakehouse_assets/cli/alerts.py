@@ -33,7 +33,7 @@ def _try_hooks() -> None:
 
     from lakehouse_assets.ops.alerts import Alert, Subject, Trouble
     from lakehouse_assets.ops.hooks import hooks
-    from lakehouse_assets.platform.errors import LakehouseError
+    from lakehouse_assets.platform.common.errors import LakehouseError
 
     now = datetime.now(UTC)
     trial = Alert(

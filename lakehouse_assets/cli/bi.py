@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
+from lakehouse_assets.bi.declaration import Dashboard
 from lakehouse_assets.cli.servers import FORMAT, commands_of
-from lakehouse_assets.platform.dashboard import Dashboard
 from lakehouse_assets.settings import settings
 
 
@@ -35,7 +35,7 @@ def start(output: str) -> None:
     """
     from lakehouse_assets import defs as domains
     from lakehouse_assets.bi import server
-    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.serving.catch_up import catch_up
 
     boards = _boards()

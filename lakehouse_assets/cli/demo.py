@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from lakehouse_assets.cli.output import Rows, show
-from lakehouse_assets.platform.catalog import Catalog, discover
-from lakehouse_assets.platform.days import DayRange
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.pseudonym import ensure_development_key
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.common.days import DayRange
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.ingest.pseudonyms import ensure_development_key
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.settings import settings
 
 DAYS = DayRange(date(2023, 1, 1), date(2023, 2, 14))
@@ -81,7 +81,7 @@ def _progress() -> Iterator[Progress]:
 
 
 def _start_server(progress: Progress) -> None:
-    from lakehouse_assets.platform.server import ensure_server
+    from lakehouse_assets.platform.runtime.spark_server import ensure_server
 
     task = progress.add_task("Spark Connect server", total=1)
     ensure_server(settings())
@@ -107,7 +107,7 @@ def _drops(feeds: Path, orders: int, seed: int, defects: float) -> list[Feed]:
 
 def _land(progress: Progress, feeds: list[Feed]) -> None:
     """Land the files of one domain."""
-    from lakehouse_assets.platform.landing import land
+    from lakehouse_assets.platform.ingest.landing import land
 
     catalog, domain = _catalog(), feeds[0].key.domain
     task = progress.add_task(f"Land the files of {domain}", total=len(feeds))
@@ -155,7 +155,7 @@ def _tell() -> None:
     """Answers from the lake: now, as of an earlier day, what was quarantined, what made a figure."""
     from lakehouse_assets.defs.gmv.cli import figures
     from lakehouse_assets.ops.quarantine import counts
-    from lakehouse_assets.platform.lineage import trace
+    from lakehouse_assets.platform.lineage.provenance import trace
     from lakehouse_assets.serving.query import query
 
     here = settings()

@@ -9,8 +9,8 @@ import click
 
 from lakehouse_assets.ops.home import prepare_dagster_home, project_file
 from lakehouse_assets.ops.supervisor import Supervisor, accepts
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.pseudonym import development_key_file, ensure_development_key
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.ingest.pseudonyms import development_key_file, ensure_development_key
 from lakehouse_assets.settings import settings
 
 HOST = "127.0.0.1"
@@ -22,7 +22,7 @@ START_SECONDS = 180
 @click.option("--code-port", default=4266, show_default=True, help="Port of the code server.")
 def dev(port: int, code_port: int) -> None:
     """Start Dagster's UI with its daemon; Ctrl-C ends both. The Spark server is left running for the next command."""
-    from lakehouse_assets.platform.server import ensure_server
+    from lakehouse_assets.platform.runtime.spark_server import ensure_server
 
     here = settings()
     if ensure_development_key(here):

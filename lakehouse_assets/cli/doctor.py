@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lakehouse_assets.platform import jars, pseudonym, server, server_launch
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.ingest import pseudonyms
+from lakehouse_assets.platform.runtime import jars, spark_launch, spark_server
 from lakehouse_assets.settings import Settings
 
 DISK_NEEDED = 2 * 1024**3
@@ -60,7 +61,7 @@ def _jars(settings: Settings) -> str:
 
 def _loopback(_: Settings) -> str:
     try:
-        server_launch.free_port()
+        spark_launch.free_port()
     except OSError as error:
         raise LakehouseError(
             f"No port can be opened on 127.0.0.1 ({error.strerror}). Let this user listen on the loopback interface."
@@ -85,7 +86,7 @@ def _disk(settings: Settings) -> str:
 
 
 def _s3(settings: Settings) -> str:
-    roots = server_launch.buckets_of(settings)
+    roots = spark_launch.buckets_of(settings)
     for root in roots:
         root.exists()
     return f"answers: {', '.join(map(str, roots))}" if roots else "no root is in a bucket"
@@ -104,7 +105,7 @@ def _dagster(settings: Settings) -> str:
 def _server(settings: Settings) -> str:
     if settings.spark_remote:
         return f"a cluster's: {settings.spark_remote}"
-    status = server.server_status(settings)
+    status = spark_server.server_status(settings)
     if not status.running and status.pid is not None:
         raise LakehouseError(
             f"Process {status.pid} is this home's Spark server, but nothing answers on port {status.port}. If it is "
@@ -117,14 +118,14 @@ def _server(settings: Settings) -> str:
 
 def _pseudonyms(settings: Settings) -> str:
     """No key is no fault of a machine on which nobody needs one yet; where data are shared it is."""
-    if settings.pseudonym_key is None and not pseudonym.is_shared(settings):
-        file = pseudonym.development_key_file(settings)
+    if settings.pseudonym_key is None and not pseudonyms.is_shared(settings):
+        file = pseudonyms.development_key_file(settings)
         if not file.exists():
             return "no key: lakehouse dev makes one for development, or set LAKEHOUSE_PSEUDONYM_KEY (loyalty needs it)"
         if file.stat().st_mode & 0o077:
             raise LakehouseError(f"Others can read {file}. chmod 600 {file}")
-        return f"this home's own key for development, {pseudonym.DEVELOPMENT!r}: {file}"
-    return f"key {pseudonym.key(settings).id!r} of the environment"
+        return f"this home's own key for development, {pseudonyms.DEVELOPMENT!r}: {file}"
+    return f"key {pseudonyms.key(settings).id!r} of the environment"
 
 
 def _credentials(settings: Settings) -> str:

@@ -19,9 +19,9 @@ def forget(table: str, key: str, output: str) -> None:
     """
     from lakehouse_assets import defs as domains
     from lakehouse_assets.ops.forget import forget as forget_person
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.plan import Lake
-    from lakehouse_assets.platform.session import close_session, open_session
+    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.planning.plan import Lake
+    from lakehouse_assets.platform.runtime.sessions import close_session, open_session
 
     here = settings()
     spark = open_session(here, "forget")

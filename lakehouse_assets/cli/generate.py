@@ -22,7 +22,7 @@ def generate() -> None:
 def gmv(days: str, purchases: int, seed: int, defects: float, out: Path, output: str) -> None:
     """The marketplace's three event tables: <out>/<table>/<day>.csv. Land them with `lakehouse land gmv/<table>`."""
     from lakehouse_assets.defs.gmv.generate import generate as generate_gmv
-    from lakehouse_assets.platform.days import DayRange
+    from lakehouse_assets.platform.common.days import DayRange
 
     wanted = DayRange.parse(days)
     made = generate_gmv(out, wanted.first, wanted.last, purchases, seed, defects)
@@ -53,7 +53,7 @@ def loyalty(
 ) -> None:
     """Snapshots and change data of a loyalty programme: <out>/<table>/<day>.… for `lakehouse land loyalty/<table>`."""
     from lakehouse_assets.defs.loyalty import generate as feeds
-    from lakehouse_assets.platform.days import DayRange
+    from lakehouse_assets.platform.common.days import DayRange
 
     wanted = DayRange.parse(days)
     of = (
@@ -78,7 +78,7 @@ def loyalty(
 def orders(days: str, lines: int, names: str, seed: int, defects: float, out: Path, output: str) -> None:
     """An online shop's order lines: <out>/<day>.csv. For `lakehouse produce orders` or `lakehouse land`."""
     from lakehouse_assets.defs.orders.generate import generate as generate_orders
-    from lakehouse_assets.platform.days import DayRange
+    from lakehouse_assets.platform.common.days import DayRange
 
     wanted = DayRange.parse(days)
     made = generate_orders(out, wanted.first, wanted.last, lines, seed, defects, names)
@@ -96,7 +96,7 @@ def orders(days: str, lines: int, names: str, seed: int, defects: float, out: Pa
 def store(days: str, orders: int, seed: int, defects: float, since: str | None, out: Path, output: str) -> None:
     """The shop's daily drop: <out>/<day>/{users,products,orders,payments}.csv."""
     from lakehouse_assets.defs.store.generate import generate as generate_store
-    from lakehouse_assets.platform.days import DayRange, parse_day
+    from lakehouse_assets.platform.common.days import DayRange, parse_day
 
     wanted = DayRange.parse(days)
     opened = parse_day(since) if since else None
@@ -115,7 +115,7 @@ def store(days: str, orders: int, seed: int, defects: float, since: str | None, 
 def marketplace(days: str, orders: int, seed: int, defects: float, out: Path, output: str) -> None:
     """A marketplace's documents: <out>/<day>/<order>-<nn>.json, for a bucket, or for `lakehouse land`."""
     from lakehouse_assets.defs.marketplace.generate import generate as generate_marketplace
-    from lakehouse_assets.platform.days import DayRange
+    from lakehouse_assets.platform.common.days import DayRange
 
     wanted = DayRange.parse(days)
     made = generate_marketplace(out, wanted.first, wanted.last, orders, seed, defects)

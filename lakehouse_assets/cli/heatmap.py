@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lakehouse_assets.cli.output import WIDE
-from lakehouse_assets.platform.days import DayRange, ranges
+from lakehouse_assets.platform.common.days import DayRange, ranges
 from lakehouse_assets.serving.quality import Quality, State
 
 STYLES = {

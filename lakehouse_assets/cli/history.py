@@ -13,7 +13,7 @@ from lakehouse_assets.settings import settings
 def history(table: str, key: tuple[str, ...], output: str) -> None:
     """Inserts, updates and deletes by day of TABLE, for example loyalty/silver/clientes; or the versions of one key."""
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.serving.history import changes_per_day, history_table, versions_of
 
     declared, spec = history_table(discover(domains), table)

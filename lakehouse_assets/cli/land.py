@@ -6,10 +6,18 @@ from pathlib import Path
 import click
 
 from lakehouse_assets.cli.output import Rows, format_option, show
-from lakehouse_assets.platform.delivery import EventFiles
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landed_files import LandingError
-from lakehouse_assets.platform.landing_names import FileSet, SourceFile, canonical, files_below, listed, name_of, one
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.ingest.delivery_names import (
+    FileSet,
+    SourceFile,
+    canonical,
+    files_below,
+    listed,
+    name_of,
+    one,
+)
+from lakehouse_assets.platform.ingest.file_readers import LandingError
 from lakehouse_assets.settings import settings
 
 
@@ -47,8 +55,8 @@ def land(
     the source (--below), else the file's name, with its folder where that says a day. A file that is refused holds up
     no other. Then materialize the days.
     """
-    from lakehouse_assets.platform.days import parse_day, write_days
-    from lakehouse_assets.platform.landing import land as land_delivery
+    from lakehouse_assets.platform.common.days import parse_day, write_days
+    from lakehouse_assets.platform.ingest.landing import land as land_delivery
 
     source = _source(table)
     deliveries = _deliveries(files, set_name, manifest, below)
@@ -102,8 +110,8 @@ def _files(file: Path, below: Path | None) -> tuple[SourceFile, ...]:
 
 def _source(name: str) -> EventFiles:
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.plan import landed_name
+    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.planning.plan import landed_name
 
     sources = {landed_name(table.key): table.source for table in discover(domains).tables if table.source}
     if name not in sources:

@@ -14,11 +14,11 @@ def lineage(table: str, day: str, output: str) -> None:
     import json
 
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.days import parse_day
-    from lakehouse_assets.platform.lineage import trace
-    from lakehouse_assets.platform.plan import Lake
-    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.platform.common.days import parse_day
+    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.declare.table import TableKey
+    from lakehouse_assets.platform.lineage.provenance import trace
+    from lakehouse_assets.platform.planning.plan import Lake
 
     here = settings()
     node = trace(Lake(here.lake, here.landing), discover(domains), TableKey.parse(table), parse_day(day))

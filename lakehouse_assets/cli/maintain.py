@@ -19,10 +19,10 @@ def maintain(table: str | None, dry_run: bool, output: str) -> None:
     from rich.progress import Progress
 
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.maintenance import maintain as maintain_one
-    from lakehouse_assets.platform.maintenance import places, survey
-    from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.maintenance.maintenance import maintain as maintain_one
+    from lakehouse_assets.platform.maintenance.maintenance import places, survey
+    from lakehouse_assets.platform.planning.plan import Lake
 
     here = settings()
     found = places(Lake(here.lake, here.landing), discover(domains), table)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from lakehouse_assets.cli.output import Rows, format_option, show
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.settings import settings
 
 

@@ -27,8 +27,8 @@ def quality(domain: str | None, asked: str | None, changes: bool, html: Path | N
     """
     from lakehouse_assets import defs as domains
     from lakehouse_assets.cli.heatmap import draw
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.days import DayRange
+    from lakehouse_assets.platform.common.days import DayRange
+    from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.serving.history import changes_between_snapshots
     from lakehouse_assets.serving.quality import read_quality
     from lakehouse_assets.serving.quality_html import write_page

@@ -35,6 +35,6 @@ def retry(table: str, day: str | None, output: str) -> None:
 
 
 def _day(text: str | None):  # type: ignore[no-untyped-def]
-    from lakehouse_assets.platform.days import parse_day
+    from lakehouse_assets.platform.common.days import parse_day
 
     return parse_day(text) if text else None

@@ -19,13 +19,13 @@ def replay(ctx: click.Context, table: str, day: str, version: int | None, output
     Nothing is written. Exit code 0: the same rows; 1: other rows; 3: not to be replayed, and why.
     """
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.days import parse_day
-    from lakehouse_assets.platform.plan import Lake
-    from lakehouse_assets.platform.replay import replay as run
-    from lakehouse_assets.platform.session import close_session, open_session
-    from lakehouse_assets.platform.step import Step
-    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.platform.common.days import parse_day
+    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.declare.table import TableKey
+    from lakehouse_assets.platform.lineage.replay import replay as run
+    from lakehouse_assets.platform.planning.plan import Lake
+    from lakehouse_assets.platform.planning.step import Step
+    from lakehouse_assets.platform.runtime.sessions import close_session, open_session
 
     here = settings()
     key, of = TableKey.parse(table), parse_day(day)

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from lakehouse_assets.platform.home_server import HomeServer
+from lakehouse_assets.platform.runtime.dev_server import HomeServer
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.kafka_server import SERVER as KAFKA
 from lakehouse_assets.streaming.s3_server import SERVER as S3

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from lakehouse_assets.cli.doctor import examine
-from lakehouse_assets.platform import jars as spark_jars
-from lakehouse_assets.platform import server
+from lakehouse_assets.platform.runtime import jars as spark_jars
+from lakehouse_assets.platform.runtime import spark_server
 from lakehouse_assets.settings import settings
 
 FORMAT = click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -23,7 +23,7 @@ def spark() -> None:
 @FORMAT
 def start(output: str) -> None:
     """Start the server, or find the one that runs."""
-    address = server.ensure_server(settings())
+    address = spark_server.ensure_server(settings())
     _say(output, {"url": address.url, **_status()}, f"Spark Connect server: {address.url}")
 
 
@@ -32,8 +32,8 @@ def start(output: str) -> None:
 @FORMAT
 def stop(timeout: float, output: str) -> None:
     """End the server and whatever runs on it."""
-    sessions = server.server_status(settings()).sessions
-    stopped = server.stop_server(settings(), timeout)
+    sessions = spark_server.server_status(settings()).sessions
+    stopped = spark_server.stop_server(settings(), timeout)
     runs = [session.run_id for session in sessions]
     text = "Stopped." + (f" Cut off: {', '.join(runs)}" if runs else "") if stopped else "No server was running."
     _say(output, {"stopped": stopped, "cut_off": runs}, text)
@@ -43,7 +43,7 @@ def stop(timeout: float, output: str) -> None:
 @FORMAT
 def status(output: str) -> None:
     """Show the server. Exit code 1 when none runs."""
-    found = server.server_status(settings())
+    found = spark_server.server_status(settings())
     if found.running and found.uptime is not None and found.memory is not None:
         text = (
             f"Running: process {found.pid}, port {found.port}, up {found.uptime / 60:.0f} min, "
@@ -92,7 +92,7 @@ def doctor(output: str) -> None:
 
 
 def _status() -> dict[str, Any]:
-    return asdict(server.server_status(settings()))
+    return asdict(spark_server.server_status(settings()))
 
 
 def _say(output: str, data: dict[str, Any], text: str) -> None:

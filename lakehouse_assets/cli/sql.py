@@ -14,8 +14,8 @@ from lakehouse_assets.settings import settings
 def sql(statement: str, versions: tuple[str, ...], as_of: str | None, output: str) -> None:
     """Run a query, for example "select * from gmv.silver.purchase limit 5". Spark is not started."""
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.days import parse_day
+    from lakehouse_assets.platform.common.days import parse_day
+    from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.serving.as_of import clauses_as_of
     from lakehouse_assets.serving.query import query
 
@@ -39,12 +39,12 @@ def shell(command: str | None) -> None:
     import code
 
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.plan import Lake
-    from lakehouse_assets.platform.reader import read_table
-    from lakehouse_assets.platform.s3 import S3Path
-    from lakehouse_assets.platform.session import close_session, open_session
-    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.declare.table import TableKey
+    from lakehouse_assets.platform.planning.plan import Lake
+    from lakehouse_assets.platform.planning.reader import read_table
+    from lakehouse_assets.platform.runtime.sessions import close_session, open_session
+    from lakehouse_assets.platform.storage.s3 import S3Path
 
     here = settings()
     lake, catalog = Lake(here.lake, here.landing), discover(domains)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from lakehouse_assets.cli.output import Rows, format_option, show
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.settings import settings
 
 if TYPE_CHECKING:
-    from lakehouse_assets.platform.step import Step
-    from lakehouse_assets.platform.stream_source import StreamSource
-    from lakehouse_assets.platform.table import Table
+    from lakehouse_assets.platform.declare.stream_source import StreamSource
+    from lakehouse_assets.platform.declare.table import Table
+    from lakehouse_assets.platform.planning.step import Step
     from lakehouse_assets.streaming.inbox import Inbox
     from lakehouse_assets.streaming.run import Supervised
     from lakehouse_assets.streaming.state import State
@@ -53,7 +53,7 @@ def stream() -> None:
 @format_option
 def status(name: str | None, output: str) -> None:
     """How the streams do: records not yet read, rate, last commit, restarts. With NAME: exit code 1 if it is down."""
-    from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.platform.planning.plan import Lake
     from lakehouse_assets.streaming.state import read_state
 
     here = settings()
@@ -100,8 +100,8 @@ def _row(state: "State | None", now: datetime) -> tuple[object, ...]:
 def latency(name: str, commits: int, html: Path | None, output: str) -> None:
     """Seconds from an event's sending to bronze and to the live tables, from stored timestamps."""
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.planning.plan import Lake
     from lakehouse_assets.streaming.latency import measure
     from lakehouse_assets.streaming.latency_page import write_page
     from lakehouse_assets.streaming.live import live_tables
@@ -130,14 +130,14 @@ OF_ALL = {"status": status, "latency": latency}
 
 def _streamed() -> dict[str, "Table"]:
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.declare.catalog import discover
 
     return {table.key.domain: table for table in discover(domains).tables if table.stream is not None}
 
 
 def _inboxes() -> list[str]:
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.streaming.inbox import with_inbox
 
     return with_inbox(discover(domains))
@@ -165,9 +165,9 @@ def _command(name: str) -> click.Command:
     def command(continuous: bool, interval: float, metrics_port: int | None, no_live: bool, accept_loss: bool) -> None:
         """Read the source into bronze, and keep the live tables."""
         from lakehouse_assets import defs as domains
-        from lakehouse_assets.platform.catalog import discover
-        from lakehouse_assets.platform.levels import Levels
-        from lakehouse_assets.platform.plan import Lake
+        from lakehouse_assets.platform.declare.catalog import discover
+        from lakehouse_assets.platform.orchestration.staleness import Levels
+        from lakehouse_assets.platform.planning.plan import Lake
         from lakehouse_assets.streaming.live import keep, live_tables
         from lakehouse_assets.streaming.run import Stream
 
@@ -208,7 +208,7 @@ def _source(table: "Table", continuous: bool, accept_loss: bool) -> "StreamSourc
 
 def _inbox(name: str) -> "Inbox":
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.streaming.inbox import Inbox
 
     return Inbox(settings=settings(), catalog=discover(domains), domain=name, told=click.echo)

@@ -16,7 +16,7 @@ def warehouse() -> None:
 def status(output: str) -> None:
     """Show every published table: days, rows, the newest day, the Delta version that it comes from."""
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.serving.postgres import where
     from lakehouse_assets.serving.published import held_of
     from lakehouse_assets.serving.warehouse import served
@@ -51,9 +51,9 @@ def url() -> None:
 def publish(table: str, days: str, output: str) -> None:
     """Publish days of TABLE, as gmv/gold/gmv, now. What is there already is left."""
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
-    from lakehouse_assets.platform.days import DayRange
-    from lakehouse_assets.platform.table import TableKey
+    from lakehouse_assets.platform.common.days import DayRange
+    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.declare.table import TableKey
     from lakehouse_assets.serving.publish import publish as publish_days
 
     declared = discover(domains).table(TableKey.parse(table))
@@ -66,7 +66,7 @@ def publish(table: str, days: str, output: str) -> None:
 def catch_up() -> None:
     """Publish everything that the warehouse lacks, check results and quarantine counts too, now: as the sensors do."""
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.catalog import discover
+    from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.serving.catch_up import catch_up as publish_all
 
     done = publish_all(settings(), discover(domains), lambda table, days: click.echo(f"{table}: {days} days", err=True))

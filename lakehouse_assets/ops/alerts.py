@@ -12,9 +12,9 @@ from enum import Enum
 
 import pyarrow as pa
 
-from lakehouse_assets.platform.delta import ask
-from lakehouse_assets.platform.journal import ALERTS, alerts_path, append
-from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.results.audit_log import ALERTS, alerts_path, append
+from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.storage.location import Location
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 DOUBLINGS = 6  # of the first pause: by then it is the longest

@@ -22,22 +22,22 @@ from dagster._time import get_current_datetime
 
 from lakehouse_assets.ops.alerts import Alert, Event, Row, Subject, Trouble, read_alerts, record
 from lakehouse_assets.ops.hooks import HookError, hooks
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.checks import FRESHNESS
-from lakehouse_assets.platform.days import parse_day
-from lakehouse_assets.platform.deadlines import deadline, late_days, made_of
-from lakehouse_assets.platform.drop import dropped_sources
-from lakehouse_assets.platform.drop_stuck import stuck_files
-from lakehouse_assets.platform.evaluations import one_at_a_time
-from lakehouse_assets.platform.events import standing
-from lakehouse_assets.platform.journal import CHECK_RESULTS, DEADLINE, WHY, append, check_results_path
-from lakehouse_assets.platform.landing_seen import SeenFiles
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.run_records import LEVEL_TAG, TRIES, attempts, levels_under_way
-from lakehouse_assets.platform.store import Location
-from lakehouse_assets.platform.table import Table, TableKey
-from lakehouse_assets.platform.triggers import READING, READING_SECONDS, stuck
+from lakehouse_assets.platform.common.days import parse_day
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import Table, TableKey
+from lakehouse_assets.platform.ingest.landing_status import SeenFiles
+from lakehouse_assets.platform.orchestration.asset_events import standing
+from lakehouse_assets.platform.orchestration.drop_folder import dropped_sources
+from lakehouse_assets.platform.orchestration.drop_folder_stuck import stuck_files
+from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
+from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, TRIES, attempts, levels_under_way
+from lakehouse_assets.platform.orchestration.sla import deadline, late_days, made_of
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness_sensor import READING, READING_SECONDS, stuck
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.audit_log import CHECK_RESULTS, DEADLINE, WHY, append, check_results_path
+from lakehouse_assets.platform.results.check_results import FRESHNESS
+from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.settings import Settings
 
 TICK_SECONDS = 60

@@ -10,29 +10,29 @@ from datetime import date
 from math import inf
 from typing import TYPE_CHECKING
 
-from lakehouse_assets.platform import erasure
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.days import write_days
-from lakehouse_assets.platform.delta import Kind, Note, commits, version_of
-from lakehouse_assets.platform.delta_log import unjudged
-from lakehouse_assets.platform.erasure import Subject
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.history import StateTable, target_of
-from lakehouse_assets.platform.landing import manifest_path
-from lakehouse_assets.platform.log_cleaning import clean_log, keep_statistics, named_files
-from lakehouse_assets.platform.maintenance import Place, data_places
-from lakehouse_assets.platform.materialize import materialize
-from lakehouse_assets.platform.outcome import Status
-from lakehouse_assets.platform.plan import Lake, landed_name
-from lakehouse_assets.platform.quarantine import QUARANTINE
-from lakehouse_assets.platform.state import State
-from lakehouse_assets.platform.step import Step
+from lakehouse_assets.platform.common.days import write_days
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.table import Read, ReplaceDays, Span, Table, TableKey
+from lakehouse_assets.platform.ingest import erasure
+from lakehouse_assets.platform.ingest.erasure import Subject
+from lakehouse_assets.platform.ingest.landing import manifest_path
+from lakehouse_assets.platform.maintenance.maintenance import Place, data_places
+from lakehouse_assets.platform.planning.plan import Lake, landed_name
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.results.step_result import Status
+from lakehouse_assets.platform.scd.scd_table import StateTable, target_of
 from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
+from lakehouse_assets.platform.storage.commit_actions import log_file
+from lakehouse_assets.platform.storage.commit_log import unjudged
+from lakehouse_assets.platform.storage.delta_table import Kind, Note, commits, version_of
+from lakehouse_assets.platform.storage.location import version_of_file
+from lakehouse_assets.platform.storage.log_cleaning import clean_log, keep_statistics, named_files
+from lakehouse_assets.platform.storage.sweep import sweep
 from lakehouse_assets.platform.storage.target import Target
-from lakehouse_assets.platform.store import version_of_file
-from lakehouse_assets.platform.sweep import sweep
-from lakehouse_assets.platform.table import Read, ReplaceDays, Span, Table, TableKey
-from lakehouse_assets.platform.touched import log_file
+from lakehouse_assets.platform.transform.materialize import materialize
+from lakehouse_assets.platform.transform.quarantine import QUARANTINE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

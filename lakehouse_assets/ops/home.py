@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.settings import Settings
 
 CONFIGURATION = "dagster.yaml"

@@ -14,7 +14,7 @@ from http.client import HTTPException
 from typing import Any
 
 from lakehouse_assets.ops.alerts import Alert
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.settings import Settings
 
 WEBHOOK, COMMAND = "webhook", "command"

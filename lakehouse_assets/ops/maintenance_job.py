@@ -4,11 +4,10 @@ import dagster as dg
 from deltalake.exceptions import DeltaError
 from pydantic import Field
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.maintenance import maintain, places, survey
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.writer import first_line
+from lakehouse_assets.platform.common.errors import LakehouseError, first_line
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.maintenance.maintenance import maintain, places, survey
+from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.settings import settings
 
 MAINTAIN = "maintain"

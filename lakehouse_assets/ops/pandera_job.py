@@ -6,15 +6,14 @@ from deltalake.exceptions import DeltaError
 from pydantic import Field
 from pyspark.errors import PySparkException
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.checks import PANDERA
-from lakehouse_assets.platform.days import parse_day
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.events import standing
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.sampled_day import Agreement, draw, validate
-from lakehouse_assets.platform.table import TableKey
-from lakehouse_assets.platform.writer import first_line
+from lakehouse_assets.platform.common.days import parse_day
+from lakehouse_assets.platform.common.errors import LakehouseError, first_line
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.maintenance.sampled_day import Agreement, draw, validate
+from lakehouse_assets.platform.orchestration.asset_events import standing
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.check_results import PANDERA
 from lakehouse_assets.settings import settings
 
 JOB = "validate_by_pandera"

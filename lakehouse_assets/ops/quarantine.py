@@ -4,10 +4,10 @@ from collections.abc import Collection
 from datetime import date
 
 from lakehouse_assets.cli.output import Rows
-from lakehouse_assets.platform import set_aside
-from lakehouse_assets.platform.days import ranges, write_days
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.table import TableKey
+from lakehouse_assets.platform.common.days import ranges, write_days
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.streams import set_aside
 from lakehouse_assets.serving.query import known_tables, query
 from lakehouse_assets.settings import Settings
 
@@ -76,10 +76,10 @@ def retry(settings: Settings, table: str, day: date | None) -> Rows:
 def _same_again(settings: Settings, key: TableKey, days: Collection[date]) -> set[date]:
     """Those of the days that no input and no code has changed since they were made."""
     from lakehouse_assets.definitions import catalog
-    from lakehouse_assets.platform.catalog import Catalog
-    from lakehouse_assets.platform.code_version import code_version
-    from lakehouse_assets.platform.levels import Levels
-    from lakehouse_assets.platform.plan import Lake
+    from lakehouse_assets.platform.declare.catalog import Catalog
+    from lakehouse_assets.platform.fingerprint.code_version import code_version
+    from lakehouse_assets.platform.orchestration.staleness import Levels
+    from lakehouse_assets.platform.planning.plan import Lake
 
     table = catalog.table(key)
     levels = Levels(Lake(settings.lake, settings.landing), Catalog((table,)))

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from lakehouse_assets.platform.days import DayRange
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.table import TableKey
-from lakehouse_assets.platform.triggers import RANGE_END, RANGE_START
+from lakehouse_assets.platform.common.days import DayRange
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.orchestration.staleness_sensor import RANGE_END, RANGE_START
 
 
 def materialize_range(key: TableKey, days: DayRange) -> str:

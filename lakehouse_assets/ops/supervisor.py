@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType, TracebackType
 from typing import TextIO
 
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 
 END_SECONDS = 20  # how long a process may take to end before it is killed
 

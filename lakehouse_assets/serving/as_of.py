@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from datetime import date, timedelta
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.table import Ledger
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import Ledger
 
 
 def clauses_as_of(catalog: Catalog, day: date) -> "AsOf":

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.plan import Lake
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.serving.publish import Published, publish
 from lakehouse_assets.serving.publish_quality import publish_quality
 from lakehouse_assets.serving.warehouse import behind_in_warehouse, served

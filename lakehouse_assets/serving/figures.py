@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lakehouse_assets.serving.warehouse_schema import fields_of, postgres_type
 
 if TYPE_CHECKING:
-    from lakehouse_assets.platform.table import Table
+    from lakehouse_assets.platform.declare.table import Table
 
 
 @dataclass(frozen=True)

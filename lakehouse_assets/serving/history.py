@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.delta import version_of
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.state import State
-from lakehouse_assets.platform.table import Table, TableKey
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.table import Table, TableKey
+from lakehouse_assets.platform.storage.delta_table import version_of
 from lakehouse_assets.serving.quality import Quality
 from lakehouse_assets.serving.query import Result, query
 from lakehouse_assets.settings import Settings

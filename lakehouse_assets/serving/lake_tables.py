@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from deltalake.exceptions import DeltaError
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.delta import open_table
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.s3 import ANSWER, S3Path, region
-from lakehouse_assets.platform.store import Location
-from lakehouse_assets.platform.table import TableKey
-from lakehouse_assets.platform.table_features import Reader, require
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import TableKey
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.storage.delta_table import open_table
+from lakehouse_assets.platform.storage.location import Location
+from lakehouse_assets.platform.storage.s3 import ANSWER, S3Path, region
+from lakehouse_assets.platform.storage.table_features import Reader, require
 from lakehouse_assets.settings import settings
 
 if TYPE_CHECKING:

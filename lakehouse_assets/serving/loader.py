@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyspark.sql.types as T
     from adbc_driver_manager.dbapi import Connection, Cursor
 
-    from lakehouse_assets.platform.table import Table
+    from lakehouse_assets.platform.declare.table import Table
 
 PAGE = 20_000  # rows
 REFUSED_VALUE = (adbc.DataError, adbc.IntegrityError)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from lakehouse_assets.platform.delta import commits, open_table
-from lakehouse_assets.platform.store import Location
-from lakehouse_assets.platform.table import DAY_COLUMN, Ledger, ReplaceDays, Table
+from lakehouse_assets.platform.common.days import DAY_COLUMN
+from lakehouse_assets.platform.declare.table import Ledger, ReplaceDays, Table
+from lakehouse_assets.platform.storage.delta_table import commits, open_table
+from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.serving.figures import DUCKDB, POSTGRESQL, Figures, expressions, figures
 from lakehouse_assets.serving.loader import (
     REFUSED_VALUE,

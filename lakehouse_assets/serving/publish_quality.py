@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.delta import open_table
-from lakehouse_assets.platform.journal import check_results_path
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import Table
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import Table
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.audit_log import check_results_path
+from lakehouse_assets.platform.storage.delta_table import open_table
 from lakehouse_assets.serving.loader import columns, ingest, loading, transaction
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.published import Held, held, held_of, lock, note

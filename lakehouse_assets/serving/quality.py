@@ -8,12 +8,19 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.days import DayRange, write_days
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.journal import DEADLINE, FAILED, WHY, audit_path, check_results_path, failed_days
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.table import LAYERS, Span, Table, TableKey
+from lakehouse_assets.platform.common.days import DayRange, write_days
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import LAYERS, Span, Table, TableKey
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.results.audit_log import (
+    DEADLINE,
+    FAILED,
+    WHY,
+    audit_path,
+    check_results_path,
+    failed_days,
+)
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.settings import Settings
 

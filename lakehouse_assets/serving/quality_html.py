@@ -14,10 +14,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.checks import CONTRACT, DESCRIPTIONS
-from lakehouse_assets.platform.days import ranges
-from lakehouse_assets.platform.table import Table
+from lakehouse_assets.platform.common.days import ranges
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import Table
+from lakehouse_assets.platform.results.check_results import CONTRACT, DESCRIPTIONS
 from lakehouse_assets.serving.quality import Quality, RuleCount, State, Verdict
 
 SAMPLES = 3

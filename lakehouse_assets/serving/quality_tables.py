@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.contract import Action, Contract, column, facts
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.table import Overwrite, Table, TableKey
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts
+from lakehouse_assets.platform.declare.table import Overwrite, Table, TableKey
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

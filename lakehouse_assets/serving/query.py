@@ -15,13 +15,13 @@ import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 
-from lakehouse_assets.platform.check_sql import DUCKDB_PRELUDE
-from lakehouse_assets.platform.delta import last_note, open_table
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landing import manifest_path
-from lakehouse_assets.platform.s3 import S3Path
-from lakehouse_assets.platform.store import Location, answering, files_of, scan, tables_below
-from lakehouse_assets.platform.table_features import Reader, reader_of
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.contracts.check_sql import DUCKDB_PRELUDE
+from lakehouse_assets.platform.ingest.landing import manifest_path
+from lakehouse_assets.platform.storage.delta_table import last_note, open_table
+from lakehouse_assets.platform.storage.location import Location, answering, files_of, scan, tables_below
+from lakehouse_assets.platform.storage.s3 import S3Path
+from lakehouse_assets.platform.storage.table_features import Reader, reader_of
 from lakehouse_assets.serving.as_of import AsOf, outside
 from lakehouse_assets.settings import Settings
 

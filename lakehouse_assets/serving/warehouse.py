@@ -17,16 +17,16 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 from dagster._time import get_current_datetime
 
-from lakehouse_assets.platform.assets import asset_key, partitions
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.days import ranges
-from lakehouse_assets.platform.evaluations import one_at_a_time
-from lakehouse_assets.platform.io import EVENTS_ARE_OURS, days_of
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.run_records import LEVEL_TAG, assets_under_way, attempts
-from lakehouse_assets.platform.table import PUBLISHED_LAYER, Table, TableKey
-from lakehouse_assets.platform.triggers import NOTHING, RANGE_END, RANGE_START, TICK_SECONDS
+from lakehouse_assets.platform.common.days import ranges
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import PUBLISHED_LAYER, Table, TableKey
+from lakehouse_assets.platform.orchestration.assets import asset_key, partitions
+from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
+from lakehouse_assets.platform.orchestration.io_manager import EVENTS_ARE_OURS, days_of
+from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, assets_under_way, attempts
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness_sensor import NOTHING, RANGE_END, RANGE_START, TICK_SECONDS
+from lakehouse_assets.platform.planning.plan import Lake
 
 if TYPE_CHECKING:
     from lakehouse_assets.serving.publish import Published
@@ -86,7 +86,7 @@ def _asset(table: Table, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         check_specs=[check],
     )
     def publish_days(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        from lakehouse_assets.platform.errors import LakehouseError
+        from lakehouse_assets.platform.common.errors import LakehouseError
         from lakehouse_assets.serving.publish import publish
         from lakehouse_assets.settings import settings
 
@@ -157,7 +157,7 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     )
     @one_at_a_time
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        from lakehouse_assets.platform.errors import LakehouseError
+        from lakehouse_assets.platform.common.errors import LakehouseError
         from lakehouse_assets.settings import settings
 
         here, now = settings(), get_current_datetime()
@@ -220,7 +220,7 @@ def behind_of(
     settings: "Settings", table: Table, levels: Levels, there: "Mapping[date | None, Held]"
 ) -> dict[date, int]:
     """Days of a table whose newest change is not among what the warehouse holds of it, and its version."""
-    from lakehouse_assets.platform.delta import open_table
+    from lakehouse_assets.platform.storage.delta_table import open_table
     from lakehouse_assets.serving.publish import by_day, source_of
 
     delta = open_table(settings.lake.joinpath(*table.key.parts))

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster._time import get_current_datetime
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.evaluations import one_at_a_time
-from lakehouse_assets.platform.run_records import LEVEL_TAG, assets_under_way, attempts
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
+from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, assets_under_way, attempts
 from lakehouse_assets.serving.quality_tables import QUALITY_TABLES
 from lakehouse_assets.serving.warehouse import GROUP, warehouse_key
 
@@ -32,7 +32,7 @@ def quality_assets(catalog: Catalog) -> dg.AssetsDefinition:
 
     @dg.multi_asset(name="ops__warehouse__quality", outs=outs)
     def publish_all(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
-        from lakehouse_assets.platform.errors import LakehouseError
+        from lakehouse_assets.platform.common.errors import LakehouseError
         from lakehouse_assets.serving.publish_quality import publish_quality
         from lakehouse_assets.settings import settings
 
@@ -59,7 +59,7 @@ def quality_sensor() -> dg.SensorDefinition:
     )
     @one_at_a_time
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        from lakehouse_assets.platform.errors import LakehouseError
+        from lakehouse_assets.platform.common.errors import LakehouseError
         from lakehouse_assets.serving.publish_quality import behind
         from lakehouse_assets.settings import settings
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pyspark.sql.types as T
     from psycopg2.extensions import cursor as Cursor
 
-    from lakehouse_assets.platform.table import Table
+    from lakehouse_assets.platform.declare.table import Table
 
 OWN_SCHEMA = "lakehouse"
 LOADER, ANALYST = "lakehouse_loader", "lakehouse_analyst"

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pyspark.sql.types as T
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform import writer
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.delta import Note, Pin, last_note
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.reader import read_table
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.table import ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.planning.reader import read_table
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.storage import delta_writer
+from lakehouse_assets.platform.storage.delta_table import Note, Pin, last_note
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.documents import DocumentRow, Documents
 from lakehouse_assets.streaming.run import Stream
@@ -146,4 +146,4 @@ class _Tables:
         pins = {"documents": Pin(version, "all")}
         attempt = f"{step.run_id}/{table}@{version}"
         note = Note(str(table), step.run_id, attempt, frozenset(), "", pins, base=base)
-        writer.overwrite(frame.coalesce(1), writer.Target(path, str(table), frame.schema), note, base)
+        delta_writer.overwrite(frame.coalesce(1), delta_writer.Target(path, str(table), frame.schema), note, base)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.s3_client import Moved, Unreadable, listed_objects, read_object, split
 

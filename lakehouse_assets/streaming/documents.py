@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyspark.sql.types as T
 from deltalake.exceptions import DeltaError
 
-from lakehouse_assets.platform.contract import Action, Contract, column
-from lakehouse_assets.platform.set_aside import beside, identities
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.store import Location
-from lakehouse_assets.platform.stream_log import log_of
-from lakehouse_assets.platform.stream_source import OUTSIDE, TOO_LARGE, UNREADABLE, Fresh, SetAside
-from lakehouse_assets.platform.table_features import UnknownFeature
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column
+from lakehouse_assets.platform.declare.stream_source import OUTSIDE, TOO_LARGE, UNREADABLE, Fresh, SetAside
+from lakehouse_assets.platform.storage.location import Location
+from lakehouse_assets.platform.storage.table_features import UnknownFeature
+from lakehouse_assets.platform.streams.set_aside import beside, identities
+from lakehouse_assets.platform.streams.stream_log import log_of
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.document_places import (
     Object,

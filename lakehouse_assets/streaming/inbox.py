@@ -1,8 +1,8 @@
 """A stream of files: what arrives in `<inbox>/<domain>/<table>/` is landed, and the days it changes are made at once.
 
 There is no checkpoint that could disagree with the tables. What was read is what the manifest of landed files names;
-what is still to be made is what is behind it (`levels.py`). So a stream killed anywhere goes on where the lake is, and
-so does Dagster: both do the same steps, and of two at once one is computed again.
+what is still to be made is what is behind it (`staleness.py`). So a stream killed anywhere goes on where the lake is,
+and so does Dagster: both do the same steps, and of two at once one is computed again.
 """
 
 from collections.abc import Iterator
@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.drift import day_in_name
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.landed_files import LandingError, NotNow, NotYet
-from lakehouse_assets.platform.landing import land
-from lakehouse_assets.platform.landing_names import FileSet, SourceFile, Unreadable, canonical, found_below
-from lakehouse_assets.platform.landing_seen import FileState, SeenFiles, state_of
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.materialize import materialize
-from lakehouse_assets.platform.outcome import Status
-from lakehouse_assets.platform.plan import Lake, landed_name
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.table import Table
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import Table
+from lakehouse_assets.platform.ingest.delivery_names import FileSet, SourceFile, Unreadable, canonical, found_below
+from lakehouse_assets.platform.ingest.file_readers import LandingError, NotNow, NotYet
+from lakehouse_assets.platform.ingest.landing import land
+from lakehouse_assets.platform.ingest.landing_status import FileState, SeenFiles, state_of
+from lakehouse_assets.platform.ingest.schema_drift import day_in_name
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.planning.plan import Lake, landed_name
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.results.step_result import Status
+from lakehouse_assets.platform.transform.materialize import materialize
 from lakehouse_assets.streaming.run import Supervised
 
 MAX_FILES = 100

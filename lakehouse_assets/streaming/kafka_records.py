@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import pyarrow as pa
 
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.stream_source import OUTSIDE, UNNAMED, SetAside
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.declare.stream_source import OUTSIDE, UNNAMED, SetAside
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.kafka_client import SECONDS, KafkaError, client_options
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.delta import ask
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.store import Location
-from lakehouse_assets.platform.stream_audit import LOST
-from lakehouse_assets.platform.stream_log import log_of
-from lakehouse_assets.platform.stream_source import Fresh
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.declare.stream_source import Fresh
+from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.storage.location import Location
+from lakehouse_assets.platform.streams.stream_audit import LOST
+from lakehouse_assets.platform.streams.stream_log import log_of
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.kafka_client import NoSuchTopic, TopicState, bootstrap, spark_options, topic_state
 from lakehouse_assets.streaming.kafka_records import READ_COMMITTED, Ranges, Records, read_records, rows_of

@@ -7,10 +7,10 @@ from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 
-from lakehouse_assets.platform.delta import ask
-from lakehouse_assets.platform.store import Location, parquet
-from lakehouse_assets.platform.stream_log import LogEntry, log_of
-from lakehouse_assets.platform.touched import actions_of, moves_rows
+from lakehouse_assets.platform.storage.commit_actions import actions_of, moves_rows
+from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.storage.location import Location, parquet
+from lakehouse_assets.platform.streams.stream_log import LogEntry, log_of
 from lakehouse_assets.streaming.document_places import name_below
 
 

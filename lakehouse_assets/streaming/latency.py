@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
 
-from lakehouse_assets.platform.delta import Kind
-from lakehouse_assets.platform.delta_log import Entry, newest_version, read_entry
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.store import Location, parquet
-from lakehouse_assets.platform.table import Table
-from lakehouse_assets.platform.touched import actions_of
+from lakehouse_assets.platform.declare.table import Table
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.storage.commit_actions import actions_of
+from lakehouse_assets.platform.storage.commit_log import Entry, newest_version, read_entry
+from lakehouse_assets.platform.storage.delta_table import Kind
+from lakehouse_assets.platform.storage.location import Location, parquet
 
 SENT_AT = "sent_at"
 QUANTILES = (0.5, 0.95, 1.0)

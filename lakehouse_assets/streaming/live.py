@@ -16,19 +16,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.code_version import code_version
-from lakehouse_assets.platform.delta import Kind
-from lakehouse_assets.platform.delta_log import read_entry
-from lakehouse_assets.platform.levels import Levels
-from lakehouse_assets.platform.materialize import materialize
-from lakehouse_assets.platform.plan import Plan
-from lakehouse_assets.platform.reader import read_inputs, read_table
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.store import Location, file_at, missing, parquet
-from lakehouse_assets.platform.table import DAY_COLUMN, ByMinute, ReplaceDays, Table, TableKey
-from lakehouse_assets.platform.touched import actions_of
-from lakehouse_assets.platform.writer import on_days
+from lakehouse_assets.platform.common.days import DAY_COLUMN
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import ByMinute, ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.fingerprint.code_version import code_version
+from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.planning.plan import Plan
+from lakehouse_assets.platform.planning.reader import read_inputs, read_table
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.storage.commit_actions import actions_of
+from lakehouse_assets.platform.storage.commit_log import read_entry
+from lakehouse_assets.platform.storage.delta_table import Kind
+from lakehouse_assets.platform.storage.delta_writer import on_days
+from lakehouse_assets.platform.storage.location import Location, file_at, missing, parquet
+from lakehouse_assets.platform.transform.materialize import materialize
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
 
-from lakehouse_assets.platform.catalog import Catalog
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.evolution import ForeignTable
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.step import Step
-from lakehouse_assets.platform.stream import Batch, drain
-from lakehouse_assets.platform.stream_source import StreamSource
-from lakehouse_assets.platform.table import Table
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.stream_source import StreamSource
+from lakehouse_assets.platform.declare.table import Table
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.storage.schema_evolution import ForeignTable
+from lakehouse_assets.platform.streams.stream_ingest import Batch, drain
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.state import STARTING, State
 
@@ -124,14 +124,14 @@ class Supervised(ABC):
         self.state = State.begin(self.name, self.subject, mode).write(self.settings)
 
     def _open(self) -> Step:
-        from lakehouse_assets.platform.session import open_session
+        from lakehouse_assets.platform.runtime.sessions import open_session
 
         run_id = f"stream-{self.name}-{uuid.uuid4().hex[:12]}"
         session: SparkSession = open_session(self.settings, run_id)
         return Step(session, Lake(self.settings.lake, self.settings.landing), self.catalog, run_id)
 
     def _close(self, step: Step) -> None:
-        from lakehouse_assets.platform.session import close_session
+        from lakehouse_assets.platform.runtime.sessions import close_session
 
         close_session(step.spark)
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from lakehouse_assets.platform.processes import ProcessId
-from lakehouse_assets.platform.session_records import write_json
+from lakehouse_assets.platform.common.process_id import ProcessId
+from lakehouse_assets.platform.runtime.session_records import write_json
 from lakehouse_assets.settings import Settings
 
 STARTING, ENDED = "starting", "ended"

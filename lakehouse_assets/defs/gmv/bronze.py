@@ -1,10 +1,10 @@
 """Bronze of GMV: the rows of the landed files as they came."""
 
 from lakehouse_assets.defs.gmv import FIRST_DAY, contracts
-from lakehouse_assets.platform.contract import Contract
-from lakehouse_assets.platform.landing import EventFiles
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.table import landed_table
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.contracts.contract import Contract
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.declare.table import landed_table
 
 
 def _events(contract: type[Contract]) -> EventFiles:

@@ -21,7 +21,7 @@ def gmv(as_of: str | None, month: str | None, by: str, output: str) -> None:
 
     `version` counts how often the figure shown has changed, `effective_date` says when it last did.
     """
-    from lakehouse_assets.platform.days import parse_day, parse_month
+    from lakehouse_assets.platform.common.days import parse_day, parse_month
 
     known = parse_day(as_of) if as_of else None
     first = parse_month(month) if month else None

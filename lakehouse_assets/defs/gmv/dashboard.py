@@ -1,7 +1,6 @@
 """The dashboard of GMV: the figures as known on any day, and what was restated."""
 
-from lakehouse_assets.defs.gmv import gold
-from lakehouse_assets.platform.dashboard import (
+from lakehouse_assets.bi.declaration import (
     AsOfDay,
     Choice,
     Dashboard,
@@ -17,6 +16,7 @@ from lakehouse_assets.platform.dashboard import (
     distinct,
     total,
 )
+from lakehouse_assets.defs.gmv import gold
 
 KNOWN = as_known(gold.gmv, day="gmv_date")
 LEDGER = Rows(gold.gmv, day="gmv_date")

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from lakehouse_assets.defs.gmv import contracts, silver
-from lakehouse_assets.platform.table import Ledger, Overwrite, TableKey, table, through, whole
+from lakehouse_assets.platform.declare.table import Ledger, Overwrite, TableKey, table, through, whole
 
 DIMENSIONS = ("gmv_date", "subsidiary", "product_id")
 UNKNOWN = "unknown"

@@ -3,8 +3,8 @@
 from pyspark.sql import DataFrame
 
 from lakehouse_assets.defs.gmv import bronze, contracts
-from lakehouse_assets.platform.parse import parse
-from lakehouse_assets.platform.table import day, table
+from lakehouse_assets.platform.contracts.casting import parse
+from lakehouse_assets.platform.declare.table import day, table
 
 
 @table(contracts.ProductItem, landed=day(bronze.product_item), conserves="landed")

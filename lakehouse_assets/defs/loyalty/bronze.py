@@ -2,7 +2,7 @@
 
 from lakehouse_assets.defs.loyalty import contracts, sources
 from lakehouse_assets.defs.loyalty.sources import files
-from lakehouse_assets.platform.table import landed_table
+from lakehouse_assets.platform.declare.table import landed_table
 
 MOST_MISSING = 0.2
 

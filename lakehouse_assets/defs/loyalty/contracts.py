@@ -5,17 +5,9 @@ from typing import Any
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.contract import (
-    Action,
-    Contract,
-    Dimension,
-    Rate,
-    column,
-    facts,
-    landed_contract,
-    row_rule,
-)
-from lakehouse_assets.platform.silver import CurrentState, SnapshotHistory
+from lakehouse_assets.platform.contracts.base_contracts import CurrentState, SnapshotHistory
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts, landed_contract, row_rule
+from lakehouse_assets.platform.contracts.rules import Dimension, Rate
 
 OWNERS = ("team:loyalty",)
 SOME = Rate(0.05)

@@ -1,7 +1,6 @@
 """The dashboard of loyalty: points and transactions by day and product, churn, and balances that differ."""
 
-from lakehouse_assets.defs.loyalty import gold
-from lakehouse_assets.platform.dashboard import (
+from lakehouse_assets.bi.declaration import (
     Choice,
     Dashboard,
     Days,
@@ -17,6 +16,7 @@ from lakehouse_assets.platform.dashboard import (
     share,
     total,
 )
+from lakehouse_assets.defs.loyalty import gold
 
 REPORT = Rows(gold.daily_report, day="dt_dia")
 CHURN = Rows(gold.churn, day="dt_dia")

@@ -17,7 +17,7 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 
 TRANSACAO = ("OP", "modified_date", "idTransacao", "idCliente", "dtTransacao", "qtdePontos")
 LINHA = ("OP", "modified_date", "idTransacaoProduto", "idTransacao", "descProduto", "qtdeProduto")

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from lakehouse_assets.defs.loyalty import contracts, silver
-from lakehouse_assets.platform.table import Overwrite, table, whole
+from lakehouse_assets.platform.declare.table import Overwrite, table, whole
 
 UNKNOWN = "unknown"
 PERIOD = 28  # days of activity that are compared

@@ -5,10 +5,10 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.loyalty import bronze, contracts
 from lakehouse_assets.defs.loyalty.sources import EXTRA, SPELLINGS
-from lakehouse_assets.platform.parse import parse
-from lakehouse_assets.platform.pseudonym import KEY_ID, pseudonymized
-from lakehouse_assets.platform.state import scd1, scd2_from_snapshots
-from lakehouse_assets.platform.table import day, table
+from lakehouse_assets.platform.contracts.casting import parse
+from lakehouse_assets.platform.declare.scd import scd1, scd2_from_snapshots
+from lakehouse_assets.platform.declare.table import day, table
+from lakehouse_assets.platform.ingest.pseudonyms import KEY_ID, pseudonymized
 
 DELETED = "op = 'D'"
 TIES = ("is_deleted", "op")  # of changes of one time: a delete counts after an update, which counts after an insert

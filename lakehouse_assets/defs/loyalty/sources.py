@@ -1,11 +1,10 @@
 """What the programme's files look like, and how they differ from each other over the years."""
 
 from lakehouse_assets.defs.loyalty import FIRST_DAY
-from lakehouse_assets.platform.contract import Contract
-from lakehouse_assets.platform.drift import Drift
-from lakehouse_assets.platform.identifier import NormalForm
-from lakehouse_assets.platform.landing import EventFiles
-from lakehouse_assets.platform.source_days import SourceDays
+from lakehouse_assets.platform.common.identifier import NormalForm
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.contracts.contract import Contract
+from lakehouse_assets.platform.declare.source_files import Drift, EventFiles
 
 DELIMITERS = (",", ";")
 EXTRA = "outras_colunas"

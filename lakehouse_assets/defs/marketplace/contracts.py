@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import pyspark.sql.types as T
 
 from lakehouse_assets.defs.marketplace.dictionary import documented
-from lakehouse_assets.platform.contract import Action, Contract, Dimension, column, facts, row_rule
-from lakehouse_assets.platform.silver import StateRow
+from lakehouse_assets.platform.contracts.base_contracts import StateRow
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts, row_rule
+from lakehouse_assets.platform.contracts.rules import Dimension
 from lakehouse_assets.streaming.documents import DocumentRow
 
 OWNERS = ("team:marketplace",)

@@ -1,7 +1,6 @@
 """The dashboard of the marketplace: where orders stand, and how sellers do."""
 
-from lakehouse_assets.defs.marketplace import gold
-from lakehouse_assets.platform.dashboard import (
+from lakehouse_assets.bi.declaration import (
     Choice,
     Dashboard,
     Days,
@@ -15,6 +14,7 @@ from lakehouse_assets.platform.dashboard import (
     share,
     total,
 )
+from lakehouse_assets.defs.marketplace import gold
 
 FUNNEL = Rows(gold.order_funnel, day="order_day")
 SELLERS = Rows(gold.seller_performance)

@@ -10,8 +10,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from lakehouse_assets.platform.contract import column
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.contracts.contract import column
 
 
 class NotInTheDictionary(LakehouseError):

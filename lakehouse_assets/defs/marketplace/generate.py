@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from lakehouse_assets.defs.marketplace import FIRST_DAY
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 
 LIFE_DAYS = 6
 SELLERS = ("Casa Aurora", "Loja do João", "Mercado Ipê", "TecnoSul", "Ateliê Bahia", "Papelaria Três Irmãos")

@@ -4,7 +4,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.marketplace import contracts, silver
-from lakehouse_assets.platform.table import Overwrite, table, whole
+from lakehouse_assets.platform.declare.table import Overwrite, table, whole
 
 LOST = ("CANCELED", "EXPIRED", "REFUNDED", "RETURNED")
 

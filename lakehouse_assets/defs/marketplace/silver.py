@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.marketplace import bronze, contracts
 from lakehouse_assets.defs.marketplace.documents import items_of, orders_of, shipped_items_of
-from lakehouse_assets.platform.state import scd1
-from lakehouse_assets.platform.table import Overwrite, Publish, day, table, whole
+from lakehouse_assets.platform.declare.scd import scd1
+from lakehouse_assets.platform.declare.table import Overwrite, Publish, day, table, whole
 
 LAST = ("dat_atui", "num_ordm_stat", "qtd_envo")
 

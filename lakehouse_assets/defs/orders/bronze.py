@@ -5,9 +5,9 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.orders import FIRST_DAY, contracts
 from lakehouse_assets.defs.orders.event import DAY_FORMATS, FIELDS, NAMES, OTHERS, TOPIC
-from lakehouse_assets.platform.landing import EventFiles
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.table import ReplaceDays, landed_table
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.declare.table import ReplaceDays, landed_table
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 
 

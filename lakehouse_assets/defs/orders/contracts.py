@@ -4,7 +4,8 @@ from typing import Annotated
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.contract import Action, Contract, Dimension, column, facts, row_rule
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts, row_rule
+from lakehouse_assets.platform.contracts.rules import Dimension
 
 OWNERS = ("team:orders",)
 SALE, CANCELLATION, ADJUSTMENT = "sale", "cancellation", "adjustment"

@@ -1,7 +1,6 @@
 """The dashboard of live orders: revenue by minute as the stream keeps it, and the days behind it."""
 
-from lakehouse_assets.defs.orders import gold
-from lakehouse_assets.platform.dashboard import (
+from lakehouse_assets.bi.declaration import (
     Choice,
     Dashboard,
     Days,
@@ -14,6 +13,7 @@ from lakehouse_assets.platform.dashboard import (
     share,
     total,
 )
+from lakehouse_assets.defs.orders import gold
 
 LIVE = Rows(gold.revenue_live, day="minute")
 COUNTRIES = Rows(gold.sales_by_country, day="feed_day")

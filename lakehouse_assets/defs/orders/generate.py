@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from lakehouse_assets.defs.orders.event import FIELDS, ONLINE_RETAIL, SALES_TRANSACTION
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 
 NAMES: Mapping[str, Mapping[str, str]] = {"online-retail": ONLINE_RETAIL, "sales-transaction": SALES_TRANSACTION}
 COUNTRIES = ("United Kingdom", "France", "Germany", "Portugal", "Brazil")

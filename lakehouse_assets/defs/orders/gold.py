@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.orders import bronze, contracts, silver
 from lakehouse_assets.defs.orders.lines import kept_lines_of
-from lakehouse_assets.platform.table import ByMinute, ReplaceDays, day, table
+from lakehouse_assets.platform.declare.table import ByMinute, ReplaceDays, day, table
 
 
 def _of(line_type: str) -> Column:

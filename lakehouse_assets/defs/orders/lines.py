@@ -7,10 +7,10 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.orders import contracts
 from lakehouse_assets.defs.orders.event import FIELDS
-from lakehouse_assets.platform import evaluate
-from lakehouse_assets.platform.compiled import DOCUMENT
-from lakehouse_assets.platform.json_text import document, json_fields
-from lakehouse_assets.platform.parse import parse
+from lakehouse_assets.platform.common.json_text import document, json_fields
+from lakehouse_assets.platform.contracts.casting import parse
+from lakehouse_assets.platform.contracts.compiled import DOCUMENT
+from lakehouse_assets.platform.validation import row_validation
 
 LEFT = "_fields"
 
@@ -61,8 +61,8 @@ def kept_lines_of(events: DataFrame, part: str) -> DataFrame:
     """
     contract = contracts.OrderLine.compiled()
     lines = order_lines_of(events, (part,)).select("*", F.col("feed_day").alias("processed_date"))
-    return evaluate.kept(
-        evaluate.mark(lines, contract, duplicates_of=("feed_day", part, "record_hash")), contract, [part]
+    return row_validation.kept(
+        row_validation.mark(lines, contract, duplicates_of=("feed_day", part, "record_hash")), contract, [part]
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakehouse_assets.defs.orders.event import SCHEMA_VERSION, TOPIC, event_json, event_time
-from lakehouse_assets.platform.errors import LakehouseError
+from lakehouse_assets.platform.common.errors import LakehouseError
 
 if TYPE_CHECKING:
     from confluent_kafka import Producer
@@ -112,7 +112,7 @@ def paced(events: Iterable[Event], rate: float | None, speedup: float | None) ->
 def events_of(file: Path) -> Iterator[Event]:
     """The events of a daily file, in its order. Raises LandingError for a file that could not be landed either."""
     from lakehouse_assets.defs.orders.bronze import order_events
-    from lakehouse_assets.platform.delivery import rows_by_day
+    from lakehouse_assets.platform.ingest.delivery import rows_by_day
 
     assert order_events.source is not None
     for day, rows in rows_by_day(

@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.orders import bronze, contracts
 from lakehouse_assets.defs.orders.lines import order_lines_of
-from lakehouse_assets.platform.table import day, table, through
+from lakehouse_assets.platform.declare.table import day, table, through
 
 
 @table(contracts.OrderLine, events=day(bronze.order_events), conserves="events")

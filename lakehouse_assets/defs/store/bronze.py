@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 from lakehouse_assets.defs.store import FIRST_DAY, contracts
-from lakehouse_assets.platform.contract import Contract
-from lakehouse_assets.platform.landing import EventFiles
-from lakehouse_assets.platform.parquet import MIB, Parquet
-from lakehouse_assets.platform.source_days import SourceDays
-from lakehouse_assets.platform.table import Table, landed_table
+from lakehouse_assets.platform.common.file_layout import MIB, Parquet
+from lakehouse_assets.platform.common.source_days import SourceDays
+from lakehouse_assets.platform.contracts.contract import Contract
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.declare.table import Table, landed_table
 
 SLA = timedelta(hours=6)
 # Text that is read whole, once: a codec that packs tighter, row groups that fit a reader's memory.

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.contract import Action, Contract, Dimension, column, facts, landed_contract, row_rule
-from lakehouse_assets.platform.silver import SilverEvent
+from lakehouse_assets.platform.contracts.base_contracts import SilverEvent
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts, landed_contract, row_rule
+from lakehouse_assets.platform.contracts.rules import Dimension
 
 OWNERS = ("team:store",)
 STATES = [

@@ -1,7 +1,6 @@
 """The dashboard of the store: sales, and the reconciliation of what orders owe with what was paid."""
 
-from lakehouse_assets.defs.store import gold
-from lakehouse_assets.platform.dashboard import (
+from lakehouse_assets.bi.declaration import (
     AsOfDay,
     Choice,
     Dashboard,
@@ -17,6 +16,7 @@ from lakehouse_assets.platform.dashboard import (
     count,
     total,
 )
+from lakehouse_assets.defs.store import gold
 
 SALES = Rows(gold.daily_sales, day="day")
 ORDERS = as_known(gold.payment_reconciliation)

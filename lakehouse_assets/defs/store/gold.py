@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.store import contracts, silver
-from lakehouse_assets.platform.table import day, table, through
+from lakehouse_assets.platform.declare.table import day, table, through
 
 UNKNOWN = "unknown"
 CENT = Decimal("0.01")

@@ -4,8 +4,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.store import bronze, contracts
-from lakehouse_assets.platform.parse import parse
-from lakehouse_assets.platform.table import Publish, day, table
+from lakehouse_assets.platform.contracts.casting import parse
+from lakehouse_assets.platform.declare.table import Publish, day, table
 
 
 @table(contracts.Users, landed=day(bronze.users), conserves="landed")

@@ -25,17 +25,17 @@ from deltalake.transaction import (
     create_table_with_add_actions,
 )
 
-from lakehouse_assets.platform.conditional_put import prove_conditional_puts
-from lakehouse_assets.platform.delta import MARK, Kind, Note, commits, open_table, version_of
-from lakehouse_assets.platform.errors import LakehouseError
-from lakehouse_assets.platform.evolution import differences, refuse, schema_of
-from lakehouse_assets.platform.failpoints import Failpoint, reach
-from lakehouse_assets.platform.log_handles import forget, is_replaced
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.common.fault_injection import Failpoint, reach
+from lakehouse_assets.platform.storage.commit_actions import Action, actions_of, moves_rows
+from lakehouse_assets.platform.storage.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.storage.data_files import ActiveFile, NewFile, active_files
+from lakehouse_assets.platform.storage.delta_table import MARK, Kind, Note, commits, open_table, version_of
+from lakehouse_assets.platform.storage.location import answering, storage_options
+from lakehouse_assets.platform.storage.log_handles import forget, is_replaced
+from lakehouse_assets.platform.storage.schema_evolution import differences, refuse, schema_of
+from lakehouse_assets.platform.storage.table_features import require_writable
 from lakehouse_assets.platform.storage.target import Target
-from lakehouse_assets.platform.store import answering, storage_options
-from lakehouse_assets.platform.table_features import require_writable
-from lakehouse_assets.platform.touched import Action, actions_of, moves_rows
 
 TRIES = 20
 RETENTION = {

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.storage.commit import LostRace, move_rows
 from lakehouse_assets.platform.storage.data_files import (
     ActiveFile,
@@ -23,10 +24,9 @@ from lakehouse_assets.platform.storage.data_files import (
     remove_folder,
     written_files,
 )
+from lakehouse_assets.platform.storage.location import Location, answering, file_at
 from lakehouse_assets.platform.storage.row_copies import merge_rows
 from lakehouse_assets.platform.storage.target import Target
-from lakehouse_assets.platform.store import Location, answering, file_at
-from lakehouse_assets.platform.table import DAY_COLUMN
 
 SMALL_BYTES = 16 * 2**20
 """A file below this size is merged with others. Larger ones stay as they are, so that a day is rewritten seldom."""

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from pyarrow import fs
 
-from lakehouse_assets.platform.conditional_put import prove_conditional_puts
-from lakehouse_assets.platform.s3 import S3Path, arrow_filesystem
+from lakehouse_assets.platform.storage.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.storage.file_statistics import nulls, statistics
-from lakehouse_assets.platform.store import Location, answering
+from lakehouse_assets.platform.storage.location import Location, answering
+from lakehouse_assets.platform.storage.s3 import S3Path, arrow_filesystem
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType

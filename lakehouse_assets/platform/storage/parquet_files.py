@@ -7,8 +7,8 @@ asked for any.
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from lakehouse_assets.platform.parquet import Parquet
-from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.common.file_layout import Parquet
+from lakehouse_assets.platform.storage.location import Location
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

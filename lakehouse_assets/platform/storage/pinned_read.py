@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from deltalake import DeltaTable
 
-from lakehouse_assets.platform.delta import open_table
 from lakehouse_assets.platform.storage.data_files import ActiveFile, active_files
+from lakehouse_assets.platform.storage.delta_table import open_table
+from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.parquet_files import read_parquet
-from lakehouse_assets.platform.store import Location
-from lakehouse_assets.platform.table_features import Reader, shown_by
+from lakehouse_assets.platform.storage.table_features import Reader, shown_by
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from lakehouse_assets.platform.parquet import Parquet
+from lakehouse_assets.platform.common.file_layout import Parquet
 from lakehouse_assets.platform.storage.data_files import arrow_path
-from lakehouse_assets.platform.store import Location, answering
+from lakehouse_assets.platform.storage.location import Location, answering
 
 BATCH_BYTES = 32 * 2**20
 GROUP_BYTES = 64 * 2**20

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lakehouse_assets.platform.parquet import Parquet
-from lakehouse_assets.platform.stats_columns import day_alone, stats_properties
-from lakehouse_assets.platform.store import Location
+from lakehouse_assets.platform.common.file_layout import Parquet
+from lakehouse_assets.platform.storage.location import Location
+from lakehouse_assets.platform.storage.statistics_properties import day_alone, stats_properties
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -16,8 +16,8 @@ class Target:
     """A Delta table to write.
 
     `schema` has the columns with their comments. `statistics`: columns whose bounds the log keeps
-    (`stats_columns.py`); None: the feed day alone. `id`: the Delta identifier of the table that was planned; None: not
-    known.
+    (`statistics_columns.py`); None: the feed day alone. `id`: the Delta identifier of the table that was planned; None:
+    not known.
     """
 
     path: Location

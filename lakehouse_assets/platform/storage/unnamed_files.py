@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 from deltalake import DeltaTable
 from pyarrow import fs
 
-from lakehouse_assets.platform.log_cleaning import LOG
 from lakehouse_assets.platform.storage.data_files import ATTEMPT, arrow_path
-from lakehouse_assets.platform.store import Location, answering
+from lakehouse_assets.platform.storage.location import Location, answering
+from lakehouse_assets.platform.storage.log_cleaning import LOG
 
 RETENTION = "delta.deletedFileRetentionDuration"
 DELETION_VECTORS = ".bin"

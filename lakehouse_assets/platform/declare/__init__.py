@@ -1,0 +1,1 @@
+"""Declarations: tables, sources, kinds of write, and the catalog of all of them."""

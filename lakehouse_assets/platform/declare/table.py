@@ -1,0 +1,305 @@
+"""What a table is: declared once, as a contract and a function.
+
+    @table(contracts.Purchase, landed=day(bronze.purchase), conserves="landed")
+    def purchase(landed: DataFrame) -> DataFrame: ...
+
+The key comes from where the function stands (`defs/<domain>/<layer>.py`) and its name. From the declaration follow
+the Dagster asset, its partition mappings, the pinned inputs, the Delta table, its checks, quarantine and lineage.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.common.file_layout import Parquet
+from lakehouse_assets.platform.declare.declaration_checks import (
+    faults_of_days,
+    faults_of_function,
+    faults_of_rules,
+    faults_of_stream,
+)
+from lakehouse_assets.platform.declare.scd import State, faults
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.declare.stream_source import StreamSource
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from lakehouse_assets.platform.contracts.compiled import CompiledContract
+    from lakehouse_assets.platform.contracts.contract import Contract
+
+LANDING_LAYER = "landing"
+LONGEST_SLA = timedelta(days=6)  # later, and the day is not watched any more (deadlines.py)
+LAYERS = (LANDING_LAYER, "bronze", "silver", "gold")
+PUBLISHED_LAYER = "gold"
+
+
+class DeclarationError(LakehouseError):
+    """A table that is declared wrongly; raised at import."""
+
+
+@dataclass(frozen=True, order=True)
+class TableKey:
+    """Domain, layer and name: the asset key, the folder below the lake and the SQL name."""
+
+    domain: str
+    layer: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`gmv/silver/purchase`, also with dots. Raises DeclarationError."""
+        parts = text.replace(".", "/").split("/")
+        if len(parts) != 3 or not all(part.isidentifier() for part in parts):
+            raise DeclarationError(f"{text!r} is not a table: write it as gmv/silver/purchase")
+        return cls(*parts)
+
+    @classmethod
+    def here(cls, module: str, name: str) -> Self:
+        """The key of a table called `name` in module `….<domain>.<layer>`."""
+        *_, domain, layer = module.split(".")
+        if layer not in LAYERS:
+            raise DeclarationError(f"{module}: a table belongs in bronze.py, silver.py or gold.py of its domain")
+        return cls(domain, layer, name)
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        return self.domain, self.layer, self.name
+
+    def __str__(self) -> str:
+        return "/".join(self.parts)
+
+
+class Span(Enum):
+    """How much of an input a day reads."""
+
+    DAY = "day"
+    LAST = "last"
+    THROUGH = "through"
+    WHOLE = "whole"
+
+
+@dataclass(frozen=True)
+class Read:
+    """One input of a table and the days of it that a day reads."""
+
+    table: TableKey
+    span: Span
+    days: int = 1
+
+    def bounds(self, first: date, last: date) -> tuple[date | None, date]:
+        """First (None: the beginning) and last input day that the output days first..last read."""
+        match self.span:
+            case Span.DAY:
+                return first, last
+            case Span.LAST:
+                return date.fromordinal(first.toordinal() - self.days + 1), last
+            case Span.THROUGH:
+                return None, last
+            case Span.WHOLE:
+                return None, date.max
+
+
+@dataclass(frozen=True)
+class ByMinute:
+    """The rows of a minute follow from those of the same minute of the stream alone.
+
+    `column`: the minute in this table; `time`: the time in the stream's table, of which that is the minute.
+    """
+
+    column: str
+    time: str
+
+
+@dataclass(frozen=True)
+class ReplaceDays:
+    """Materializing a day replaces exactly that day; `rows_per_file` bounds the files of one write.
+
+    `door`: of that day only the rows with this value in the column `door`; what came by another, a stream, stays.
+    `live`: the stream that it reads keeps it up to date itself, commit by commit, by the minutes that a commit touched.
+    """
+
+    rows_per_file: int = 500_000
+    door: str | None = None
+    live: ByMinute | None = None
+
+
+@dataclass(frozen=True)
+class Overwrite:
+    """The table is one state, written anew whenever its input changed."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Append-only history of figures. The function returns contributions (see `ledger.py`), the platform publishes.
+
+    `entity` identifies who contributes, `dimensions` the key of a figure, `figures` maps a figure to the column summed.
+    """
+
+    entity: tuple[str, ...]
+    dimensions: tuple[str, ...]
+    amount: str
+    figure: str
+    count: str
+
+
+Write = ReplaceDays | Overwrite | Ledger | State
+
+
+@dataclass(frozen=True)
+class Publish:
+    """The table is published to the warehouse, where every analyst reads it: so without its personal columns.
+
+    `personal`: those of them that are published all the same.
+    """
+
+    personal: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A declared table. Two tables are the same if they are the same object."""
+
+    key: TableKey
+    contract: "type[Contract]"
+    function: "Callable[..., DataFrame]"
+    reads: Mapping[str, Read]
+    write: Write = ReplaceDays()
+    conserves: str | None = None
+    source: EventFiles | None = None
+    companions: "tuple[Table, ...]" = field(default=())
+    stream: StreamSource | None = None
+    sla: timedelta | None = None
+    parquet: Parquet | None = None
+    publish: Publish | None = None
+
+    def __post_init__(self) -> None:
+        if self.sla is not None and not timedelta(0) <= self.sla < LONGEST_SLA:
+            raise DeclarationError(
+                f"{self.key}: sla={self.sla} is not from 0 to {LONGEST_SLA} after the end of the day"
+            )
+        if self.conserves is not None and self.conserves not in self.reads:
+            raise DeclarationError(
+                f"{self.key}: conserves={self.conserves!r} is not one of its inputs {list(self.reads)}"
+            )
+        if self.publish is not None and (unknown := set(self.publish.personal) - self.compiled.pii):
+            raise DeclarationError(f"{self.key}: {sorted(unknown)[0]!r} is no personal column, nothing withholds it")
+        misfits = faults(self.write, self.compiled) if isinstance(self.write, State) else []
+        if misfits:
+            raise DeclarationError(f"{self.key}: {self.contract.__name__} does not fit its write: {'; '.join(misfits)}")
+        of_function, of_rules = faults_of_function(self.function, self.reads), faults_of_rules(self.compiled)
+        of_stream = (*faults_of_stream(self.source, self.stream), *faults_of_days(self.compiled, self.stream))
+        for wrong in (*of_function, *of_rules, *of_stream):
+            raise DeclarationError(f"{self.key}: {wrong}")
+
+    @property
+    def compiled(self) -> "CompiledContract":
+        """The contract, compiled."""
+        from lakehouse_assets.platform.contracts.compiled import compile_contract
+
+        return compile_contract(self.contract)
+
+    @property
+    def landing(self) -> TableKey | None:
+        """The landed files this table is made of, if it is made of files."""
+        return next((read.table for read in self.reads.values() if read.table.layer == LANDING_LAYER), None)
+
+    def __call__(self, /, **inputs: "DataFrame") -> "DataFrame":
+        return self.function(**inputs)
+
+
+def _key(source: Table | TableKey) -> TableKey:
+    return source.key if isinstance(source, Table) else source
+
+
+def day(source: Table | TableKey) -> Read:
+    """The same day of the input."""
+    return Read(_key(source), Span.DAY)
+
+
+def last(days: int, source: Table | TableKey) -> Read:
+    """The day and the `days - 1` before it."""
+    if days < 1:
+        raise DeclarationError(f"last({days}): at least one day")
+    return Read(_key(source), Span.LAST, days)
+
+
+def through(source: Table | TableKey) -> Read:
+    """Everything up to and including the day."""
+    return Read(_key(source), Span.THROUGH)
+
+
+def whole(source: Table | TableKey) -> Read:
+    """Everything there is: for a table that is one state, whatever day asks for it."""
+    return Read(_key(source), Span.WHOLE)
+
+
+def table(
+    contract: "type[Contract]",
+    /,
+    *,
+    write: Write | Read | None = None,
+    conserves: str | Read | None = None,
+    companions: tuple[Table, ...] | Read = (),
+    sla: timedelta | Read | None = None,
+    parquet: Parquet | Read | None = None,
+    publish: Publish | Read | None = None,
+    inputs: Mapping[str, Read] | Read = MappingProxyType({}),
+    **reads: Read,
+) -> "Callable[[Callable[..., DataFrame]], Table]":
+    """Declare the decorated function as a table.
+
+    `conserves` names the input whose rows must all arrive: in the table, in quarantine or among the exact duplicates.
+    `companions` are plain tables refreshed in the same step. `sla`: how long after a day's end, in UTC, its data must
+    be there (`sla.py`). `parquet`: the layout of its files. `publish`: to the warehouse, as gold is anyway.
+    An input may be called as one of these, in `inputs` where the option is given too. Raises DeclarationError.
+    """
+    options: dict[str, Any] = {"write": write, "conserves": conserves, "companions": companions, "sla": sla}
+    options |= {"parquet": parquet, "publish": publish, "inputs": inputs}
+    named = {name: option for name, option in options.items() if isinstance(option, Read)}
+    given = {name: option for name, option in options.items() if option is not None and name not in named}
+    reads |= given.pop("inputs", {}) | named
+
+    def declare(function: "Callable[..., DataFrame]") -> Table:
+        key = TableKey.here(function.__module__, function.__name__)
+        if key.layer == PUBLISHED_LAYER:
+            given.setdefault("publish", Publish())
+        return Table(key, contract, function, MappingProxyType(reads), **given)
+
+    return declare
+
+
+def _as_they_came(landed: "DataFrame") -> "DataFrame":
+    return landed
+
+
+def landed_table(
+    module: str,
+    name: str,
+    contract: "type[Contract]",
+    source: EventFiles,
+    *,
+    rows: "Callable[[DataFrame], DataFrame]" = _as_they_came,
+    write: Write | None = None,
+    stream: StreamSource | None = None,
+    sla: timedelta | None = None,
+    parquet: Parquet | None = None,
+) -> Table:
+    """The bronze table of landed files: `name` in `module`, its rows as they came, or as `rows` lays them out."""
+    key = TableKey.here(module, name)
+    return Table(
+        key=key,
+        contract=contract,
+        function=rows,
+        reads=MappingProxyType({"landed": day(TableKey(key.domain, LANDING_LAYER, name))}),
+        write=write or ReplaceDays(),
+        conserves="landed",
+        source=source,
+        stream=stream,
+        sla=sla,
+        parquet=parquet,
+    )

@@ -1,0 +1,1 @@
+"""Landing: source files become immutable parts by feed day, and leave again on erasure."""

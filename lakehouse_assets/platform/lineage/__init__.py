@@ -1,0 +1,1 @@
+"""Lineage: from a figure to its files, and the replay that proves it."""

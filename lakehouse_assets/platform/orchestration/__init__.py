@@ -1,0 +1,1 @@
+"""Dagster: assets, resources, sensors and schedules of declared tables."""

@@ -1,0 +1,152 @@
+"""Declared tables as Dagster assets: everything here follows from the declaration, nothing of a domain is here."""
+
+import warnings
+from collections.abc import Collection, Iterator
+from datetime import date
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+
+from lakehouse_assets.platform.declare.catalog import Catalog, modules_of
+from lakehouse_assets.platform.declare.table import Read, Span, Table, TableKey
+from lakehouse_assets.platform.fingerprint.code_version import code_version
+from lakehouse_assets.platform.lineage.columns import column_lineage
+from lakehouse_assets.platform.orchestration.io_manager import EVENTS_ARE_OURS, days_of
+from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.results.check_results import check_specs
+from lakehouse_assets.platform.results.step_result import Status
+from lakehouse_assets.platform.streams.stream_ingest import drain_available
+from lakehouse_assets.platform.transform.materialize import materialize
+
+IO_MANAGER_KEY = "delta"
+
+
+def asset_key(key: TableKey) -> dg.AssetKey:
+    """The asset key of a table."""
+    return dg.AssetKey(key.parts)
+
+
+def partitions(first_day: date, zone: str = "UTC") -> dg.DailyPartitionsDefinition:
+    """Feed days from a domain's first day through the open day, in the time zone of its sources."""
+    return dg.DailyPartitionsDefinition(start_date=first_day.isoformat(), timezone=zone, end_offset=1)
+
+
+def partition_mapping(read: Read) -> dg.PartitionMapping:
+    """The days of an input that are made together with a day; what a day reads, the reader knows from the declaration.
+
+    A read `through` the day is the same day here: Dagster adds to a backfill every day downstream of the days asked
+    for, so that a backfill of a past week would publish a ledger through today.
+    """
+    if read.span is Span.LAST:
+        return dg.TimeWindowPartitionMapping(start_offset=1 - read.days, allow_nonexistent_upstream_partitions=True)
+    return dg.IdentityPartitionMapping()
+
+
+def asset_spec(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -> dg.AssetSpec:
+    """The spec of a table's asset: what the catalog of the UI shows."""
+    contract = table.compiled
+    return dg.AssetSpec(
+        key=asset_key(table.key),
+        deps=[dg.AssetDep(asset_key(r.table), partition_mapping=partition_mapping(r)) for r in table.reads.values()],
+        description=contract.description,
+        group_name=table.key.domain,
+        kinds={"deltalake", "pyspark", table.key.layer},
+        owners=list(contract.owners),
+        code_version=code_version(table),
+        partitions_def=days,
+        metadata={
+            "dagster/column_schema": contract.dagster_columns(),
+            "dagster/column_lineage": column_lineage(table, catalog),
+            "dagster/table_name": ".".join(table.key.parts),
+        },
+    )
+
+
+def landing_spec(table: Table, days: dg.PartitionsDefinition) -> dg.AssetSpec | None:
+    """The files that a bronze table is made of, as an external asset: `lakehouse land` writes them."""
+    if table.landing is None or table.source is None:
+        return None
+    return dg.AssetSpec(
+        key=asset_key(table.landing),
+        description=f"Files landed by `lakehouse land {table.key.domain}/{table.key.name} FILE…`, by feed day.",
+        group_name=table.key.domain,
+        kinds={"file"},
+        partitions_def=days,
+    )
+
+
+def build_asset(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -> dg.AssetsDefinition:
+    """The asset of a table; its companions are outputs of the same step."""
+    made = (table, *table.companions)
+    upstream = {read.table: read for read in reversed([*table.reads.values()])}  # Dagster knows an asset once
+    specs = {one.key.name: _without_deps(asset_spec(one, days, catalog)) for one in made}
+    checks = [spec for one in made for spec in check_specs(one, days)]
+
+    @dg.multi_asset(
+        name="__".join(table.key.parts),
+        outs={name: dg.AssetOut.from_spec(spec, io_manager_key=IO_MANAGER_KEY) for name, spec in specs.items()},
+        deps=[dg.AssetDep(asset_key(key), partition_mapping=partition_mapping(r)) for key, r in upstream.items()],
+        internal_asset_deps={one.key.name: _upstream(one) for one in made},
+        partitions_def=days,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=checks,
+        required_resource_keys={IO_MANAGER_KEY},
+    )
+    def compute(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        run = context.get_step_execution_context()
+        step: Step = getattr(context.resources, IO_MANAGER_KEY).step(run.run_id)
+        days: Collection[date] = days_of(run)
+        for one in made:
+            if one.stream is not None:
+                for batch in drain_available(step, one, one.stream):
+                    context.log.info(f"{one.key}: {batch.records} records drained in version {batch.version}")
+            outcome = materialize(step, one, days)
+            yield dg.Output(outcome, output_name=one.key.name, metadata=EVENTS_ARE_OURS)
+            days = [day.day for day in outcome.with_status(Status.COMMITTED)]  # what its companions follow
+        for spec in checks:
+            yield dg.Output(None, output_name=spec.get_python_identifier())
+
+    return compute
+
+
+def _without_deps(spec: dg.AssetSpec) -> dg.AssetSpec:
+    return spec.replace_attributes(deps=[])
+
+
+def _upstream(table: Table) -> set[dg.AssetKey]:
+    return {asset_key(read.table) for read in table.reads.values()}
+
+
+def build_assets(catalog: Catalog, first_days: dict[str, date]) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """The assets of all tables and of the files they are made of. `first_days`: the first feed day of each domain."""
+    with warnings.catch_warnings():
+        # Partitioned checks and mappings before the first day are young in Dagster; tests guard what is used of them.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _build_assets(
+            catalog, {domain: partitions(first, catalog.zone(domain)) for domain, first in first_days.items()}
+        )
+
+
+def _build_assets(
+    catalog: Catalog, days: dict[str, dg.DailyPartitionsDefinition]
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    companions = {companion.key for table in catalog.tables for companion in table.companions}
+    built: list[dg.AssetsDefinition | dg.AssetSpec] = []
+    for table in catalog.tables:
+        if table.key in companions:
+            continue
+        of_domain = days[table.key.domain]
+        built.append(build_asset(table, of_domain, catalog))
+        landing = landing_spec(table, of_domain)
+        if landing is not None:
+            built.append(landing)
+    return built
+
+
+def own_definitions(package: ModuleType) -> dg.Definitions:
+    """What the modules of all domains define besides tables: assets, checks, jobs, schedules, sensors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # Dagster's own way to load modules; a test guards it
+        return dg.load_definitions_from_modules(modules_of(package))

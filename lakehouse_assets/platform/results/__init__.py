@@ -1,0 +1,1 @@
+"""What a step did: results of days, check results, the audit log, Dagster's events."""

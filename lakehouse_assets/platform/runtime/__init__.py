@@ -1,0 +1,1 @@
+"""Spark: the embedded Connect server, its jars, and sessions on it."""

@@ -1,0 +1,304 @@
+"""The commits of a table with a state: first the changes of its days, then what the table becomes by them.
+
+Both are compare-and-swap. The table's commit says up to which version of the changes it was folded, so that whatever
+was committed of the changes and not yet of the table (a killed run) is caught up by the next commit.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial, reduce
+from typing import TYPE_CHECKING
+
+import pyspark.sql.types as T
+from pyspark.sql import functions as F
+
+from lakehouse_assets.platform.common.days import DAY_COLUMN, write_days
+from lakehouse_assets.platform.declare.scd import BUCKET, State
+from lakehouse_assets.platform.declare.statistics_columns import stats_columns
+from lakehouse_assets.platform.declare.table import Table
+from lakehouse_assets.platform.planning.empty_snapshots import really_empty
+from lakehouse_assets.platform.planning.erased_since import refuse_erased
+from lakehouse_assets.platform.planning.plan import Lake, LostInput, Plan
+from lakehouse_assets.platform.scd.change_table import SUFFIX, ChangeLog, News, change_target
+from lakehouse_assets.platform.scd.change_table import news as news_since
+from lakehouse_assets.platform.scd.merge_changes import bucket, fold, newest, order, versions
+from lakehouse_assets.platform.storage import delta_writer
+from lakehouse_assets.platform.storage.commit import Swap, commit
+from lakehouse_assets.platform.storage.commit_actions import actions_of, changes_rows
+from lakehouse_assets.platform.storage.commit_log import unjudged
+from lakehouse_assets.platform.storage.data_files import ActiveFile
+from lakehouse_assets.platform.storage.delta_table import DayRows, Note, Pin, commits, last_note
+from lakehouse_assets.platform.storage.location import Location
+from lakehouse_assets.platform.storage.log_statistics import bytes_of, may_hold
+from lakehouse_assets.platform.storage.parquet_files import read_parquet
+from lakehouse_assets.platform.storage.pinned_read import read_version
+from lakehouse_assets.platform.validation.row_digests import RUN_COLUMNS
+from lakehouse_assets.platform.validation.validated_rows import ValidatedRows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+CHANGES = SUFFIX
+"""Under this name the table's commits note which version of the changes they were folded from."""
+
+SMALL = 1_000_000
+"""Changes up to this number are sent whole to where the table's rows are, instead of both being shuffled."""
+LARGE = 64 * 2**20
+"""Bytes of the touched parts from which on they are written as they were read, each task its own part."""
+NO_BUCKET = -1
+ENDS = "__ends"  # as no column of a contract is called, nor `_` and one of them
+
+
+def change_columns(spec: State, schema: T.StructType) -> "dict[str, tuple[Column, T.DataType]]":
+    """What the contract of a table with a state has beside what its function returns, as a single change has it.
+
+    `schema`: of what the function returns.
+    """
+    deleted = F.coalesce(F.expr(spec.delete_when), F.lit(False)) if spec.delete_when else F.lit(False)
+    return {
+        "is_deleted": (deleted, T.BooleanType()),
+        "effective_from": (F.col(spec.sequence[0]), schema[spec.sequence[0]].dataType),
+        "effective_to": (F.lit(None), T.NullType()),
+        "is_current": (F.lit(True), T.BooleanType()),
+    }
+
+
+def target_of(lake: Lake, table: Table) -> delta_writer.Target:
+    """A declared table as the writer knows it; one with a state has also the part that a key belongs to."""
+    schema, path, kept = table.compiled.spark_schema, lake.path(table.key), stats_columns(table)
+    if not isinstance(table.write, State):
+        return delta_writer.Target(path, str(table.key), schema, parquet=table.parquet, statistics=kept)
+    part = T.StructField(BUCKET, T.IntegerType(), False, {"comment": "part of the table that the key belongs to"})
+    schema = T.StructType([*schema, part])
+    return delta_writer.Target(
+        path, str(table.key), schema, partition_by=(BUCKET,), parquet=table.parquet, statistics=kept
+    )
+
+
+def files_of(lake: Lake, table: Table) -> "tuple[delta_writer.Target, Mapping[str, Column]]":
+    """Where a step writes the rows of a table, and the columns that the files have beside the declared ones.
+
+    Of a table with a state they are changes of its keys, and say which part of the table each key belongs to.
+    """
+    if not isinstance(table.write, State):
+        return target_of(lake, table), {}
+    return change_target(lake, table, table.write), {BUCKET: bucket(table.write)}
+
+
+@dataclass(frozen=True)
+class StateTable:
+    """A table with a state, and the changes beside it."""
+
+    spark: "SparkSession"
+    lake: Lake
+    table: Table
+    spec: State
+
+    @property
+    def columns(self) -> list[str]:
+        return self.table.compiled.spark_schema.names
+
+    @property
+    def state(self) -> delta_writer.Target:
+        return target_of(self.lake, self.table)
+
+    @property
+    def log(self) -> ChangeLog:
+        """The changes beside the table."""
+        return ChangeLog(self.spark, self.lake, self.table, self.spec)
+
+    def commit(
+        self,
+        plan: Plan,
+        written: ValidatedRows,
+        passed: "Collection[Location]",
+        left: "Collection[Location]",
+        note: Note,
+    ) -> int:
+        """Commit the note's days: `passed` are files of their changes (or snapshots), `left` of their quarantined rows.
+
+        Returns the table's version. Raises as `delta_writer.replace_days`, and LostInput when the changes are gone.
+        """
+        base = self.log.version
+        refuse_erased(self.lake, plan)
+        if base is None and plan.base is not None:
+            raise LostInput(
+                f"{self.log.target.path} is gone, from which {self.table.key} is made. Nothing was written. "
+                "Restore the folder."
+            )
+        live = partial(self._live, plan.base) if self.is_folded(plan.base) else None
+        changed = {day: rows for day, rows in note.rows.items() if day in note.days}
+        changes = replace(note, rows=changed, unchanged=frozenset(), base=base)
+        if not self.spec.snapshots:
+            return self._fold(plan, note, self.log.add_files(written, passed, changes, base))
+        schema = self.table.compiled.spark_schema
+        kept = read_parquet(self.spark, passed, schema)
+        known = reduce(lambda a, b: a & b, [F.col(key).isNotNull() for key in self.spec.keys])
+        withheld = read_parquet(self.spark, left, schema).where(known).select(DAY_COLUMN, *self.spec.keys)
+        return self._fold(plan, note, self.log.replace_snapshots(kept, withheld, changes, base, live))
+
+    def note_only(self, plan: Plan, note: Note, base: int) -> int:
+        """Commit a note and no rows, where all days are what they were. Returns and raises as `commit`.
+
+        It notes the changes that `base` was folded from: others may have come meanwhile, which are not in the table.
+        """
+        note = replace(note, inputs={**note.inputs, self._pin: Pin(self._folded(base), "")})
+        return commit(self.state, note, base, Swap([], [], lambda file: True, alone=True))
+
+    def emptied(self, plan: Plan, rows: "Mapping[date, DayRows]") -> frozenset[date]:
+        """Days whose snapshot really has no row."""
+        return really_empty(self.lake, plan, rows) if self.spec.snapshots else frozenset()
+
+    def is_folded(self, base: int | None) -> bool:
+        """Whether the table, as of a version, is what all changes make of it, and nobody else wrote into it.
+
+        What maintenance committed to the changes since changes none.
+        """
+        path, version, folded = self.log.target.path, self.log.version, self._folded(base)
+        if version is None or folded is None or folded > version or unjudged(self.state.path):
+            return False
+        later = list(commits(path, after=folded, until=version))
+        return len(later) == version - folded and all(
+            one.note is None and not changes_rows(actions_of(path, one.version)) for one in later
+        )
+
+    def judged_then(self, plan: Plan, day: date) -> "DataFrame":
+        """The changes of a day (of snapshots: what it held) as they were when the plan's commit was made."""
+        return self.log.judged(plan.pins[self._pin].version or 0, day)
+
+    def _live(self, base: int | None) -> "DataFrame":
+        return self._read(base).where("is_current AND NOT is_deleted")
+
+    @property
+    def _pin(self) -> str:
+        """Under which name a commit notes the changes it was folded from. Another declaration folds everything anew."""
+        return f"{CHANGES} {hashlib.sha256(repr(self.spec).encode()).hexdigest()[:8]}"
+
+    def _folded(self, state: int | None) -> int | None:
+        note = last_note(self.state.path, state) if state is not None else None
+        pin = note.inputs.get(self._pin) if note else None
+        return pin.version if pin else None
+
+    def _fold(self, plan: Plan, note: Note, version: int) -> int:
+        # What somebody else wrote into the table is not made of its changes: then it is folded anew, whole.
+        since = None if unjudged(self.state.path) else self._folded(plan.base)
+        news = news_since(self.log.target.path, since, version) if since is not None else None
+        pin = Pin(version, "all" if news is None else write_days(news.days))
+        note = replace(note, inputs={**note.inputs, self._pin: pin})
+        if since is None or news is None:
+            rows = fold(self.log.read(version), self.spec, self.columns).select("*", bucket(self.spec))
+            return delta_writer.overwrite(rows.repartition(BUCKET), self.state, note, plan.base)
+        swap = self._swap(plan, since, version, news)
+        return self._merge(plan, note, swap, self.log.parts(version, news.days) if swap.keys is None else None)
+
+    def _merge(self, plan: Plan, note: Note, swap: "_Swap", parts: set[int] | None) -> int:
+        """Write the parts of the table in which a row may change (None: Spark finds those in which one does)."""
+        new = swap.new if parts is not None else swap.new.persist()
+        keys = new if swap.keys is None else swap.keys
+        try:
+            parts = self._parts(keys) if parts is None else parts
+            old = self._read(plan.base, parts)
+            stays = self._stays(old, keys, swap)
+            if not self._is_large(plan.base, parts):
+                stays = stays.repartition(BUCKET)
+            comes = new.select(*self.columns, bucket(self.spec)).repartition(BUCKET)
+            return delta_writer.replace_parts(stays.unionByName(comes), self.state, note, plan.base, BUCKET, parts)
+        finally:
+            for held in (new, swap.keys, swap.folded):
+                if held is not None:
+                    held.unpersist()
+
+    def _parts(self, keys: "DataFrame") -> set[int]:
+        """The parts of the table that these keys belong to."""
+        return {row[0] for row in keys.select(bucket(self.spec)).distinct().collect()}
+
+    def _stays(self, old: "DataFrame", keys: "DataFrame", swap: "_Swap") -> "DataFrame":
+        """The rows of the touched parts without those that give way, or with an end put to these."""
+        of_key = {key: F.col(key).alias(f"_{key}") for key in self.spec.keys}
+        other = swap.hint(keys.select(*of_key.values(), F.lit(True).alias(ENDS)))
+        same = reduce(lambda a, b: a & b, [F.col(key) == F.col(f"_{key}") for key in of_key]) & F.expr(swap.replaces)
+        if swap.ends is None:
+            return old.join(other, same, "left_anti")
+        ended = {name: F.when(F.col(ENDS), end).otherwise(F.col(name)) for name, end in swap.ends.items()}
+        return old.join(other, same, "left").withColumns(ended).select(*old.columns)
+
+    def _is_large(self, base: int | None, parts: "Collection[int]") -> bool:
+        """Whether the files of these parts are so large that they stay apart by themselves, without a shuffle."""
+        return bytes_of(self.state.path, base, BUCKET, parts) > LARGE
+
+    def _swap(self, plan: Plan, since: int, version: int, news: News) -> "_Swap":
+        """What becomes of the keys that the days of the news held before or hold now.
+
+        Where nothing was taken back, the state of a key stands for all its older changes: the current state does
+        always, the current version does if all news are later. Else all changes of the key are folded again.
+        """
+        spec, columns, keys = self.spec, self.columns, list(self.spec.keys)
+        state = self._read(plan.base).select(*columns)
+        after = self.log.read(version).where(delta_writer.on_days(DAY_COLUMN, news.days))
+        hint = _broadcast if news.rows <= SMALL else _as_it_is
+        if not spec.history and not may_hold(self.log.target.path, DAY_COLUMN, news.days, since):
+            last = newest(after, spec, columns)
+            brought = hint(last.select(*keys, order(spec).alias("_brings")))
+            later = state.select(*keys, order(spec).alias("_has")).join(brought, keys).where("_has >= _brings")
+            return _Swap(last.join(later.select(*keys), keys, "left_anti"), "true", hint)
+        if spec.snapshots and not may_hold(self.log.target.path, DAY_COLUMN, [min(news.days), date.max], since):
+            if len(news.days) == 1 and spec.track is None:
+                # One change a key, and each says something else than the version before, or it would be none.
+                ends = {"effective_to": F.lit(min(news.days)), "is_current": F.lit(False)}
+                return _Swap(after, "is_current", hint, ends=ends)
+            current = state.where("is_current").join(hint(after.select(*keys).distinct()), keys, "left_semi")
+            return _Swap(versions(after.unionByName(current), spec, columns), "is_current", hint)
+        before = self.log.read(since).where(delta_writer.on_days(DAY_COLUMN, news.days)).select(*keys)
+        touched = after.select(*keys).unionByName(before).distinct()
+        folded = fold(self.log.read(version).join(hint(touched), keys, "left_semi"), spec, columns).persist()
+        of_keys = state.join(hint(touched), keys, "left_semi")
+        changed = _changed(folded, of_keys, spec, columns)
+        return _Swap(folded.join(hint(changed), keys, "left_semi"), "true", hint, changed.persist(), folded)
+
+    def _read(self, version: int | None, parts: "Collection[int] | None" = None) -> "DataFrame":
+        """The table at a version, with the part that each key belongs to; `parts`: only rows of these."""
+
+        def wanted(file: ActiveFile) -> bool:
+            return parts is None or file.partition.get(BUCKET) in parts
+
+        rows = read_version(self.spark, self.state.path, version or 0, self.table.compiled.spark_schema, wanted)
+        rows = rows.select(*self.columns, bucket(self.spec))
+        return rows if parts is None else rows.where(F.col(BUCKET).isin(*(parts or {NO_BUCKET})))
+
+
+@dataclass(frozen=True)
+class _Swap:
+    """Rows that come in place of others.
+
+    `replaces`: SQL for the rows of the same keys that give way. `hint`: how to join with keys. `keys`: those of which
+    rows give way; None: those of the new rows. `folded`: what both were taken from. These two are held in memory.
+    `ends`: the rows that give way stay, with these values; the new ones then have a row a key.
+    """
+
+    new: "DataFrame"
+    replaces: str
+    hint: "Callable[[DataFrame], DataFrame]"
+    keys: "DataFrame | None" = None
+    folded: "DataFrame | None" = None
+    ends: "Mapping[str, Column] | None" = None
+
+
+def _changed(folded: "DataFrame", state: "DataFrame", spec: State, columns: "Sequence[str]") -> "DataFrame":
+    """Keys whose rows are others than they were."""
+    compared = [name for name in columns if name not in RUN_COLUMNS]
+    content = F.xxhash64(*compared, *[F.isnull(name) for name in compared]).cast("decimal(38,0)")
+    now = folded.select(*spec.keys, content.alias("content"), F.lit(1).alias("one"))
+    before = state.select(*spec.keys, (-content).alias("content"), F.lit(-1).alias("one"))
+    sums = now.unionByName(before).groupBy(*spec.keys).agg(F.sum("content").alias("content"), F.sum("one").alias("one"))
+    return sums.where("content != 0 OR one != 0").select(*spec.keys)
+
+
+def _broadcast(keys: "DataFrame") -> "DataFrame":
+    return F.broadcast(keys)
+
+
+def _as_it_is(keys: "DataFrame") -> "DataFrame":
+    return keys

@@ -1,0 +1,1 @@
+"""Streams: records committed in batches, each exactly once."""

@@ -1,0 +1,1 @@
+"""One step: plan, read, transform, validate, write once, commit, record."""

@@ -1,0 +1,198 @@
+"""Early cut-off: the days of a step whose rows are what they were, found before anything is written.
+
+What a step would write is compared with what the newest commit of each day says that it wrote, by counts and digests
+of the rows kept, in quarantine and exact duplicates. Logs alone are read. Where nothing certain is known (a note of
+former code without digests, somebody else's commit, an erasure), the day is written.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from lakehouse_assets.platform.common.days import DAY_COLUMN
+from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.table import LANDING_LAYER, Ledger, Overwrite, ReplaceDays
+from lakehouse_assets.platform.planning.plan import Lake, Plan
+from lakehouse_assets.platform.planning.reader import landed_parts
+from lakehouse_assets.platform.storage.commit_actions import actions_of, changes_rows, info_of, touched_days
+from lakehouse_assets.platform.storage.delta_table import DayRows, Kind, Note, ask, open_table, version_of
+from lakehouse_assets.platform.storage.delta_writer import days_predicate
+from lakehouse_assets.platform.storage.location import Location
+from lakehouse_assets.platform.storage.log_statistics import rows_of_days
+from lakehouse_assets.platform.storage.table_features import is_writable
+
+LOOK_BACK = 100  # commits that are looked at for a day without rows: no statistics tell whether it was ever made
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands of a day: the rows that its newest commit wrote, and that commit's note."""
+
+    rows: DayRows
+    note: Note
+
+
+def unchanged_days(lake: Lake, plan: Plan, rows: Mapping[date, DayRows], emptied: Collection[date]) -> frozenset[date]:
+    """Days of the plan whose rows are what the table and its quarantine hold of them.
+
+    `emptied`: days whose snapshot has no row, which is not the same as none delivered.
+    """
+    if plan.base is None:
+        return frozenset()
+    same = _same(lake, plan, plan.base, rows, emptied)
+    return same if same and takes_notes(lake.path(plan.table.key), plan.base) else frozenset()
+
+
+def _same(
+    lake: Lake, plan: Plan, base: int, rows: Mapping[date, DayRows], emptied: Collection[date]
+) -> frozenset[date]:
+    table, path = plan.table, lake.path(plan.table.key)
+    match table.write:
+        case Ledger():
+            # It adds to a day and replaces none: a published day to which nothing is added is what it was.
+            published = plan.published
+            return frozenset(
+                day for day, of in rows.items() if published and day <= published and not of.kept and not of.quarantined
+            )
+        case Overwrite():
+            same_state = _same_state(path, base, rows)
+            stands = set(_quarantine_stands(lake.quarantine(table.key), rows)) if same_state else set()
+            return same_state if stands == set(rows) else frozenset()
+        case State():
+            changes = lake.changes(table.key)
+            version = version_of(changes)
+            found = standing(changes, version, rows) if version is not None else {}
+        case ReplaceDays(door=door):
+            found = _stored(path, base, rows, door)
+    same = {
+        day
+        for day, of_day in found.items()
+        if rows[day].same_rows(of_day.rows)
+        and (day in emptied) == (day in of_day.note.emptied)
+        and (rows[day].rows_in or _same_delivery(lake, plan, of_day.note, day))
+    }
+    return frozenset(_quarantine_stands(lake.quarantine(table.key), {day: rows[day] for day in same}))
+
+
+def standing(
+    path: Location, version: int, days: Collection[date], *, door: str | None = None, most: int | None = None
+) -> dict[date, Standing]:
+    """What stands of each day as of a version, where a note says so and nobody else changed the day since.
+
+    `door`: rows of other doors, streams, count for nothing. `most`: commits to look at.
+    """
+    found: dict[date, Standing] = {}
+    left = set(days)
+    floor = version  # above it others' commits may have come between a step's base and its commit
+    for at in range(version, -1 if most is None else max(-1, version - most), -1):
+        info = info_of(path, at) if left or at > floor else None
+        if info is None:
+            break
+        note = Note.load(info.get("userMetadata"))
+        if note is None or note.kind is Kind.STREAM:
+            if note is None or door is None:
+                touched, complete = touched_days(path, actions_of(path, at))
+                taken = touched if complete else frozenset(days)
+                left -= taken
+                found = {day: of for day, of in found.items() if day not in taken or _base(of.note) >= at}
+            continue
+        if note.kind is Kind.STEP:
+            held = left & note.rows.keys()
+            found |= {day: Standing(note.rows[day], note) for day in held}
+            floor = min(floor, _base(note)) if held else floor
+            left -= held
+        else:
+            left -= note.days
+    return found
+
+
+def _base(note: Note) -> int:
+    """The version that a step started from: what came later it did not see."""
+    return -1 if note.base is None else note.base
+
+
+def takes_notes(path: Location, version: int) -> bool:
+    """Whether delta-rs, which commits notes, keeps to what the table asks for."""
+    table = open_table(path, version)
+    return table is not None and is_writable(table, path)
+
+
+def _stored(path: Location, base: int, rows: Mapping[date, DayRows], door: str | None) -> dict[date, Standing]:
+    """What stands of those days of which the table can have the rows, by the statistics of its files."""
+    held = rows_of_days(path, base, DAY_COLUMN, rows)
+    with_rows = [day for day, of in rows.items() if of.kept and (held is None or held.get(day, 0) >= of.kept)]
+    without = [day for day, of in rows.items() if not of.kept and not (held or {}).get(day)]
+    found = standing(path, base, with_rows, door=door) if with_rows else {}
+    return found | (standing(path, base, without, door=door, most=LOOK_BACK) if without else {})
+
+
+def _same_state(path: Location, base: int, rows: Mapping[date, DayRows]) -> frozenset[date]:
+    """All of the days, if each was made before and the table is as a whole what its newest step wrote."""
+    found = standing(path, base, rows, most=LOOK_BACK)
+    newest = next(_newest_step(path, base), None)
+    if newest is None or set(found) != set(rows):
+        return frozenset()
+    then, now = _whole(newest.rows), _whole(rows)
+    known = all(digest is not None for _, digest in (*then, *now))
+    return frozenset(rows) if known and then == now else frozenset()
+
+
+def _newest_step(path: Location, base: int) -> Iterator[Note]:
+    """The newest step's note, if nobody else changed the table since that step's base."""
+    for at in range(base, -1, -1):
+        info = info_of(path, at) or {}
+        note = Note.load(info.get("userMetadata"))
+        if note is not None and note.kind is Kind.STEP:
+            if not any(changes_rows(actions_of(path, version)) for version in range(_base(note) + 1, at)):
+                yield note
+            return
+        if note is not None or not info or changes_rows(actions_of(path, at)):
+            return
+
+
+def _whole(rows: Mapping[date, DayRows]) -> tuple[tuple[int, int | None], ...]:
+    """How many rows a step of a table that is one state kept, set aside and left out, and the digest of each kind."""
+    kinds = (
+        [(of.kept, of.digest) for of in rows.values()],
+        [(of.quarantined, of.quarantined_digest) for of in rows.values()],
+        [(of.duplicates, of.duplicates_digest) for of in rows.values()],
+    )
+    return tuple((sum(count for count, _ in kind), _sum_of(kind)) for kind in kinds)
+
+
+def _sum_of(digests: list[tuple[int, str]]) -> int | None:
+    """The digest of the rows of several days; None where that of some rows is not known."""
+    known = [digest for count, digest in digests if count]
+    return sum(int(digest, 16) for digest in known) % 2**64 if all(known) else None
+
+
+def _same_delivery(lake: Lake, plan: Plan, note: Note, day: date) -> bool:
+    """Whether of a day without rows something was landed, then and now, or nothing: an empty file says something."""
+    for name, read in plan.table.reads.items():
+        if read.table.layer == LANDING_LAYER:
+            pins = (note.inputs.get(name), plan.pins[name])
+            then, now = (bool(landed_parts(lake, plan.table.key, (day,), pin.version)) if pin else None for pin in pins)
+            if then != now:
+                return False
+    return True
+
+
+def _days_in(path: Location, version: int, days: Collection[date]) -> frozenset[date]:
+    """Those of these days of which a version has rows: by statistics, or where a compacted file hides it, by rows."""
+    counted = rows_of_days(path, version, DAY_COLUMN, days)
+    if counted is not None:
+        return frozenset(day for day, rows in counted.items() if rows)
+    query = f"SELECT DISTINCT {DAY_COLUMN} FROM t WHERE {days_predicate(DAY_COLUMN, days)}"  # noqa: S608  (typed values)
+    return frozenset(row[DAY_COLUMN] for row in ask(path, query, version))
+
+
+def _quarantine_stands(path: Location, rows: Mapping[date, DayRows]) -> Iterator[date]:
+    """Days whose quarantine holds these rows. It is written first: a run killed after that left another behind."""
+    version = version_of(path)
+    held = _days_in(path, version, rows) if version is not None else frozenset()
+    yield from (day for day, of in rows.items() if not of.quarantined and day not in held)
+    asked = [day for day, of in rows.items() if of.quarantined]
+    if version is not None and asked:
+        for day, of_day in standing(path, version, asked).items():
+            if rows[day].same_quarantine(of_day.rows):
+                yield day

@@ -1,0 +1,101 @@
+"""What the counts of a day mean: which rules it passed, and whether it fails."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
+
+from lakehouse_assets.platform.contracts.compiled import CompiledContract
+from lakehouse_assets.platform.contracts.rules import Action, Dimension, Rule
+
+EMPTY_DIGEST = "0" * 16
+
+
+@dataclass(frozen=True)
+class DayCounts:
+    """Rows of one feed day: rows = duplicates + quarantined + kept.
+
+    `broken`: rows that broke each rule, duplicates apart; 1 for a rule of the whole day. `newest`: greatest event time
+    of the rows kept. `digest`: 16 hexadecimal digits of the rows kept, whatever their order, run times left out; the
+    other two of the rows in quarantine and of the duplicates, "" where there are none.
+    """
+
+    rows: int
+    duplicates: int
+    quarantined: int
+    kept: int
+    broken: Mapping[str, int] = field(default_factory=dict)
+    newest: datetime | None = None
+    digest: str = EMPTY_DIGEST
+    quarantined_digest: str = ""
+    duplicates_digest: str = ""
+
+    @classmethod
+    def empty(cls, contract: CompiledContract) -> Self:
+        """A day without a row."""
+        return cls(0, 0, 0, 0, {rule.name: 0 for rule in contract.rules})
+
+
+@dataclass(frozen=True)
+class RuleResult:
+    """One rule on one day. `rows` are those it was asked of; `passed` is false where it fails the day.
+
+    A rule of the whole day is asked once, as if the day were one row.
+    """
+
+    rule: str
+    dimension: Dimension
+    action: Action
+    rows: int
+    failed: int
+    passed: bool
+
+    @property
+    def rate(self) -> float:
+        """Share of the rows that broke the rule."""
+        return self.failed / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True)
+class DayVerdict:
+    """Every rule's result, and why the day fails, if it does."""
+
+    rules: tuple[RuleResult, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Nothing of the day may be committed."""
+        return bool(self.reasons)
+
+
+def verdict(counts: DayCounts, contract: CompiledContract) -> DayVerdict:
+    """Judge a day: a broken `fail` rule fails it, a `quarantine` rule broken beyond its rate does, `warn` never.
+
+    A day all of whose rows leave for quarantine fails by each rule that they broke, however few they are.
+    """
+    asked = counts.rows - counts.duplicates
+    emptied = bool(counts.quarantined) and not counts.kept and not contract.may_be_empty
+    results, reasons = [], []
+    for rule in contract.rules:
+        failed = counts.broken.get(rule.name, 0)
+        reason = _reason(rule, failed, asked, emptied)
+        rows = asked if rule.passes is None else 1  # a rule of the whole day is asked once
+        results.append(RuleResult(rule.name, rule.dimension, rule.action, rows, failed, reason is None))
+        if reason is not None:
+            reasons.append(reason)
+    return DayVerdict(tuple(results), tuple(reasons))
+
+
+def _reason(rule: Rule, failed: int, rows: int, emptied: bool) -> str | None:
+    said = f"{rule.name} ({rule.description}): {failed} of {rows} rows broke it"
+    if rule.passes is not None:
+        fails = failed and rule.action is Action.FAIL
+        return f"{rule.name} ({rule.description}): the rows of the day break it" if fails else None
+    if rule.action is Action.FAIL and failed:
+        return f"{said}, and none may"
+    if rule.action is Action.QUARANTINE and rule.tolerate.exceeded(failed, rows):
+        return f"{said}, more than the tolerated {rule.tolerate.above:.0%}"
+    if rule.action is Action.QUARANTINE and failed and emptied:
+        return f"{said}, and no row of the day is left"
+    return None

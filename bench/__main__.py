@@ -55,7 +55,7 @@ def measure(letters: list[str], size: Size, folder: Path) -> list[Result]:
     """Run these measures, each in a folder of its own, and write what was found after each of them."""
     from bench.lab import stop_server
 
-    quiet()
+    settled()
     report: dict[str, Any] = surroundings(size, folder)
     results: list[Result] = []
     os.environ["LAKEHOUSE_HOME"] = str(folder / "home")
@@ -75,7 +75,7 @@ def measure(letters: list[str], size: Size, folder: Path) -> list[Result]:
     return results
 
 
-def quiet() -> None:
+def settled() -> None:
     """No log lines between the figures."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")

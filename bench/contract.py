@@ -11,13 +11,13 @@ from pyspark.sql import functions as F
 from bench.harness import Bar, Result, Size, alternate, best
 from bench.lab import spark_session
 from lakehouse_assets.platform.common.days import DAY_COLUMN
-from lakehouse_assets.platform.contracts.contract import Contract, column, facts, row_rule
+from lakehouse_assets.platform.contracts.contract import Contract, column, row_rule, table_metadata
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.storage import delta_writer
-from lakehouse_assets.platform.storage.delta_table import Note
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
 from lakehouse_assets.platform.transform.materialize import materialize
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Wide(Contract):
     weight: T.DoubleType = column("weight", gt=0, lt=1_000)
 
     class Config:
-        metadata = facts(event_time="ordered_at")
+        metadata = table_metadata(event_time="ordered_at")
 
 
 def _add_row_rules(count: int) -> type[Contract]:
@@ -130,9 +130,9 @@ def measure(size: Size, folder: Path) -> Result:
     table = _table(TableKey("bench", "silver", "wide"), contract, source)
     catalog = Catalog((source, table))
     names = [f.name for f in table.compiled.spark_schema]
-    note = Note(str(source.key), "bench", "bench#1", frozenset([DAY]), "bench", {})
+    metadata = CommitMetadata(str(source.key), "bench", "bench#1", frozenset([DAY]), "bench", {})
     target = delta_writer.Target(lake.path(source.key), str(source.key), source.compiled.spark_schema)
-    delta_writer.replace_days(rows(spark, size.rows).repartition(4), target, note, None, DAY_COLUMN, [DAY])
+    delta_writer.replace_days(rows(spark, size.rows).repartition(4), target, metadata, None, DAY_COLUMN, [DAY])
 
     def read() -> "DataFrame":
         return spark.read.format("delta").load(str(target.path)).select(*names)

@@ -20,14 +20,16 @@ from bench.harness import Bar, Result, Size, best, seconds
 from bench.lab import spark_session
 from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.contracts.base_contracts import CurrentState, SnapshotHistory
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts
+from lakehouse_assets.platform.contracts.contract import Contract, column, table_metadata
+from lakehouse_assets.platform.contracts.rules import Action
 from lakehouse_assets.platform.declare.catalog import Catalog
-from lakehouse_assets.platform.declare.scd import BUCKETS, State, scd1, scd2_from_snapshots
+from lakehouse_assets.platform.declare.scd import BUCKETS, Scd, scd1, scd2_from_snapshots
 from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.scd import scd_table
-from lakehouse_assets.platform.storage.delta_table import Note, version_of
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
+from lakehouse_assets.platform.storage.delta_table import version_of
 from lakehouse_assets.platform.storage.delta_writer import replace_days
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.transform.materialize import materialize
@@ -68,7 +70,7 @@ class Customers(_Customer, SnapshotHistory):
     """Customers, every version."""
 
     class Config:
-        metadata = facts(key=("id",))
+        metadata = table_metadata(key=("id",))
 
 
 class CustomersCame(_Customer):
@@ -83,11 +85,11 @@ def same(came: DataFrame) -> DataFrame:
     return came
 
 
-def declared(name: str, came: type[Contract], contract: type[Contract], write: State) -> tuple[Table, Table]:
+def declared(name: str, came: type[Contract], contract: type[Contract], write: Scd) -> tuple[Table, Table]:
     """A source, and the table with a state that is made of it."""
     source = Table(TableKey("bench", "bronze", name), came, same, MappingProxyType({}), ReplaceDays())
     reads = MappingProxyType({"came": day(source)})
-    return source, Table(TableKey("bench", "silver", name), contract, same, reads, write, conserves="came")
+    return source, Table(TableKey("bench", "silver", name), contract, same, reads, write, reconciles="came")
 
 
 def orders(spark: SparkSession, first: int, number: int, day: date, step: int = 1) -> DataFrame:
@@ -132,14 +134,14 @@ class Ours:
     def come(self, frame: DataFrame, of: date) -> DataFrame:
         """A day of the source, stored; what the MERGE by hand reads."""
         key, path = str(self.source.key), self.step.lake.path(self.source.key)
-        note = Note(key, "bench", f"{key} {of}", frozenset([of]), "bench", {})
+        metadata = CommitMetadata(key, "bench", f"{key} {of}", frozenset([of]), "bench", {})
         target = Target(path, key, self.source.compiled.spark_schema)
-        replace_days(frame.repartition(4), target, note, version_of(path), DAY_COLUMN, [of])
+        replace_days(frame.repartition(4), target, metadata, version_of(path), DAY_COLUMN, [of])
         return self.step.spark.read.format("delta").load(str(path)).where(F.col(DAY_COLUMN) == F.lit(of))
 
     def make(self, of: date) -> None:
         """One whole step."""
-        commit = scd_table.StateTable.commit
+        commit = scd_table.ScdTable.commit
 
         def timed(*arguments, **options):  # type: ignore[no-untyped-def]
             began = time.perf_counter()
@@ -148,11 +150,11 @@ class Ours:
             finally:
                 self.commits.append(time.perf_counter() - began)
 
-        scd_table.StateTable.commit = timed  # type: ignore[method-assign]
+        scd_table.ScdTable.commit = timed  # type: ignore[method-assign]
         try:
             outcome = materialize(self.step, self.table, [of])
         finally:
-            scd_table.StateTable.commit = commit  # type: ignore[method-assign]
+            scd_table.ScdTable.commit = commit  # type: ignore[method-assign]
         assert not outcome.days[0].reasons, outcome.days[0].reasons
 
 

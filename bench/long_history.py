@@ -64,8 +64,8 @@ def _a_file_a_day(count: int) -> None:
 
 def _maintain() -> None:
     from lakehouse_assets.definitions import catalog
-    from lakehouse_assets.platform.maintenance.maintenance import maintain, places, survey
+    from lakehouse_assets.platform.maintenance.maintenance import maintain, stored_tables, survey
     from lakehouse_assets.platform.planning.plan import Lake
 
-    for place in places(Lake(settings().lake, settings().landing), catalog):
+    for place in stored_tables(Lake(settings().lake, settings().landing), catalog):
         maintain(survey(place))

@@ -44,5 +44,5 @@ def make_plainly(out: Path, span: list[date], published: date | None = None) -> 
     ledger = spark.read.format("delta").load(str(out / "gold/gmv")) if published else spark.createDataFrame([], schema)
     steps, amount = Steps(published, span[0], span[-1]), schema[gold.write.figure].dataType
     figures = rows_to_append(everything(gold(**silver), gold.write, steps), ledger, gold.write, steps, amount)
-    (companion,) = gold.companions
+    (companion,) = gold.co_materialized
     write(companion(gmv=write(figures, "gold/gmv", mode="append")), "gold/gmv_current")

@@ -22,8 +22,9 @@ from bench.harness import Bar, Result, Size, run, seconds
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.declare.catalog import discover
 from lakehouse_assets.platform.declare.table import Table, TableKey
-from lakehouse_assets.platform.runtime.jars import JDBC, ensure_jars
-from lakehouse_assets.platform.storage.delta_table import Note
+from lakehouse_assets.platform.runtime.jar_sets import JDBC
+from lakehouse_assets.platform.runtime.jars import ensure_jars
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.publish import publish
 from lakehouse_assets.settings import Settings, settings
@@ -83,12 +84,12 @@ def write_day(here: Settings, table: Table, day: date, rows: int, seed: int) -> 
             "value": cents.cast(pa.decimal128(28, 2)),
         }
     )
-    note = Note(str(table.key), "bench", f"bench {seed}", frozenset({day}), "code", {})
+    metadata = CommitMetadata(str(table.key), "bench", f"bench {seed}", frozenset({day}), "code", {})
     write_deltalake(
         str(here.lake.joinpath(*table.key.parts)),
         content,
         mode="overwrite",
-        commit_properties=CommitProperties(custom_metadata={"userMetadata": note.dump()}),
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": metadata.dump()}),
     )
 
 
@@ -97,8 +98,8 @@ def by_jdbc(here: Settings, table: Table, url: str, repeats: int) -> tuple[list[
     path = here.lake.joinpath(*table.key.parts)
     classes = f"{ensure_jars(settings())}/*:{ensure_jars(settings(), JDBC)}/*"
     command = [sys.executable, "-m", "bench.jdbc_append", str(path), url, classes, str(repeats), *COPIES]
-    said = run(command, {"PYTHONPATH": str(Path(__file__).parents[1])}).split("seconds: ")[1:]
-    plain, tuned = ([float(word) for word in line.split("\n")[0].split()] for line in said)
+    message = run(command, {"PYTHONPATH": str(Path(__file__).parents[1])}).split("seconds: ")[1:]
+    plain, tuned = ([float(word) for word in line.split("\n")[0].split()] for line in message)
     return plain, tuned
 
 

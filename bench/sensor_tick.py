@@ -17,17 +17,17 @@ from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import Table
 from lakehouse_assets.platform.ingest.landing import manifest_path
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.orchestration.staleness_sensor import requests
 from lakehouse_assets.platform.planning.plan import Lake, landed_name
-from lakehouse_assets.platform.storage.delta_table import DayRows, Note, Pin
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, DayRows, InputVersion
 
 FIRST = date(1999, 1, 1)
 PROTOCOL = {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}
 SCHEMA = {"type": "struct", "fields": [{"name": "feed_day", "type": "date", "nullable": True, "metadata": {}}]}
 
 
-def log(path: Path, days: int, note: Note | None) -> None:
+def log(path: Path, days: int, metadata: CommitMetadata | None) -> None:
     """A Delta log with a commit per day, as a step (or, without a note, a landing) writes it."""
     folder = path / "_delta_log"
     folder.mkdir(parents=True)
@@ -36,10 +36,12 @@ def log(path: Path, days: int, note: Note | None) -> None:
     for version in range(days):
         day = FIRST + timedelta(days=version)
         info: dict[str, object] = {"timestamp": version, "operation": "WRITE"}
-        if note:
-            pins = {name: Pin(version, str(day)) for name in note.inputs}
+        if metadata:
+            input_versions = {name: InputVersion(version, str(day)) for name in metadata.inputs}
             rows = {day: DayRows(500, 499, 1, 0, "0" * 16)}
-            info["userMetadata"] = Note("t", "r", f"r/{version}", frozenset({day}), "c", pins, rows).dump()
+            info["userMetadata"] = CommitMetadata(
+                "t", "r", f"r/{version}", frozenset({day}), "c", input_versions, rows
+            ).dump()
         stats = {"numRecords": 1, "minValues": {"feed_day": str(day)}, "maxValues": {"feed_day": str(day)}}
         add = {"path": f"{version}.parquet", "partitionValues": {}, "size": 1, "modificationTime": 0}
         added = {"add": add | {"dataChange": True, "stats": json.dumps(stats)}}
@@ -51,18 +53,18 @@ def log(path: Path, days: int, note: Note | None) -> None:
 def build(lake: Lake, catalog: Catalog, days: int) -> None:
     """Every log of the lake."""
     for table in catalog.tables:
-        note = Note("t", "r", "r", frozenset(), "c", {name: Pin(0, "") for name in table.reads})
-        log(lake.path(table.key), days, note)
+        metadata = CommitMetadata("t", "r", "r", frozenset(), "c", {name: InputVersion(0, "") for name in table.reads})
+        log(lake.path(table.key), days, metadata)
         if table.landing:
             log(manifest_path(lake.landing, landed_name(table.landing)), days, None)
 
 
-def tick(levels: Levels, tables: list[Table]) -> float:
+def tick(staleness: Staleness, tables: list[Table]) -> float:
     """Seconds of reading on and deciding."""
     start = time.perf_counter()
-    levels.read_on()
-    behind = {table.key: frozenset(levels.behind(table)) for table in tables}
-    list(requests(tables, behind))
+    staleness.read_on()
+    stale_days = {table.key: frozenset(staleness.stale_days(table)) for table in tables}
+    list(requests(tables, stale_days))
     return time.perf_counter() - start
 
 
@@ -76,9 +78,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(Path(folder, "lake"), Path(folder, "landing"))
         build(lake, Catalog(tuple(tables)), days)
-        levels = Levels(lake, Catalog(tuple(tables)))
-        cold = tick(levels, tables)
-        warm = median(tick(levels, tables) for _ in range(5))
+        staleness = Staleness(lake, Catalog(tuple(tables)))
+        cold = tick(staleness, tables)
+        warm = median(tick(staleness, tables) for _ in range(5))
     print(json.dumps({"days": days, "tables": len(tables), "cold_seconds": cold, "warm_seconds": warm}))
 
 

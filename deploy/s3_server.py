@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from lakehouse_assets.platform.runtime.jars import S3, ensure_jars, find_java
+from lakehouse_assets.platform.runtime.jar_sets import S3
+from lakehouse_assets.platform.runtime.jars import ensure_jars, find_java
 from lakehouse_assets.settings import settings
 
 PORT, DATA = 9000, Path("/s3")

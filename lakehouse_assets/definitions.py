@@ -19,8 +19,11 @@ from lakehouse_assets.platform.orchestration.drop_folder import landing_job
 from lakehouse_assets.platform.orchestration.drop_folder_sensor import drop_sensor
 from lakehouse_assets.platform.orchestration.io_manager import delta_io_manager
 from lakehouse_assets.platform.orchestration.spark_resource import SparkConnectResource
-from lakehouse_assets.platform.orchestration.staleness_sensor import level_sensor, yesterday_schedule
-from lakehouse_assets.platform.orchestration.unreported_commits_sensor import adopt_job, commits_sensor
+from lakehouse_assets.platform.orchestration.staleness_sensor import staleness_sensor, yesterday_schedule
+from lakehouse_assets.platform.orchestration.unreported_commits_sensor import (
+    external_commits_job,
+    unreported_commits_sensor,
+)
 from lakehouse_assets.serving.lake_tables import LakeTables
 from lakehouse_assets.serving.warehouse import served, warehouse_assets, warehouse_sensor
 from lakehouse_assets.serving.warehouse_quality import quality_assets, quality_sensor
@@ -55,12 +58,16 @@ definitions = dg.Definitions.merge(
     dg.Definitions(
         assets=[*build_assets(catalog, days), *warehouse_assets(catalog, days), quality_assets(catalog)],
         sensors=[
-            *[make(domain, catalog) for domain in days for make in (level_sensor, commits_sensor, deadline_sensor)],
+            *[
+                make(domain, catalog)
+                for domain in days
+                for make in (staleness_sensor, unreported_commits_sensor, deadline_sensor)
+            ],
             *[drop_sensor(domain, catalog, job) for domain, job in landing_jobs.items()],
             *[warehouse_sensor(domain, catalog) for domain in sorted({table.key.domain for table in served(catalog)})],
             quality_sensor(),
         ],
-        jobs=[adopt_job(catalog), report_job(), maintenance, by_pandera, *landing_jobs.values()],
+        jobs=[external_commits_job(catalog), report_job(), maintenance, by_pandera, *landing_jobs.values()],
         schedules=[
             *[yesterday_schedule(domain, catalog) for domain in days],
             maintenance_schedule(maintenance),

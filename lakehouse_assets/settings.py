@@ -100,7 +100,9 @@ class Settings(BaseSettings):
     alert_command: SecretStr | None = Field(
         None, description="command that is given an alert as an e-mail message, as: sendmail ops@example.com"
     )
-    quiet_seconds: float = Field(2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run")
+    debounce_seconds: float = Field(
+        2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run"
+    )
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
     inbox: Folder | None = Field(None, description="folder in which files of streams arrive: <domain>/<table>/<file>")
     documents: str | None = Field(

@@ -9,10 +9,10 @@ from pyspark.sql import DataFrame
 
 from lakehouse_assets.platform.contracts.base_contracts import CurrentState, History, SnapshotHistory
 from lakehouse_assets.platform.contracts.casting import parse
-from lakehouse_assets.platform.contracts.contract import Contract, column, facts, landed_contract
+from lakehouse_assets.platform.contracts.contract import Contract, column, landed_contract, table_metadata
 from lakehouse_assets.platform.contracts.rules import Rate
 from lakehouse_assets.platform.declare.catalog import Catalog
-from lakehouse_assets.platform.declare.scd import State, scd1, scd2, scd2_from_snapshots
+from lakehouse_assets.platform.declare.scd import Scd, scd1, scd2, scd2_from_snapshots
 from lakehouse_assets.platform.declare.source_files import EventFiles
 from lakehouse_assets.platform.declare.table import Table, TableKey, day, landed_table
 
@@ -45,20 +45,20 @@ class Snapshot(SnapshotHistory):
     color: T.StringType = column("color", source=True, nullable=True)
 
     class Config:
-        metadata = facts(key=("shop", "item"), key_tolerate=ALL)
+        metadata = table_metadata(key=("shop", "item"), key_tolerate=ALL)
 
 
 LandedChange, LandedSnapshot = landed_contract("LandedChange", Current), landed_contract("LandedSnapshot", Snapshot)
 KEYS = ("shop", "item")
 
 
-def _table(name: str, contract: type[Contract], bronze: Table, write: State) -> Table:
+def _table(name: str, contract: type[Contract], bronze: Table, write: Scd) -> Table:
     def parsed(landed: DataFrame) -> DataFrame:
         return parse(landed, contract)
 
     function: Callable[..., DataFrame] = parsed
     key, reads = TableKey("test", "silver", name), MappingProxyType({"landed": day(bronze)})
-    return Table(key, contract, function, reads, write, conserves="landed")
+    return Table(key, contract, function, reads, write, reconciles="landed")
 
 
 def _bronze(name: str, landed: type[Contract], of: type[Contract]) -> Table:

@@ -43,12 +43,12 @@ class Daemon:
         with freeze_time(self.now):
             errors = [found for found in execute_sensor_iteration(self.workspace, LOG, None, None) if found]
         assert not errors, errors
-        said = []
+        message = []
         for state in self.lake.instance.all_instigator_state():
             for newest in self.lake.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1):
                 assert newest.error is None, newest.error
-                said.append(newest.skip_reason)
-        return said
+                message.append(newest.skip_reason)
+        return message
 
     def run(self, queued: dg.DagsterRun) -> bool:
         """Run what was queued, as the launcher would; whether it succeeded."""

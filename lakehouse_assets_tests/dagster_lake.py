@@ -59,8 +59,8 @@ class DagsterLake:
     def why(self, result: dg.ExecuteInProcessResult) -> str:
         """What the failed steps of a run say."""
         errors = [e.step_failure_data for e in result.all_events if e.event_type is DagsterEventType.STEP_FAILURE]
-        said = [e.user_failure_data.description if e.user_failure_data else str(e.error) for e in errors]
-        return "\n".join(text or "" for text in said)
+        message = [e.user_failure_data.description if e.user_failure_data else str(e.error) for e in errors]
+        return "\n".join(text or "" for text in message)
 
     def cli(self, *arguments: str, fails: bool = False) -> Result:
         """Call `lakehouse`. A failure is one message: never a traceback."""

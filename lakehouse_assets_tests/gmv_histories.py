@@ -47,7 +47,7 @@ class Land:
 
 @dataclass(frozen=True)
 class Publish:
-    """Materialize gold for `first`..`last` (one day where they are equal)."""
+    """Materialize gold for `first`..`rolling_window` (one day where they are equal)."""
 
     first: date
     last: date

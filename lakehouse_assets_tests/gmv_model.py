@@ -126,9 +126,9 @@ class Ledger:
     def _append(
         self, wanted: dict[Key, Figure], effective: date, reason: Literal["new", "restatement"], feed_day: date
     ) -> None:
-        said = self.rows_as_of(None)
-        for key in sorted(said.keys() | wanted.keys()):
-            last = said.get(key)
+        message = self.rows_as_of(None)
+        for key in sorted(message.keys() | wanted.keys()):
+            last = message.get(key)
             figure = wanted.get(key, NOTHING)  # a key whose figure vanished gets a zero row
             if figure != (last.figure if last else NOTHING):
                 version = last.version + 1 if last else 1

@@ -89,14 +89,14 @@ def versions(changes: Iterable[Change], tracked: Sequence[int]) -> list[tuple[ob
                 runs.append([c])
         for n, run in enumerate(runs):
             c, until = run[-1], runs[n + 1][0].time if n + 1 < len(runs) else None
-            said = (*of, *values(c.row), c.is_deleted, c.feed_day, c.hash)
-            found.append((*said, run[0].time, until, until is None))
+            message = (*of, *values(c.row), c.is_deleted, c.feed_day, c.hash)
+            found.append((*message, run[0].time, until, until is None))
     return sorted(found, key=repr)
 
 
 def _told(change: Change, tracked: Sequence[int]) -> tuple[object, ...]:
-    said = values(change.row)
-    return (True,) if change.is_deleted else (False, *[said[place] for place in tracked])
+    message = values(change.row)
+    return (True,) if change.is_deleted else (False, *[message[place] for place in tracked])
 
 
 def of_snapshots(days: Mapping[date, Sequence[Row]]) -> list[tuple[object, ...]]:
@@ -109,15 +109,15 @@ def of_snapshots(days: Mapping[date, Sequence[Row]]) -> list[tuple[object, ...]]
                 there.setdefault(key(row), None)
             elif there.get(key(row)) is None:
                 there[key(row)] = values(row)
-        for of, said in there.items():
-            if said is not None and (not runs[of] or runs[of][-1][1:] != (said, False)):
-                runs[of].append((day, said, False))
+        for of, message in there.items():
+            if message is not None and (not runs[of] or runs[of][-1][1:] != (message, False)):
+                runs[of].append((day, message, False))
         for of, known in runs.items():
             if known and of not in there and not known[-1][2]:
                 known.append((day, known[-1][1], True))
     found = []
     for of, known in runs.items():
-        for n, (since, said, deleted) in enumerate(known):
+        for n, (since, message, deleted) in enumerate(known):
             until = known[n + 1][0] if n + 1 < len(known) else None
-            found.append((*of, *said, deleted, since, until, until is None))
+            found.append((*of, *message, deleted, since, until, until is None))
     return sorted(found, key=repr)

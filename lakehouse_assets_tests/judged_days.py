@@ -11,8 +11,8 @@ from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.results.audit_rows import write_records
 from lakehouse_assets.platform.results.step_result import DayOutcome, Outcome, Status
-from lakehouse_assets.platform.storage.delta_table import DayRows
-from lakehouse_assets.platform.validation.day_result import DayCounts, verdict
+from lakehouse_assets.platform.storage.commit_metadata import DayRows
+from lakehouse_assets.platform.validation.day_result import DayCounts, day_result
 from lakehouse_assets.settings import Settings
 
 
@@ -42,7 +42,7 @@ class Judge:
         counts = {rule.name: (broken or {}).get(rule.name, 0) for rule in contract.rules}
         aside = sum(counts[rule.name] for rule in contract.rules if rule.action is Action.QUARANTINE)
         newest = datetime.combine(day, datetime.min.time()) + timedelta(hours=23)
-        found = verdict(DayCounts(rows, duplicates, aside, rows - aside - duplicates, counts, newest), contract)
+        found = day_result(DayCounts(rows, duplicates, aside, rows - aside - duplicates, counts, newest), contract)
         return DayOutcome(
             day=day,
             status=Status.FAILED if found.failed else Status.COMMITTED,
@@ -60,7 +60,7 @@ class Judge:
             table=key,
             run_id=f"run-{self.runs}",
             code_version="c0de",
-            pins={},
+            input_versions={},
             base=None,
             version=0,
             days=tuple(days),

@@ -48,7 +48,7 @@ class LakeDriver:
         declared = self.catalog.table(TableKey.parse(table))
         step = Step(self.spark, self.lake, self.catalog, f"run-{self.runs}")
         outcomes = []
-        for one in (declared, *declared.companions):
+        for one in (declared, *declared.co_materialized):
             outcomes.append(materialize(step, one, days))
         return outcomes[0]
 

@@ -18,7 +18,7 @@ from lakehouse_assets.platform.ingest.landing import manifest_path
 from lakehouse_assets.platform.planning.plan import Lake, landed_name
 from lakehouse_assets.platform.results.audit_log import AUDIT, append_audit
 from lakehouse_assets.platform.storage.commit_actions import log_file
-from lakehouse_assets.platform.storage.delta_table import Kind, Note, Pin
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, InputVersion, Kind
 
 Content = dict[date, int]
 START = 1_700_000_000_000  # milliseconds
@@ -39,15 +39,15 @@ class Log:
     landed: bool = False
     version: int = -1
     content: Content = field(default_factory=dict)
-    unjudged: set[date] = field(default_factory=set)
+    unvalidated: set[date] = field(default_factory=set)
     at: int | None = None
 
-    def commit(self, now: int, note: Note | None, days: Iterable[date], changes: bool = True) -> None:
+    def commit(self, now: int, metadata: CommitMetadata | None, days: Iterable[date], changes: bool = True) -> None:
         """One more entry of the log."""
         self.version, self.at = self.version + 1, START + now * 1000
         info: dict[str, object] = {"timestamp": self.at, "operation": "WRITE"}
-        if note is not None:
-            info["userMetadata"] = note.dump()
+        if metadata is not None:
+            info["userMetadata"] = metadata.dump()
         actions: list[dict[str, object]] = [{"commitInfo": info}, *(HEAD if self.version == 0 else [])]
         for day in days:
             bounds = {"minValues": {"feed_day": str(day)}, "maxValues": {"feed_day": str(day)}, "numRecords": 1}
@@ -64,7 +64,7 @@ class Log:
         match what:
             case "anew":
                 shutil.rmtree(self.path, ignore_errors=True)
-                self.version, self.at, self.content, self.unjudged = -1, None, {}, set()
+                self.version, self.at, self.content, self.unvalidated = -1, None, {}, set()
             case "maintenance":
                 self.commit(now, None, days, changes=False)
             case _ if self.landed:
@@ -72,27 +72,29 @@ class Log:
                 self.content |= dict.fromkeys(days, now)
             case "external":
                 self.commit(now, None, days)
-                self.unjudged |= set(days)
+                self.unvalidated |= set(days)
             case "stream":
-                self.commit(now, self._note(Kind.STREAM, (), self.unjudged), days)
+                self.commit(now, self._note(Kind.STREAM, (), self.unvalidated), days)
                 self.content |= dict.fromkeys(days, now)
             case "unchanged":
-                self.commit(now, self._note(Kind.STEP, (), self.unjudged, set(days) & self.content.keys()), ())
+                self.commit(now, self._note(Kind.STEP, (), self.unvalidated, set(days) & self.content.keys()), ())
             case "erasure":
-                self.commit(now, self._note(Kind.ERASURE, days, self.unjudged), ())
+                self.commit(now, self._note(Kind.ERASURE, days, self.unvalidated), ())
             case "adoption":
-                self.commit(now, self._note(Kind.ADOPTION, self.unjudged, ()), ())
-                self.content |= dict.fromkeys(self.unjudged, now)
-                self.unjudged = set()
+                self.commit(now, self._note(Kind.ADOPTION, self.unvalidated, ()), ())
+                self.content |= dict.fromkeys(self.unvalidated, now)
+                self.unvalidated = set()
             case _:
-                self.unjudged -= set(days)
-                self.commit(now, self._note(Kind.STEP, days, self.unjudged), days)
+                self.unvalidated -= set(days)
+                self.commit(now, self._note(Kind.STEP, days, self.unvalidated), days)
                 self.content |= dict.fromkeys(days, now)
 
-    def _note(self, kind: Kind, days: Iterable[date], unjudged: Iterable[date], unchanged: Iterable[date] = ()) -> Note:
-        return Note(
+    def _note(
+        self, kind: Kind, days: Iterable[date], unvalidated: Iterable[date], unchanged: Iterable[date] = ()
+    ) -> CommitMetadata:
+        return CommitMetadata(
             "t", "r", "r", frozenset(days), "c", {}, base=None if self.version < 0 else self.version,
-            unjudged=frozenset(unjudged), kind=kind, unchanged=frozenset(unchanged),
+            unvalidated=frozenset(unvalidated), kind=kind, unchanged=frozenset(unchanged),
         )  # fmt: skip
 
 
@@ -100,9 +102,9 @@ class Log:
 class Pinned:
     """What a step saw when it began: of each input its version, its days, and what blocked them."""
 
-    pins: Mapping[str, Pin]
+    input_versions: Mapping[str, InputVersion]
     content: Mapping[str, Content]
-    unjudged: Mapping[str, frozenset[date]]
+    unvalidated: Mapping[str, frozenset[date]]
 
 
 @dataclass
@@ -128,26 +130,29 @@ class World:
         own = self.lake.path(self.table.key)
         assert isinstance(own, Path)
         self.own = Log(own)
-        self.earlier = self.pin()
+        self.earlier = self.input_version()
 
-    def pin(self) -> Pinned:
+    def input_version(self) -> Pinned:
         """What a step that begins now sees."""
         return Pinned(
-            {name: Pin(log.version if log.version >= 0 else None, "", log.at) for name, log in self.inputs.items()},
+            {
+                name: InputVersion(log.version if log.version >= 0 else None, "", log.at)
+                for name, log in self.inputs.items()
+            },
             {name: dict(log.content) for name, log in self.inputs.items()},
-            {name: frozenset(log.unjudged) for name, log in self.inputs.items()},
+            {name: frozenset(log.unvalidated) for name, log in self.inputs.items()},
         )
 
     def happens(self, name: str, what: str, days: Collection[date]) -> None:
         """Something happens to an input, or (`own`) to the table itself."""
-        self.earlier = self.pin()
+        self.earlier = self.input_version()
         self.now += 1
         if name in self.inputs:
             self.inputs[name].happens(self.now, what, days)
             return
-        adopted = self.own.unjudged & self.failed.keys() if what == "adoption" else set[date]()
+        adopted = self.own.unvalidated & self.failed.keys() if what == "adoption" else set[date]()
         self.own.happens(self.now, what if what in ("external", "adoption", "maintenance") else "anew", days)
-        self._judged(adopted)
+        self._validated(adopted)
         if self.own.version < 0:
             self.built, self.newest, self.published = {}, None, date.min
 
@@ -156,9 +161,9 @@ class World:
         rows, or `failed`, where all its days break the contract, or one of them that of a table that is one whole.
         """
         unchanged = how == "unchanged"
-        pinned = self.earlier if late else self.pin()
+        pinned = self.earlier if late else self.input_version()
         self.now += 1
-        good = sorted(day for day in days if not self._blocked(day, pinned.unjudged))
+        good = sorted(day for day in days if not self._blocked(day, pinned.unvalidated))
         if not good:
             return
         if how == "failed":
@@ -168,29 +173,29 @@ class World:
             return
         if isinstance(self.table.write, Ledger):
             self.published = max(self.published, good[-1])
-        note = Note(
+        metadata = CommitMetadata(
             "t", "r", "r", frozenset() if unchanged else frozenset(good), "c",
-            pinned.pins,
+            pinned.input_versions,
             published=self.published if self.published > date.min else None,
             base=None if self.own.version < 0 else self.own.version,
             unchanged=frozenset(good) if unchanged else frozenset(),
         )  # fmt: skip
-        self.own.commit(self.now, note, () if unchanged else good)
+        self.own.commit(self.now, metadata, () if unchanged else good)
         self.own.content |= dict.fromkeys(good, self.now)
         self.built |= dict.fromkeys(good, pinned)
         self.newest = pinned
-        self._judged(good)
+        self._validated(good)
 
-    def _judged(self, days: Collection[date]) -> None:
+    def _validated(self, days: Collection[date]) -> None:
         """Days that failed are good now."""
         if self.ever_failed and days:
-            self._audit("committed", days, self.pin())
+            self._audit("committed", days, self.input_version())
         self.failed = {day: pinned for day, pinned in self.failed.items() if day not in days}
 
     def _audit(self, status: str, days: Collection[date], pinned: Pinned) -> None:
         """A run's verdict of days."""
         row = dict.fromkeys(AUDIT.names) | {"table": str(self.table.key), "run_id": "r", "status": status}
-        inputs = {name: pin.as_json() for name, pin in pinned.pins.items()}
+        inputs = {name: input_version.as_json() for name, input_version in pinned.input_versions.items()}
         row |= {"base_version": self.own.version, "input_versions": json.dumps(inputs), "digest": "d"}
         row |= {"code_version": code_version(self.table)}
         row["finished"] = datetime.fromtimestamp(START / 1000 + self.now, UTC)
@@ -201,10 +206,10 @@ class World:
         """Days that are not there, or read something else than they would now."""
         return {day for name, read in self.table.reads.items() for day in self._stale(name, read)}
 
-    def behind(self) -> set[date]:
+    def stale_days(self) -> set[date]:
         """Those that can be made now."""
-        unjudged = {name: frozenset(log.unjudged) for name, log in self.inputs.items()}
-        return {day for day in self.stale() if not self._blocked(day, unjudged) and not self._fails_again(day)}
+        unvalidated = {name: frozenset(log.unvalidated) for name, log in self.inputs.items()}
+        return {day for day in self.stale() if not self._blocked(day, unvalidated) and not self._fails_again(day)}
 
     def _fails_again(self, day: date) -> bool:
         """Whether it failed of all that it would read now."""
@@ -246,11 +251,11 @@ class World:
     def _is_there(self, day: date) -> bool:
         return day <= self.published if isinstance(self.table.write, Ledger) else day in self.own.content
 
-    def _blocked(self, day: date, unjudged: Mapping[str, frozenset[date]]) -> bool:
+    def _blocked(self, day: date, unvalidated: Mapping[str, frozenset[date]]) -> bool:
         return any(
             _is_read(read, day, one, self.published)
             for name, read in self.table.reads.items()
-            for one in unjudged[name]
+            for one in unvalidated[name]
         )
 
 

@@ -15,10 +15,11 @@ from deltalake import DeltaTable, Schema
 from pyspark.sql.types import StructType
 
 from lakehouse_assets.platform.common.file_layout import Parquet
-from lakehouse_assets.platform.maintenance.maintenance import FEWEST, Place
+from lakehouse_assets.platform.maintenance.maintenance import FEWEST, StoredTable
 from lakehouse_assets.platform.storage.commit import Swap, commit
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, Kind
 from lakehouse_assets.platform.storage.data_files import NewFile, active_files, arrow_path, new_attempt, written_files
-from lakehouse_assets.platform.storage.delta_table import Kind, Note, ask, version_of
+from lakehouse_assets.platform.storage.delta_table import query_rows, version_of
 from lakehouse_assets.platform.storage.delta_writer import replaced_days
 from lakehouse_assets.platform.storage.location import Location, storage_options
 from lakehouse_assets.platform.storage.target import Target
@@ -29,8 +30,8 @@ OWN = pa.schema([("_broken", pa.list_(pa.string())), ("_hash", pa.int64()), ("_r
 """Columns that the platform's files have, and their tables have not."""
 
 
-def note(attempt: str, *days: date, kind: Kind = Kind.STEP) -> Note:
-    return Note("t", attempt, attempt, frozenset(days), "code", {}, kind=kind)
+def metadata(attempt: str, *days: date, kind: Kind = Kind.STEP) -> CommitMetadata:
+    return CommitMetadata("t", attempt, attempt, frozenset(days), "code", {}, kind=kind)
 
 
 def rows_of(day: date, *numbers: int) -> pa.Table:
@@ -49,8 +50,8 @@ class PlainTable:
     append_only: bool = False
 
     @property
-    def place(self) -> Place:
-        return Place("t", self.path, parquet=self.layout, statistics=self.statistics)
+    def place(self) -> StoredTable:
+        return StoredTable("t", self.path, parquet=self.layout, statistics=self.statistics)
 
     @property
     def target(self) -> Target:
@@ -92,7 +93,7 @@ class PlainTable:
         """Append, where nothing came since `base` (not given: the newest version)."""
         files = self.files(self.write(rows, partition=partition))
         swap = Swap(files, [], lambda file: True)
-        return commit(self.target, note(attempt, *days), self.version if base == -1 else base, swap)
+        return commit(self.target, metadata(attempt, *days), self.version if base == -1 else base, swap)
 
     def replace(self, rows: pa.Table, attempt: str, days: Collection[date], base: int) -> int:
         """Replace these days, as planned at `base`."""
@@ -100,7 +101,7 @@ class PlainTable:
         replaced = replaced_days(active_files(self.opened(base)), "feed_day", days)
         replaced.carry_over(self.target, written)
         meets = Swap(self.files(written), replaced.files, lambda file: file.may_hold_days("feed_day", days))
-        return commit(self.target, note(attempt, *days), base, meets)
+        return commit(self.target, metadata(attempt, *days), base, meets)
 
     def fill(self) -> "PlainTable":
         """A row and a file a day."""
@@ -109,10 +110,10 @@ class PlainTable:
         return self
 
     def numbers(self, version: int | None = None) -> list[int]:
-        return sorted(row["n"] for row in ask(self.path, "SELECT n FROM t", version))
+        return sorted(row["n"] for row in query_rows(self.path, "SELECT n FROM t", version))
 
     def rows(self, version: int | None = None) -> list[dict[str, Any]]:
-        return sorted(ask(self.path, "SELECT * FROM t", version), key=repr)
+        return sorted(query_rows(self.path, "SELECT * FROM t", version), key=repr)
 
     def attempts(self) -> list[str]:
         assert isinstance(self.path, Path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse_assets.platform.runtime.jars import S3
+from lakehouse_assets.platform.runtime.jar_sets import S3
 from lakehouse_assets.platform.runtime.spark_server import stop_server
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming import s3_server

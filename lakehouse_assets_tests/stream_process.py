@@ -10,7 +10,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Self
 
-PATIENCE = 300
+LONGEST_WAIT = 300
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["lakehouse_assets.defs.orders.gold", "lakehouse_assets.streaming.run", "pyspark.sql.connect.session", __name__]
@@ -22,7 +22,7 @@ class StreamProcess:
     """The process, and the end of the pipe on which it says a line for every batch and every error."""
 
     process: ForkServerProcess
-    said: Connection
+    message: Connection
 
     @classmethod
     def start(cls, folder: Path, topic: str, batch: int = 150, live: bool = False, **environment: str) -> Self:
@@ -38,13 +38,13 @@ class StreamProcess:
         """The lines it says, up to the first that is wanted."""
         lines: list[str] = []
         while not lines or not wanted(lines[-1]):
-            assert self.said.poll(PATIENCE), f"nothing said for {PATIENCE} s after {lines}"
-            lines.append(self.said.recv())
+            assert self.message.poll(LONGEST_WAIT), f"nothing said for {LONGEST_WAIT} s after {lines}"
+            lines.append(self.message.recv())
         return lines
 
     def end(self) -> int | None:
         """Wait until it has ended; its exit code."""
-        self.process.join(PATIENCE)
+        self.process.join(LONGEST_WAIT)
         return self.process.exitcode
 
     def kill(self) -> None:
@@ -52,14 +52,14 @@ class StreamProcess:
         self.end()
 
 
-def _run(topic: str, batch: int, live: bool, environment: Mapping[str, str], said: Connection) -> None:
+def _run(topic: str, batch: int, live: bool, environment: Mapping[str, str], message: Connection) -> None:
     os.environ.clear()
     os.environ.update(environment)
     from lakehouse_assets import defs
     from lakehouse_assets.platform.common.source_days import SourceDays
     from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.platform.declare.table import TableKey
-    from lakehouse_assets.platform.orchestration.staleness import Levels
+    from lakehouse_assets.platform.orchestration.staleness import Staleness
     from lakehouse_assets.platform.planning.plan import Lake
     from lakehouse_assets.platform.planning.step import Step
     from lakehouse_assets.settings import settings
@@ -70,13 +70,13 @@ def _run(topic: str, batch: int, live: bool, environment: Mapping[str, str], sai
     settings.cache_clear()
     here, catalog = settings(), discover(defs)
     table = catalog.table(TableKey.parse("orders/bronze/order_events"))
-    levels = Levels(Lake(here.lake, here.landing), catalog)
+    staleness = Staleness(Lake(here.lake, here.landing), catalog)
 
     def keep_live(step: Step) -> None:
         for one in live_tables(catalog, table.key) if live else ():
-            keep(step, levels, one)
+            keep(step, staleness, one)
 
     source = KafkaTopic(topic, SourceDays(date(2009, 1, 1)), batch)
     Stream(
-        settings=here, catalog=catalog, table=table, source=source, interval=0.2, keep=keep_live, told=said.send
+        settings=here, catalog=catalog, table=table, source=source, interval=0.2, keep=keep_live, told=message.send
     ).run_continuously()

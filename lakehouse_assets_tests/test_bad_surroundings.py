@@ -20,7 +20,7 @@ from lakehouse_assets.platform.runtime.sessions import close_session, open_sessi
 from lakehouse_assets.platform.runtime.spark_server import ensure_server, server_status, stop_server
 from lakehouse_assets.platform.storage.commit import WriteError
 from lakehouse_assets.platform.storage.delta_table import version_of
-from lakehouse_assets.platform.storage.schema_evolution import ForeignTable
+from lakehouse_assets.platform.storage.schema_evolution import SchemaMismatch
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.dagster_lake import dagster_lake, marketplace_day
 from lakehouse_assets_tests.gmv_histories import write_csv
@@ -96,7 +96,7 @@ def test_a_foreign_table_in_the_place_of_ours_is_left_alone(spark: SparkSession,
     path = driver.lake.path(TableKey.parse(SILVER))
     spark.sql("SELECT 1 AS purchase_id, 'theirs' AS owner").write.format("delta").save(str(path))
     with pytest.raises(
-        ForeignTable, match=r"purchase_id is int, declared bigint; owner is string, not declared"
+        SchemaMismatch, match=r"purchase_id is int, declared bigint; owner is string, not declared"
     ) as why:
         driver.make(SILVER, [ONE])
     assert "nothing was read or written" in str(why.value)
@@ -173,4 +173,4 @@ def test_wrong_arguments_end_in_one_message(spark_home: Settings, tmp_path: Path
 
 
 def test_every_error_of_this_page_is_meant_for_the_user() -> None:
-    assert all(issubclass(error, LakehouseError) for error in (LostInput, MissingPart, ForeignTable, WriteError))
+    assert all(issubclass(error, LakehouseError) for error in (LostInput, MissingPart, SchemaMismatch, WriteError))

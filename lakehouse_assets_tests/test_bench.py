@@ -49,7 +49,7 @@ def test_a_missed_bar_is_shown_as_missed(tmp_path: Path, capsys: pytest.CaptureF
     result = Result("x", "title", {"ratio": 1.6, "times": 6.0}, bars)
     assert [bar["met"] for bar in result.as_json()["bars"]] == [False, True]
     show(result)
-    said = capsys.readouterr().out
-    assert "bar ≤ 1.5: MISSED" in said
-    assert "bar ≥ 5: met" in said
+    message = capsys.readouterr().out
+    assert "bar ≤ 1.5: MISSED" in message
+    assert "bar ≥ 5: met" in message
     assert surroundings(TINY, tmp_path)["versions"]["pyspark"]

@@ -66,12 +66,12 @@ def test_a_server_of_ones_own_needs_a_login_and_says_how_to_make_it() -> None:
 def test_a_login_that_may_write_or_may_not_read_is_refused(server: Settings) -> None:
     reader = server.model_copy(update={"analyst_url": login(server, "reader", "lakehouse_analyst")})
     assert dashboards_url(reader) == reader.analyst_url
-    for name, grants, said in (
+    for name, grants, message in (
         ("writer", ("lakehouse_analyst", "lakehouse_loader"), "may write"),
         ("nobody_special", (), "may not read the warehouse"),
     ):
         settings = server.model_copy(update={"analyst_url": login(server, name, *grants)})
-        with pytest.raises(WarehouseError, match=f"login {name} in LAKEHOUSE_ANALYST_URL {said}"):
+        with pytest.raises(WarehouseError, match=f"login {name} in LAKEHOUSE_ANALYST_URL {message}"):
             dashboards_url(settings)
     superuser = server.model_copy(update={"analyst_url": SecretStr(postgres.url(server))})
     with pytest.raises(WarehouseError, match="may write"):
@@ -80,9 +80,9 @@ def test_a_login_that_may_write_or_may_not_read_is_refused(server: Settings) -> 
 
 def test_a_wrong_analyst_login_says_which_setting_is_wrong(server: Settings) -> None:
     away = server.model_copy(update={"analyst_url": SecretStr("postgresql://me:geheim@127.0.0.1:9/db")})
-    with pytest.raises(WarehouseError, match="LAKEHOUSE_ANALYST_URL") as said:
+    with pytest.raises(WarehouseError, match="LAKEHOUSE_ANALYST_URL") as message:
         dashboards_url(away)
-    assert "geheim" not in str(said.value)
+    assert "geheim" not in str(message.value)
 
 
 def test_the_roles_of_compose_let_one_publish_and_the_other_read(tmp_path: Path) -> None:

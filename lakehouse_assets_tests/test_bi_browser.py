@@ -109,9 +109,9 @@ def verdicts() -> list[Row]:
             rule = {"check": "contract", "rule": "purchase_id:not_null", "dimension": "completeness"}
             aside = 3 if table == str(PURCHASE) and number % 4 == 0 else 0
             rows.append(common | rule | {"action": "quarantine", "failed": aside})
-            conserved = {"check": "conservation", "rule": "conservation", "dimension": "volume", "action": "fail"}
+            reconciled = {"check": "conservation", "rule": "conservation", "dimension": "volume", "action": "fail"}
             lost = {"passed": False, "failed": 1} if table == "gmv/gold/gmv" and number in (5, 7) else {}
-            rows.append(common | conserved | lost)
+            rows.append(common | reconciled | lost)
             fresh = {"check": "freshness", "rule": "freshness", "dimension": "timeliness", "action": "warn"}
             late = {"passed": False, "failed": 1} if number == 9 and table == "gmv/bronze/purchase" else {}
             rows.append(common | fresh | late | {"blocking": False})
@@ -167,8 +167,8 @@ def superset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Superset]:
     require_chromium()
     settings = Settings(home=tmp_path_factory.mktemp("bi"), warehouse_url=None, analyst_url=None)
     fill(settings)
-    said = json.loads(lakehouse(settings, "bi", "start", "--format", "json"))
-    yield Superset(settings, said["url"], said["pid"], Path(said["password_file"]))
+    message = json.loads(lakehouse(settings, "bi", "start", "--format", "json"))
+    yield Superset(settings, message["url"], message["pid"], Path(message["password_file"]))
     lakehouse(settings, "bi", "stop")
     postgres.stop(settings)
 

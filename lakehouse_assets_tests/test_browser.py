@@ -93,8 +93,8 @@ def launch_backfill(browser: Browser) -> str:
     browser.screenshot("backfill-preview")
     page.get_by_role("button", name="OK").click()
     page.get_by_role("button", name="Launch backfill").click()
-    said = page.get_by_text(re.compile(r"Created backfill"))
-    return str(said.first.locator("span").inner_text())
+    message = page.get_by_text(re.compile(r"Created backfill"))
+    return str(message.first.locator("span").inner_text())
 
 
 def finished(product: Product, backfill: str) -> dict[str, Any]:
@@ -158,21 +158,21 @@ def test_a_day_shows_which_versions_it_was_made_from(browser: Browser, table: st
 
 @pytest.mark.usefixtures("backfill")
 @pytest.mark.parametrize(
-    ("check", "said", "metadata"),
+    ("check", "message", "metadata"),
     [
         ("contract", r"^\d+ of \d+ rows in quarantine$", "purchase_id:not_null"),
         ("conservation", r"^\d+ in = \d+ kept \+ \d+ quarantined \+ \d+ duplicates$", "quarantined"),
         ("freshness", r"^The newest record is .* older than the end of the day\.$", "newest"),
     ],
 )
-def test_the_checks_tab_has_a_result_for_every_day(browser: Browser, check: str, said: str, metadata: str) -> None:
+def test_the_checks_tab_has_a_result_for_every_day(browser: Browser, check: str, message: str, metadata: str) -> None:
     page = browser.open(f"assets/gmv/silver/purchase?view=checks&checkDetail={check}")
     page.locator("button#partitions").click()
     expect(browser.seen(f"Passed ({DAYS})")).to_be_visible()
     page.get_by_placeholder("Filter by partition").fill(DAY)
     expect(browser.seen("1 Partitions Selected")).to_be_visible()
     browser.seen(DAY).last.click()
-    expect(page.get_by_text(re.compile(said)).first).to_be_visible()
+    expect(page.get_by_text(re.compile(message)).first).to_be_visible()
     expect(page.get_by_text(metadata, exact=True).first).to_be_visible()
     browser.screenshot(f"check-{check}")
 

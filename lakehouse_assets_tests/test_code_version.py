@@ -320,8 +320,10 @@ def mutated(source: str) -> Iterator[tuple[str, str]]:
         if number == len(found):
             return
         node, by = found[number]
-        said = f"line {getattr(node, 'lineno', 0)}: {ast.unparse(node)} -> {ast.unparse(ast.fix_missing_locations(by))}"
-        yield said, ast.unparse(ast.fix_missing_locations(Replace(node, by).visit(tree)))
+        message = (
+            f"line {getattr(node, 'lineno', 0)}: {ast.unparse(node)} -> {ast.unparse(ast.fix_missing_locations(by))}"
+        )
+        yield message, ast.unparse(ast.fix_missing_locations(Replace(node, by).visit(tree)))
         number += 1
 
 
@@ -330,14 +332,14 @@ def test_a_change_of_any_constant_or_operator_changes_the_fingerprint(module: st
     was = fingerprint(load(SHOP))
     unnoticed = []
     tried = 0
-    for said, source in mutated(SHOP[module]):
+    for message, source in mutated(SHOP[module]):
         tried += 1
         try:
             now = fingerprint(load({**SHOP, module: source}))
         except Exception:  # noqa: BLE001  (a mutation that does not even load is noticed)
             continue
         if now == was:
-            unnoticed.append(said)
+            unnoticed.append(message)
     assert unnoticed == []
     assert tried >= 3, "the sample holds what can be changed"
 
@@ -566,14 +568,14 @@ def test_a_change_of_the_platforms_computing_code_changes_its_part(
     function = getattr(module, place[1])
     before = versions.of_platform.__wrapped__().digest
     source = inspect.getsource(function)
-    said, other = list(mutated(source))[-1]
+    message, other = list(mutated(source))[-1]
     outside = dict(vars(module))
     exec(
         compile(f"def enclosing():\n{''.join('    ' + x for x in other.splitlines(True))}\n", "other", "exec"), outside
     )
     (code,) = [c for c in outside["enclosing"].__code__.co_consts if getattr(c, "co_name", "") == place[1]]
     monkeypatch.setattr(function, "__code__", code)
-    assert versions.of_platform.__wrapped__().digest != before, said
+    assert versions.of_platform.__wrapped__().digest != before, message
 
 
 def test_a_setting_of_the_spark_session_is_part_of_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,9 @@ from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.planning.plan import make_plan
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.storage import delta_writer
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, InputVersion
 from lakehouse_assets.platform.storage.data_files import active_files
-from lakehouse_assets.platform.storage.delta_table import Note, Pin, commits, version_of
+from lakehouse_assets.platform.storage.delta_table import commits, version_of
 from lakehouse_assets.platform.storage.s3 import StoreError
 from lakehouse_assets.platform.transform.materialize import materialize
 from lakehouse_assets.settings import Settings
@@ -41,8 +42,8 @@ NUMBERS = StructType([StructField("feed_day", DateType()), StructField("n", Long
 GOLD = "gmv/gold/gmv"
 
 
-def note(attempt: str, *days: date) -> Note:
-    return Note("t", attempt, attempt, frozenset(days), "code", {"landed": Pin(3, "2023-02-01")})
+def metadata(attempt: str, *days: date) -> CommitMetadata:
+    return CommitMetadata("t", attempt, attempt, frozenset(days), "code", {"landed": InputVersion(3, "2023-02-01")})
 
 
 def deliver(driver: LakeDriver, days: Sequence[date], tables: Sequence[str], purchases: int = 3) -> Feeds:
@@ -95,21 +96,21 @@ def test_of_two_writers_that_started_from_the_same_version_the_second_loses(
 
     def write(n: int, attempt: str, base: int | None) -> int:
         frame = spark.createDataFrame([(ONE, n)], NUMBERS)
-        return delta_writer.replace_days(frame, target, note(attempt, ONE), base, "feed_day", [ONE])
+        return delta_writer.replace_days(frame, target, metadata(attempt, ONE), base, "feed_day", [ONE])
 
     def numbers() -> list[int]:
         return [row.n for row in spark.read.format("delta").load(str(target.path)).collect()]
 
     assert write(1, "first", None) == 0
-    with pytest.raises(delta_writer.LostRace, match="another run committed"):
+    with pytest.raises(delta_writer.ConcurrentCommit, match="another run committed"):
         write(2, "created it too", None)
     assert write(3, "second", 0) == 1
-    with pytest.raises(delta_writer.LostRace, match="after version 0"):
+    with pytest.raises(delta_writer.ConcurrentCommit, match="after version 0"):
         write(4, "late", 0)
     assert numbers() == [3]
     found = list(commits(target.path))
-    assert [commit.note and commit.note.run_id for commit in found] == ["second", "first"]
-    assert found[0].note == note("second", ONE), "what a commit says of itself can be read back"
+    assert [commit.metadata and commit.metadata.run_id for commit in found] == ["second", "first"]
+    assert found[0].metadata == metadata("second", ONE), "what a commit says of itself can be read back"
 
 
 def test_an_answer_lost_after_the_commit_is_recognized(
@@ -131,8 +132,8 @@ def test_an_answer_lost_after_the_commit_is_recognized(
     )
     monkeypatch.setattr(DeltaTable, "create_write_transaction", losing_the_answer(replace))
     frame = spark.createDataFrame([(ONE, 1)], NUMBERS)
-    assert delta_writer.append(frame, target, note("mine", ONE), None) == 0
-    assert delta_writer.append(frame, target, note("mine too", ONE), 0) == 1
+    assert delta_writer.append(frame, target, metadata("mine", ONE), None) == 0
+    assert delta_writer.append(frame, target, metadata("mine too", ONE), 0) == 1
     assert version_of(target.path) == 1
 
 
@@ -177,9 +178,9 @@ def test_the_ledger_refuses_to_be_rewritten(silver: tuple[LakeDriver, Feeds], tm
             driver.spark.sql(statement.format(path)).collect()
     assert driver.rows(GOLD, *LEDGER) == before
     (commit,) = commits(path)
-    assert commit.note is not None
-    assert commit.note.published == ONE
-    assert commit.note.inputs["purchase"] == Pin(0, f"..{ONE}"), "the commit says what it was made from"
+    assert commit.metadata is not None
+    assert commit.metadata.published == ONE
+    assert commit.metadata.inputs["purchase"] == InputVersion(0, f"..{ONE}"), "the commit says what it was made from"
 
 
 def test_predicates_are_built_from_days_only() -> None:
@@ -213,7 +214,7 @@ target = delta_writer.Target(path, "gmv/silver/purchase", table.schema)
 note = Note("gmv/silver/purchase", "killed", "killed#1", frozenset([day]), "code", {})
 try:
     delta_writer.replace_days(wrong, target, note, version_of(path), "feed_day", [day])
-except delta_writer.LostRace:
+except delta_writer.ConcurrentCommit:
     sys.exit(3)
 """
 
@@ -240,7 +241,7 @@ def test_a_spark_job_that_outlives_its_client_changes_nothing_that_a_reader_sees
     assert writing.wait(60) == (-signal.SIGKILL if client == "killed" else 3), "woken up, it has lost the race"
     assert version_of(path) == version
     assert driver.rows("gmv/silver/purchase", *columns) == undisturbed
-    assert "killed" not in {commit.note.run_id for commit in commits(path) if commit.note}
+    assert "killed" not in {commit.metadata.run_id for commit in commits(path) if commit.metadata}
 
 
 def await_end_of_unnamed_write(path: Path) -> None:

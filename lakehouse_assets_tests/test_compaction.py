@@ -21,19 +21,20 @@ from lakehouse_assets.platform.common.fault_injection import Failpoint
 from lakehouse_assets.platform.common.file_layout import KIB, MIB, Parquet
 from lakehouse_assets.platform.maintenance import maintenance
 from lakehouse_assets.platform.maintenance.maintenance import FEWEST, maintain, survey
-from lakehouse_assets.platform.orchestration.staleness import TableLevels
+from lakehouse_assets.platform.orchestration.staleness import TableVersions
 from lakehouse_assets.platform.scd.change_table import News, news
 from lakehouse_assets.platform.storage import commit as commits_of_files
 from lakehouse_assets.platform.storage import compaction
 from lakehouse_assets.platform.storage.changed_days import changed_days
-from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
+from lakehouse_assets.platform.storage.commit import ConcurrentCommit, Swap, commit
 from lakehouse_assets.platform.storage.commit_actions import actions_of
-from lakehouse_assets.platform.storage.commit_log import unjudged
+from lakehouse_assets.platform.storage.commit_log import unvalidated
+from lakehouse_assets.platform.storage.commit_metadata import Kind
 from lakehouse_assets.platform.storage.compaction import FILE_BYTES, SMALL_BYTES, merges_of
 from lakehouse_assets.platform.storage.data_files import ActiveFile
-from lakehouse_assets.platform.storage.delta_table import Kind, commits, last_note
+from lakehouse_assets.platform.storage.delta_table import commits, last_metadata
 from lakehouse_assets.platform.storage.pinned_read import read_version
-from lakehouse_assets_tests.plain_table import DAYS, NUMBERS, PlainTable, note, rows_of
+from lakehouse_assets_tests.plain_table import DAYS, NUMBERS, PlainTable, metadata, rows_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 def compacted(table: PlainTable) -> str:
     """Maintain it; says what was said."""
-    return maintain(survey(table.place)).said
+    return maintain(survey(table.place)).message
 
 
 def when(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
@@ -57,19 +58,19 @@ def when(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
 
 def test_it_changes_no_row_and_no_day(tmp_path: Path) -> None:
     table = PlainTable(tmp_path / "t", append_only=True).fill()
-    levels = TableLevels(table.path)
-    levels.read_on()
-    before, base = dict(levels.changed), table.newest
+    staleness = TableVersions(table.path)
+    staleness.read_on()
+    before, base = dict(staleness.changed), table.newest
     assert survey(table.place).due
     assert (compacted(table), len(table.named())) == ("", 1)
     assert table.numbers() == table.numbers(base) == list(range(FEWEST))
-    levels.read_on()
-    assert levels.changed == before, "maintenance is no change"
+    staleness.read_on()
+    assert staleness.changed == before, "maintenance is no change"
     assert changed_days(table.path, base, base + 1) == frozenset()
-    assert unjudged(table.path) == {}
+    assert unvalidated(table.path) == {}
     assert news(table.path, base, base + 1) == News(frozenset(), 0)
-    assert last_note(table.path) == note(f"day {FEWEST - 1}", DAYS[-1])
-    assert len([one for one in commits(table.path) if one.note]) == FEWEST
+    assert last_metadata(table.path) == metadata(f"day {FEWEST - 1}", DAYS[-1])
+    assert len([one for one in commits(table.path) if one.metadata]) == FEWEST
     version = table.newest
     assert (compacted(table), table.version) == ("", version), "nothing to do, nothing done"
     assert survey(table.place).small == 0
@@ -177,7 +178,7 @@ def test_files_of_any_name_are_replaced(tmp_path: Path) -> None:
     for n, day in enumerate(DAYS):
         attempt = table.write(rows_of(day, n))
         odd = attempt.rename(attempt.with_name(f"{attempt.name} x=1 %20 é#"))
-        commit(table.target, note(f"{n}", day), table.version, Swap(table.files(odd), [], lambda _: True))
+        commit(table.target, metadata(f"{n}", day), table.version, Swap(table.files(odd), [], lambda _: True))
     compacted(table)
     assert (len(table.named()), table.numbers()) == (1, list(range(FEWEST)))
 
@@ -233,7 +234,7 @@ def test_columns_that_came_later_and_other_types_of_time_are_merged(tmp_path: Pa
         (file,) = attempt.rglob("*.parquet")
         held = rows_of(day, n).append_column("at", pa.array([far], pa.timestamp("us", tz="UTC")))
         pq.write_table(held, file, use_deprecated_int96_timestamps=True, store_schema=False)
-        commit(table.target, note(f"day {n}", day), table.version, Swap(table.files(attempt), [], lambda _: True))
+        commit(table.target, metadata(f"day {n}", day), table.version, Swap(table.files(attempt), [], lambda _: True))
     compacted(table)
     (file,) = table.named()
     assert [(row["n"], row["at"], row["later"]) for row in pq.read_table(file).to_pylist()] == [
@@ -271,7 +272,7 @@ def test_of_a_step_that_started_before_it_an_append_wins_and_the_next_loses(tmp_
     after = table.newest
     assert before != after
     table.append(rows_of(DAYS[0], 100), "started before", DAYS[0], base=before)
-    with pytest.raises(LostRace):
+    with pytest.raises(ConcurrentCommit):
         table.append(rows_of(DAYS[0], 101), "started after", DAYS[0], base=after)
     assert table.numbers() == [*range(FEWEST), 100]
 
@@ -283,7 +284,7 @@ def test_rows_that_came_and_were_moved_meanwhile_are_seen(tmp_path: Path) -> Non
     table.append(rows_of(DAYS[0], 100), "another", DAYS[0])
     compacted(table)
     assert len(table.named()) == 1
-    with pytest.raises(LostRace, match="wrote rows that this run has read"):
+    with pytest.raises(ConcurrentCommit, match="wrote rows that this run has read"):
         table.append(rows_of(DAYS[1], 101), "started before", DAYS[1], base=base)
 
 
@@ -292,7 +293,7 @@ def test_a_day_is_replaced_across_it(tmp_path: Path) -> None:
     table = PlainTable(tmp_path / "t").fill()
     base = table.newest
     compacted(table)
-    with pytest.raises(LostRace, match="replaced files that this run replaces"):
+    with pytest.raises(ConcurrentCommit, match="replaced files that this run replaces"):
         table.replace(rows_of(DAYS[2], 200), "started before", [DAYS[2]], base)
     table.replace(rows_of(DAYS[2], 200), "again", [DAYS[2]], table.newest)
     assert table.numbers() == sorted({*range(FEWEST), 200} - {2}), "exactly that day, though its file holds others"
@@ -331,7 +332,7 @@ def test_who_is_always_faster_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_an_erasure_makes_it_start_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = PlainTable(tmp_path / "t").fill()
-    erasure = note("erasure", DAYS[0], kind=Kind.ERASURE)
+    erasure = metadata("erasure", DAYS[0], kind=Kind.ERASURE)
     merged: list[int] = []
 
     def erase() -> None:
@@ -393,7 +394,7 @@ def test_checkpoints_are_written(tmp_path: Path) -> None:
     table = PlainTable(tmp_path / "t")
     table.append(rows_of(DAYS[0], 0), "first", DAYS[0])
     for n in range(1, 52):
-        commit(table.target, note(f"{n}"), table.newest, Swap([], [], lambda _: False))
+        commit(table.target, metadata(f"{n}"), table.newest, Swap([], [], lambda _: False))
     assert [file.name for file in table.path.glob("_delta_log/*.checkpoint.parquet")] == [
         f"{49:020d}.checkpoint.parquet"
     ]

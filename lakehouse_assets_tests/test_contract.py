@@ -15,10 +15,16 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.contracts.casting import parse
 from lakehouse_assets.platform.contracts.check_sql import DUCKDB_PRELUDE, sql_literal, sql_text
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts, landed_contract, row_rule
-from lakehouse_assets.platform.contracts.rules import ContractError, Dimension, Rate
-from lakehouse_assets.platform.validation.day_result import DayCounts, verdict
-from lakehouse_assets.platform.validation.row_validation import MissingDay, kept, mark
+from lakehouse_assets.platform.contracts.contract import (
+    Contract,
+    column,
+    landed_contract,
+    row_rule,
+    table_metadata,
+)
+from lakehouse_assets.platform.contracts.rules import Action, ContractError, Dimension, Rate
+from lakehouse_assets.platform.validation.day_result import DayCounts, day_result
+from lakehouse_assets.platform.validation.row_validation import MissingDay, passed_rows, validate_rows
 from lakehouse_assets.platform.validation.schema_check import ContractMismatch
 from lakehouse_assets_tests.written_rows import count_per_day, quarantined, samples
 
@@ -48,7 +54,9 @@ class Purchase(Event):
     buyer: T.StringType = column("name of the buyer", source=True, nullable=True, pii=True, action=Action.WARN, ne="?")
 
     class Config:
-        metadata = facts(key=("purchase_id",), event_time="at", fresh_within=timedelta(days=1), owners=("team:gmv",))
+        metadata = table_metadata(
+            key=("purchase_id",), event_time="at", fresh_within=timedelta(days=1), owners=("team:gmv",)
+        )
 
     @row_rule("no record from the future", dimension=Dimension.INTEGRITY)
     def not_from_the_future(cls) -> str:
@@ -159,9 +167,9 @@ def test_a_mistake_is_an_error_where_it_is_written(wrong: "Callable[[], Any]", s
 
 def test_facts_may_name_only_columns_that_can_be_a_key() -> None:
     for table, says in [
-        (facts(key=("d",)), "names d"),
-        (facts(key=("c",)), "may be NULL"),
-        (facts(event_time="c"), "must be"),
+        (table_metadata(key=("d",)), "names d"),
+        (table_metadata(key=("c",)), "may be NULL"),
+        (table_metadata(event_time="c"), "must be"),
     ]:
         body = {
             "__annotations__": {"c": T.LongType},
@@ -250,7 +258,7 @@ ROWS: list[tuple[Any, ...]] = [
 
 @pytest.fixture(scope="module")
 def marked(spark: "SparkSession") -> "DataFrame":
-    return mark(landed(spark, ROWS), COMPILED, duplicates_of=SILVER).persist()
+    return validate_rows(landed(spark, ROWS), COMPILED, duplicates_of=SILVER).persist()
 
 
 def test_every_row_is_kept_quarantined_or_a_duplicate(marked: "DataFrame") -> None:
@@ -267,7 +275,7 @@ def test_every_row_is_kept_quarantined_or_a_duplicate(marked: "DataFrame") -> No
 
 
 def test_the_table_gets_the_contracts_columns(marked: "DataFrame") -> None:
-    frame = kept(marked, COMPILED)
+    frame = passed_rows(marked, COMPILED)
     assert [(f.name, f.dataType) for f in frame.schema] == [(f.name, f.dataType) for f in COMPILED.spark_schema]
     found = sorted((row["feed_day"], row["purchase_id"], row["value"], row["version"]) for row in frame.collect())
     assert found == [(D1, 1, Decimal("50.00"), 1), (D1, 2, Decimal("1.00"), 2), (D2, 1, Decimal("50.00"), 1)]
@@ -303,7 +311,7 @@ def test_samples_show_the_rows_without_personal_data(marked: "DataFrame") -> Non
 def test_several_days_at_once_count_as_each_alone(spark: "SparkSession", marked: "DataFrame") -> None:
     together = count_per_day(marked, COMPILED)
     for day in (D1, D2):
-        alone = mark(landed(spark, [row for row in ROWS if row[6] == day]), COMPILED, duplicates_of=SILVER)
+        alone = validate_rows(landed(spark, [row for row in ROWS if row[6] == day]), COMPILED, duplicates_of=SILVER)
         assert count_per_day(alone, COMPILED) == {day: together[day]}
 
 
@@ -311,7 +319,7 @@ def test_the_digest_is_of_the_rows_whatever_their_order(spark: "SparkSession", m
     before = count_per_day(marked, COMPILED)[D1].digest
 
     def digest(rows: list[tuple[Any, ...]]) -> str:
-        return count_per_day(mark(landed(spark, rows), COMPILED, duplicates_of=SILVER), COMPILED)[D1].digest
+        return count_per_day(validate_rows(landed(spark, rows), COMPILED, duplicates_of=SILVER), COMPILED)[D1].digest
 
     assert digest(ROWS[::-1]) == before
     assert digest([*ROWS[:4], ("2", "2023-01-30 12:00:00", None, "?", "b.csv", 4, D1, 2), *ROWS[5:]]) != before
@@ -328,7 +336,7 @@ class Figure(Contract):
     run_id: T.StringType = column("run")
 
     class Config:
-        metadata = facts(key=("name",))
+        metadata = table_metadata(key=("name",))
 
 
 def figures(spark: "SparkSession", *rows: tuple[Any, ...]) -> "DataFrame":
@@ -345,9 +353,9 @@ def test_a_table_without_source_files_works_the_same(spark: "SparkSession") -> N
         (D1, "b", Decimal(3), "r", 3),
         (D2, "a", None, "r", 4),
     ]
-    frame = mark(figures(spark, *rows), contract, duplicates_of=None)
+    frame = validate_rows(figures(spark, *rows), contract, duplicates_of=None)
     assert count_per_day(frame, contract)[D1].quarantined == 2
-    assert sorted((r["feed_day"], r["name"], r["total"]) for r in kept(frame, contract).collect()) == [
+    assert sorted((r["feed_day"], r["name"], r["total"]) for r in passed_rows(frame, contract).collect()) == [
         (D1, "b", Decimal(2)),
         (D2, "a", None),
     ]
@@ -363,9 +371,9 @@ def test_a_table_without_source_files_works_the_same(spark: "SparkSession") -> N
 def test_run_times_are_no_part_of_the_digest(spark: "SparkSession") -> None:
     contract = Figure.compiled()
     one, other = (
-        count_per_day(mark(figures(spark, (D1, "a", Decimal(1), run, 1)), contract, duplicates_of=None), contract)[
-            D1
-        ].digest
+        count_per_day(
+            validate_rows(figures(spark, (D1, "a", Decimal(1), run, 1)), contract, duplicates_of=None), contract
+        )[D1].digest
         for run in ("r1", "r2")
     )
     assert one == other != DayCounts.empty(contract).digest
@@ -374,13 +382,13 @@ def test_run_times_are_no_part_of_the_digest(spark: "SparkSession") -> None:
 def test_a_frame_that_does_not_fit_is_refused_with_every_difference(spark: "SparkSession") -> None:
     frame = spark.createDataFrame([], "feed_day timestamp, name string, total decimal(30,2)")
     with pytest.raises(ContractMismatch) as error:
-        mark(frame, Figure.compiled(), duplicates_of=None)
-    for said in ("Figure", "feed_day is timestamp, declared date", "total is decimal(30,2)", "run_id is missing"):
-        assert said in str(error.value)
+        validate_rows(frame, Figure.compiled(), duplicates_of=None)
+    for message in ("Figure", "feed_day is timestamp, declared date", "total is decimal(30,2)", "run_id is missing"):
+        assert message in str(error.value)
 
 
 def test_a_row_without_a_feed_day_is_refused(spark: "SparkSession") -> None:
-    frame = mark(figures(spark, (None, "a", None, "r", 1)), Figure.compiled(), duplicates_of=None)
+    frame = validate_rows(figures(spark, (None, "a", None, "r", 1)), Figure.compiled(), duplicates_of=None)
     with pytest.raises(MissingDay, match="1 rows have no feed_day"):
         count_per_day(frame, Figure.compiled())
 
@@ -407,29 +415,31 @@ def counts(rows: int, duplicates: int = 0, **broken: int) -> DayCounts:
     ],
 )
 def test_a_day_fails_beyond_a_rate_or_at_the_first_row_of_a_fail_rule(counted: DayCounts, reasons: list[str]) -> None:
-    judged = verdict(counted, COMPILED)
-    assert judged.failed is bool(reasons)
-    assert len(judged.reasons) == len(reasons)
-    assert all(reason.startswith(said) for reason, said in zip(judged.reasons, reasons, strict=True))
-    assert [r.rule for r in judged.rules] == [r.name for r in COMPILED.rules]
-    assert sum(not r.passed for r in judged.rules) == len(reasons)
+    validated = day_result(counted, COMPILED)
+    assert validated.failed is bool(reasons)
+    assert len(validated.reasons) == len(reasons)
+    assert all(reason.startswith(message) for reason, message in zip(validated.reasons, reasons, strict=True))
+    assert [r.rule for r in validated.rules] == [r.name for r in COMPILED.rules]
+    assert sum(not r.passed for r in validated.rules) == len(reasons)
 
 
 @settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 200), st.booleans())
 @example(60, 0, 0, False)
 def test_a_day_fails_of_which_nothing_is_left_however_small_unless_it_may_be_empty(
-    left: int, duplicates: int, kept: int, may_be_empty: bool
+    left: int, duplicates: int, passed_rows: int, may_be_empty: bool
 ) -> None:
     tolerant = replace(define(ge=0, tolerate=Rate(above=1.0)).compiled(), may_be_empty=may_be_empty)
-    judged = verdict(DayCounts(left + duplicates + kept, duplicates, left, kept, {"c:ge": left}), tolerant)
-    assert judged.failed is (left > 0 and kept == 0 and not may_be_empty)
-    assert [rule.passed for rule in judged.rules if rule.rule == "c:ge"] == [not judged.failed]
-    if judged.failed:
-        assert judged.reasons[0].endswith(f"{left} of {left} rows broke it, and no row of the day is left")
+    validated = day_result(
+        DayCounts(left + duplicates + passed_rows, duplicates, left, passed_rows, {"c:ge": left}), tolerant
+    )
+    assert validated.failed is (left > 0 and passed_rows == 0 and not may_be_empty)
+    assert [rule.passed for rule in validated.rules if rule.rule == "c:ge"] == [not validated.failed]
+    if validated.failed:
+        assert validated.reasons[0].endswith(f"{left} of {left} rows broke it, and no row of the day is left")
 
 
 def test_a_rate_is_the_columns_own() -> None:
     strict = define(ge=0, tolerate=Rate(above=0.0, at_least=1)).compiled()
-    judged = verdict(DayCounts(10, 0, 1, 9, {"c:ge": 1}), strict)
-    assert (judged.failed, judged.rules[0].rate) == (True, 0.1)
+    validated = day_result(DayCounts(10, 0, 1, 9, {"c:ge": 1}), strict)
+    assert (validated.failed, validated.rules[0].rate) == (True, 0.1)

@@ -13,10 +13,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from lakehouse_assets.defs.gmv.contracts import Purchase
-from lakehouse_assets.platform.contracts.contract import Contract, column, facts, row_rule
+from lakehouse_assets.platform.contracts.contract import Contract, column, row_rule, table_metadata
 from lakehouse_assets.platform.contracts.pandera_findings import findings
 from lakehouse_assets.platform.contracts.rules import Rate
-from lakehouse_assets.platform.validation.row_validation import mark
+from lakehouse_assets.platform.validation.row_validation import validate_rows
 from lakehouse_assets_tests.written_rows import count_per_day
 
 if TYPE_CHECKING:
@@ -95,11 +95,11 @@ def found(spark: "SparkSession", contract: type[Contract], rows: list[tuple[Any,
     schema = T.StructType([T.StructField(f.name, f.dataType, True) for f in contract.compiled().spark_schema])
     frame = spark.createDataFrame(rows, schema)
     compiled = contract.compiled()
-    days = count_per_day(mark(frame, compiled, duplicates_of=None), compiled)
+    days = count_per_day(validate_rows(frame, compiled, duplicates_of=None), compiled)
     ours = {name for counts in days.values() for name, n in counts.broken.items() if n}
-    judged = findings(contract, frame)
-    assert not judged.unjudged
-    return ours, set(judged.broken)
+    validated = findings(contract, frame)
+    assert not validated.unvalidated
+    return ours, set(validated.broken)
 
 
 @settings(
@@ -121,7 +121,7 @@ class Sale(Contract):
     value: T.LongType = column("value", nullable=True, tolerate=Rate(above=0.9))
 
     class Config:
-        metadata = facts(key=("sale",))
+        metadata = table_metadata(key=("sale",))
 
     @row_rule("no record from the future")
     def not_from_the_future(cls) -> str:
@@ -162,8 +162,8 @@ def test_row_rules_and_keys(spark: "SparkSession", rows: list[tuple[Any, ...]], 
 def test_a_payment_is_released_on_a_day_that_gmv_can_have(
     spark: "SparkSession", released: date | None, good: bool
 ) -> None:
-    said = {"feed_day": DAY, "transaction_datetime": NOON, "transaction_date": DAY, "purchase_id": 1}
-    values = {field.name: None for field in Purchase.compiled().spark_schema} | said | {"release_date": released}
+    message = {"feed_day": DAY, "transaction_datetime": NOON, "transaction_date": DAY, "purchase_id": 1}
+    values = {field.name: None for field in Purchase.compiled().spark_schema} | message | {"release_date": released}
     ours, judge = found(spark, Purchase, [tuple(values.values())])
     broken = {"released_on_a_day_that_can_be"}
     assert (ours & broken, judge & broken) == ((set(), set()) if good else (broken, broken))

@@ -212,7 +212,7 @@ TYPED = Table(
     function=_typed,
     reads={"landed": day(LANDED)},
     write=ReplaceDays(),
-    conserves="landed",
+    reconciles="landed",
 )
 CATALOG = Catalog((LANDED, TYPED))
 

@@ -86,18 +86,20 @@ def test_a_range_run_records_each_day_once_with_its_versions(week: Week) -> None
         made = DAYS if table != "gmv/silver/purchase" else [MON, TUE, EMPTY, LAST]
         assert events.keys() == texts(*made), table
         for day, (event,) in events.items():
-            said = {key: value.value for key, value in event.metadata.items()}
-            assert said["delta_version"] == 0
-            assert list(said["input_versions"]) == [_read_by(table)]
+            message = {key: value.value for key, value in event.metadata.items()}
+            assert message["delta_version"] == 0
+            assert list(message["input_versions"]) == [_read_by(table)]
             assert (
-                said["rows_in"] == said["dagster/partition_row_count"] == (0 if day == str(EMPTY) else said["rows_in"])
+                message["rows_in"]
+                == message["dagster/partition_row_count"]
+                == (0 if day == str(EMPTY) else message["rows_in"])
             )
             assert event.tags is not None
-            assert event.tags["dagster/code_version"] == said["code_version"]
+            assert event.tags["dagster/code_version"] == message["code_version"]
             assert event.tags["dagster/data_version"].startswith("0:")
     (monday,) = week.lake.materializations("gmv/silver/purchase", week.ranged.run_id)[str(MON)]
-    pin = monday.metadata["input_versions"].value["gmv/bronze/purchase"]  # type: ignore[index,call-overload]
-    assert pin == {"version": 0, "days": str(MON)}
+    input_version = monday.metadata["input_versions"].value["gmv/bronze/purchase"]  # type: ignore[index,call-overload]
+    assert input_version == {"version": 0, "days": str(MON)}
     assert monday.metadata["dagster/partition_row_count"].value == 4
 
 
@@ -150,16 +152,16 @@ def test_gold_goes_on_up_to_the_day_before_and_waits_from_there(week: Week) -> N
 
 def test_a_later_run_of_what_reads_the_day_is_blocked_as_well(week: Week) -> None:
     assert not week.gold_later.success
-    said = week.lake.why(week.gold_later)
-    assert f"gmv/gold/gmv {BAD} blocked: gmv/silver/purchase of {BAD} failed a blocking check" in said
+    message = week.lake.why(week.gold_later)
+    assert f"gmv/gold/gmv {BAD} blocked: gmv/silver/purchase of {BAD} failed a blocking check" in message
     assert week.lake.materializations("gmv/gold/gmv", week.gold_later.run_id) == {}
 
 
 def test_a_run_of_that_day_alone_fails_and_says_why(week: Week) -> None:
     assert not week.alone.success
-    said = week.lake.why(week.alone)
-    assert said.startswith(f"gmv/silver/purchase {BAD} failed: release_date")
-    assert "80 of 120 rows broke it" in said
+    message = week.lake.why(week.alone)
+    assert message.startswith(f"gmv/silver/purchase {BAD} failed: release_date")
+    assert "80 of 120 rows broke it" in message
 
 
 def test_the_day_is_repaired_by_landing_it_again(week: Week) -> None:

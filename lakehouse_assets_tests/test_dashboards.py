@@ -128,8 +128,8 @@ def test_the_files_describe_columns_as_the_contracts_do() -> None:
             for name, content in files.items()
             if name.startswith("datasets/") and (content["schema"], content["table_name"]) == (of.schema, of.name)
         ]
-        said = {column["column_name"]: column["description"] for column in file["columns"]}
-        assert said.items() >= dict(chart.source.table.compiled.comments).items()
+        message = {column["column_name"]: column["description"] for column in file["columns"]}
+        assert message.items() >= dict(chart.source.table.compiled.comments).items()
         assert {measure.label for measure in chart.measures()} <= {one["metric_name"] for one in file["metrics"]}
 
 

@@ -16,18 +16,18 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.common.source_days import SourceDays
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts
+from lakehouse_assets.platform.contracts.contract import Contract, column, table_metadata
 from lakehouse_assets.platform.contracts.pandera_findings import findings
-from lakehouse_assets.platform.contracts.rules import ContractError, Dimension
+from lakehouse_assets.platform.contracts.rules import Action, ContractError, Dimension
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import DeclarationError, Overwrite, Table, TableKey, Write
 from lakehouse_assets.platform.fingerprint.code_version import fingerprint
-from lakehouse_assets.platform.orchestration.external_commits import judge
+from lakehouse_assets.platform.orchestration.external_commits import validate
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.results.check_results import listing
 from lakehouse_assets.platform.results.step_result import DayOutcome, Outcome, Status
-from lakehouse_assets.platform.storage.delta_table import ask
-from lakehouse_assets.platform.validation.row_validation import mark
+from lakehouse_assets.platform.storage.delta_table import query_rows
+from lakehouse_assets.platform.validation.row_validation import validate_rows
 from lakehouse_assets.platform.validation.schema_check import ContractMismatch
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 from lakehouse_assets_tests.counted import ACTION, counted
@@ -117,18 +117,18 @@ def test_checks_are_inherited_by_name_and_pandera_may_be_told_to_warn() -> None:
         assert rules["value:is_spread"] is Action.FAIL
 
 
-def declare(name: str = "c", **said: Any) -> type[Contract]:
-    body = {"__annotations__": {name: T.LongType}, name: column("a column", **said), "__module__": __name__}
+def declare(name: str = "c", **message: Any) -> type[Contract]:
+    body = {"__annotations__": {name: T.LongType}, name: column("a column", **message), "__module__": __name__}
     return type("One", (Contract,), body)
 
 
-def checked(**said: Any) -> type[Contract]:
+def checked(**message: Any) -> type[Contract]:
     class Checked(Contract):
         """A table."""
 
         c: T.LongType = column("c", ge=0)
 
-        @pa.check("c", **said)
+        @pa.check("c", **message)
         def holds(cls, rows: DataFrame) -> bool:
             return True
 
@@ -151,7 +151,7 @@ def test_a_mistake_is_an_error_where_it_is_written(wrong: Callable[[], Any], say
 
 
 def test_what_is_unique_is_said_in_one_way() -> None:
-    config = type("Config", (), {"unique": ["c"], "metadata": facts()})
+    config = type("Config", (), {"unique": ["c"], "metadata": table_metadata()})
     with pytest.raises(ContractError, match="say what is unique by facts"):
         type("Bad", (Contract,), {"__annotations__": {"c": T.LongType}, "c": column("c"), "Config": config})
 
@@ -223,7 +223,7 @@ def test_the_verdict_of_a_day_is_panderas(
     assert all(f"{name} (" in day.reasons[0] and "the rows of the day break it" in day.reasons[0] for name in fails)
     frame = spark.createDataFrame(rows, SCHEMA)
     found = findings(Sale, frame)
-    assert (set(found.broken), found.unjudged) == (broken, ())
+    assert (set(found.broken), found.unvalidated) == (broken, ())
     assert driver.lake.version(KEY) == (None if fails else 0)
 
 
@@ -284,9 +284,9 @@ def test_each_check_costs_its_own_actions_and_only_where_there_is_one(spark: Spa
 def test_what_others_commit_is_judged_by_them_too(spark: SparkSession, tmp_path: Path) -> None:
     driver, _ = made(spark, tmp_path, GOOD, [D1])
     path = driver.lake.path(KEY)
-    again = pa_rows.Table.from_pylist(ask(path, "SELECT * FROM t WHERE sale = 1"))
+    again = pa_rows.Table.from_pylist(query_rows(path, "SELECT * FROM t WHERE sale = 1"))
     write_deltalake(str(path), again.set_column(1, "sale", pa_rows.array([9], pa_rows.int64())), mode="append")
-    outcome = judge(Step(spark, driver.lake, driver.catalog, "adopting"), driver.catalog.table(KEY))
+    outcome = validate(Step(spark, driver.lake, driver.catalog, "adopting"), driver.catalog.table(KEY))
     assert outcome is not None
     (day,) = outcome.days
     assert day.status is Status.FAILED
@@ -314,17 +314,17 @@ class AllCoerced(Amounts):
 @pytest.mark.slow
 def test_coerced_is_what_loses_nothing(spark: SparkSession) -> None:
     narrower = spark.sql("SELECT DATE '2023-02-01' AS feed_day, CAST(5 AS DECIMAL(18, 2)) AS amount, 7 AS number")
-    assert findings(Amounts, narrower).unjudged == ()
+    assert findings(Amounts, narrower).unvalidated == ()
     compiled = Amounts.compiled()
-    assert count_per_day(mark(narrower, compiled, duplicates_of=None), compiled)[D1].kept == 1
+    assert count_per_day(validate_rows(narrower, compiled, duplicates_of=None), compiled)[D1].kept == 1
     assert set(findings(Amounts, narrower.selectExpr("feed_day", "amount", "0 AS number")).broken) == {"number:ge"}
     for loses in ("'5' AS number", "5.5 AS number", "5e0 AS number"):
         frame = narrower.selectExpr("feed_day", "amount", loses)
-        assert any(said.startswith("WRONG_DATATYPE") for said in findings(Amounts, frame).unjudged)
+        assert any(message.startswith("WRONG_DATATYPE") for message in findings(Amounts, frame).unvalidated)
         with pytest.raises(ContractMismatch, match=r"number is .*, declared bigint"):
-            mark(frame, compiled, duplicates_of=None)
+            validate_rows(frame, compiled, duplicates_of=None)
 
     both = narrower.selectExpr("feed_day", "CAST(5 AS DECIMAL(9, 1)) AS amount", "number")
-    (said,) = findings(Amounts, both).unjudged
-    assert "amount" in said
-    assert findings(AllCoerced, both).unjudged == ()
+    (message,) = findings(Amounts, both).unvalidated
+    assert "amount" in message
+    assert findings(AllCoerced, both).unvalidated == ()

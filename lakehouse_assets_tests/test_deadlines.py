@@ -31,10 +31,10 @@ from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import DeclarationError, Table, TableKey
 from lakehouse_assets.platform.ingest.landing import land
 from lakehouse_assets.platform.orchestration.sla import WATCHED_DAYS, deadline, late_days, sources
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.audit_log import AUDIT, append_audit
-from lakehouse_assets.platform.storage.delta_table import DayRows, Kind, Note, Pin
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, DayRows, InputVersion, Kind
 from lakehouse_assets.serving.quality import State, read_quality
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
@@ -57,7 +57,7 @@ class Feeds:
 
     def __init__(self, folder: Path) -> None:
         self.lake, self.folder = Lake(folder / "lake", folder / "landing"), folder
-        self.levels = Levels(self.lake, CATALOG)
+        self.staleness = Staleness(self.lake, CATALOG)
         folder.mkdir(exist_ok=True)
 
     def land(self, table: Table, *days: date, content: str = "1") -> None:
@@ -70,16 +70,18 @@ class Feeds:
             given = None if table.source.day_column else day
             land(self.lake.landing, name, table.source, file, day=given, today=datetime.now(UTC).date())
 
-    def commit(self, table: Table, *days: date, kind: Kind = Kind.STEP, rows: DayRows = ROWS, **said: Any) -> None:
-        pins = {name: Pin(self.lake.version(read.table), "") for name, read in table.reads.items()}
+    def commit(self, table: Table, *days: date, kind: Kind = Kind.STEP, rows: DayRows = ROWS, **message: Any) -> None:
+        input_versions = {name: InputVersion(self.lake.version(read.table), "") for name, read in table.reads.items()}
         held = dict.fromkeys(days, rows) if kind is Kind.STEP else {}
         named = frozenset(days) if kind is Kind.STEP else frozenset[date]()
-        note = Note(str(table.key), "run", f"run {days}", named, "code", pins, held, kind=kind, **said)
+        metadata = CommitMetadata(
+            str(table.key), "run", f"run {days}", named, "code", input_versions, held, kind=kind, **message
+        )
         write_deltalake(
             str(self.lake.path(table.key)),
             pa.table({"feed_day": pa.array(days, pa.date32())}),
             mode="append",
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": note.dump()}),
+            commit_properties=CommitProperties(custom_metadata={"userMetadata": metadata.dump()}),
         )
 
     def fail(self, table: Table, day: date, status: str = "failed") -> None:
@@ -89,8 +91,8 @@ class Feeds:
         append_audit(self.lake.tables, table.key.domain, pa.Table.from_pylist([row], schema=AUDIT))
 
     def late(self, table: Table, now: datetime = TOO_LATE, also: tuple[date, ...] = ()) -> dict[date, str]:
-        self.levels.read_on()
-        return late_days(self.levels, CATALOG, table, now, also)
+        self.staleness.read_on()
+        return late_days(self.staleness, CATALOG, table, now, also)
 
 
 @pytest.fixture
@@ -193,11 +195,11 @@ def test_the_journal_folds_to_alerts_and_a_day_that_is_late_again_is_a_new_one(t
     assert read_alerts(tmp_path) == []
     record(
         tmp_path,
-        [Row(LATE, Event.RAISED, NOW, said="why"), Row(replace(LATE, trouble=Trouble.FAILED), Event.RAISED, NOW)],
+        [Row(LATE, Event.RAISED, NOW, message="why"), Row(replace(LATE, trouble=Trouble.FAILED), Event.RAISED, NOW)],
     )
     record(tmp_path, [Row(LATE, Event.REFUSED, NOW, "webhook"), Row(LATE, Event.SENT, NOW, "command")])
     late, failed = read_alerts(tmp_path, "store")
-    assert (late.said, late.sent, late.refused, failed.sent) == ("why", {"command"}, {"webhook": [NOW]}, set())
+    assert (late.message, late.sent, late.refused, failed.sent) == ("why", {"command"}, {"webhook": [NOW]}, set())
     record(tmp_path, [Row(LATE, Event.RESOLVED, NOW)])
     record(tmp_path, [Row(LATE, Event.RAISED, NOW + timedelta(hours=1))])
     first, _, again = read_alerts(tmp_path)
@@ -281,10 +283,12 @@ def mailer(folder: Path, code: int = 0) -> str:
 
 def refusal(here: Settings) -> str:
     (deliver,) = hooks(here).values()
-    with pytest.raises(HookError) as said:
+    with pytest.raises(HookError) as message:
         deliver(Alert(LATE, "why", NOW))
-    assert "geheim" not in f"{said.value} {said.value.__cause__} {here!r} {here.model_dump_json()}", "no secret is told"
-    return str(said.value)
+    assert "geheim" not in f"{message.value} {message.value.__cause__} {here!r} {here.model_dump_json()}", (
+        "no secret is told"
+    )
+    return str(message.value)
 
 
 def test_a_webhook_is_posted_the_alert_and_what_it_does_not_take_is_said_without_its_url() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse_assets.platform.common.source_days import SourceDays
-from lakehouse_assets.platform.contracts.contract import Contract, column, facts, row_rule
+from lakehouse_assets.platform.contracts.contract import Contract, column, row_rule, table_metadata
 from lakehouse_assets.platform.contracts.rule_sql import mistake
 from lakehouse_assets.platform.contracts.rules import ContractError
 from lakehouse_assets.platform.declare import table as tables
@@ -33,9 +33,9 @@ from lakehouse_assets.platform.declare.table import (
     Table,
     TableKey,
     day,
+    full,
     landed_table,
     table,
-    whole,
 )
 from lakehouse_assets.platform.orchestration.assets import build_assets, own_definitions
 from lakehouse_assets.platform.storage.commit import WriteError
@@ -53,7 +53,7 @@ class Sales(Contract):
     amount: T.LongType = column("amount")
 
     class Config:
-        metadata = facts(key=("amount",))
+        metadata = table_metadata(key=("amount",))
 
 
 def declared(function: Callable[..., Any], *arguments: Any, module: str = "shop.gold", **options: Any) -> Table:
@@ -78,12 +78,12 @@ def test_files_and_stream_of_a_table_have_the_same_days() -> None:
     ahead = replace(DAYS, zone="Pacific/Apia")
     both = streamed(replace(FILES, days=ahead), ahead)
     assert Catalog((both,)).zone("shop") == "Pacific/Apia"
-    for days, said in {
+    for days, message in {
         SourceDays(date(2000, 1, 1), zone="Pacific/Apia"): "its files have the zone UTC, its stream Pacific/Apia",
         SourceDays(date(1999, 1, 1)): "its files have the first day 2000-01-01, its stream 1999-01-01",
         SourceDays(date(2000, 1, 1), date(2020, 1, 1)): "its files have the last day none, its stream 2020-01-01",
     }.items():
-        with pytest.raises(DeclarationError, match=said):
+        with pytest.raises(DeclarationError, match=message):
             streamed(FILES, days)
 
 
@@ -129,7 +129,7 @@ def test_a_function_may_take_inputs_as_it_likes() -> None:
         assert list(declared(function, module="shop.gold", orders=day(SILVER)).reads) == ["orders"]
 
 
-OPTIONS = ["write", "conserves", "companions", "sla", "parquet", "publish", "inputs"]
+OPTIONS = ["write", "reconciles", "co_materialized", "sla", "parquet", "publish", "inputs"]
 NAMES = st.sampled_from([*OPTIONS, *sorted(DISALLOWED_NAMES), "context", "contract", "reads", "orders", "self"])
 
 
@@ -157,7 +157,7 @@ def test_an_input_and_an_option_of_one_name_go_together() -> None:
         lambda write, sla: write,
         write=Overwrite(),
         sla=timedelta(hours=1),
-        inputs={"write": whole(SILVER), "sla": day(SILVER)},
+        inputs={"write": full(SILVER), "sla": day(SILVER)},
     )
     assert (made.write, made.sla) == (Overwrite(), timedelta(hours=1))
     assert made.reads["write"] == Read(SILVER, Span.WHOLE)
@@ -272,7 +272,7 @@ def test_spark_agrees_and_knows_no_function_that_is_called_a_mistake(spark: Spar
     assert rows.selectExpr(*[f"NOT ({sql}\n) AS c{number}" for number, sql in enumerate(READABLE)]).columns
     names = [row[0] for row in spark.sql("SHOW FUNCTIONS").collect() if row[0].isidentifier()]
     assert len(names) > 400
-    assert {name: said for name in names if (said := mistake(f"{name}(amount) IS NULL", COLUMNS))} == {}
+    assert {name: message for name in names if (message := mistake(f"{name}(amount) IS NULL", COLUMNS))} == {}
 
 
 def typo(sql: str) -> type[Contract]:
@@ -282,7 +282,7 @@ def typo(sql: str) -> type[Contract]:
         """Sales."""
 
         class Config:
-            metadata = facts(key=("amount",))
+            metadata = table_metadata(key=("amount",))
 
         @row_rule("as it is written")
         def sold(cls) -> str:

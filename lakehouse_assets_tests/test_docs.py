@@ -182,10 +182,10 @@ def test_the_queries_of_the_domain_page_answer_what_the_command_answers(gmv_lake
 
 def test_the_version_of_a_figure_is_told_as_the_command_tells_it() -> None:
     """Wherever it is shown: it is not the version of a row of the ledger."""
-    said = "counts how often the figure shown has changed"
-    assert said in (gmv.help or "")
-    assert said in GMV.read_text(encoding="utf-8")
-    assert said in NOTEBOOK.read_text(encoding="utf-8")
+    message = "counts how often the figure shown has changed"
+    assert message in (gmv.help or "")
+    assert message in GMV.read_text(encoding="utf-8")
+    assert message in NOTEBOOK.read_text(encoding="utf-8")
 
 
 def test_the_notebook_runs_and_is_stored_with_its_answers(gmv_lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 from lakehouse_assets.platform.common.source_days import SourceDays
 from lakehouse_assets.platform.declare.table import Table, TableKey
 from lakehouse_assets.platform.planning.step import Step
-from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.storage.delta_table import query_rows
 from lakehouse_assets.platform.streams.set_aside import NotKept, beside, keep
 from lakehouse_assets.platform.streams.stream_ingest import drain, drain_available
 from lakehouse_assets.settings import Settings, settings
@@ -49,7 +49,7 @@ def bring(driver: LakeDriver, source: Documents) -> list[int]:
 
 def set_aside(driver: LakeDriver) -> list[dict[str, Any]]:
     """What was set aside, by its path."""
-    return ask(beside(driver.lake.path(table_of(driver).key)), "SELECT * FROM t ORDER BY source_file, etag")
+    return query_rows(beside(driver.lake.path(table_of(driver).key)), "SELECT * FROM t ORDER BY source_file, etag")
 
 
 @given(st.lists(WORDS, min_size=1, max_size=3), WORDS, st.sampled_from(["json", "JSON", "Json"]))
@@ -90,14 +90,14 @@ def odd_members(folder: Path) -> Iterator[str]:
 @pytest.mark.timeout(60)
 def test_a_listing_says_of_each_member_what_it_is(tmp_path: Path) -> None:
     """Folders, links and pipes called like documents; names that are no text; a folder that cannot be listed."""
-    said = list(odd_members(tmp_path))
+    message = list(odd_members(tmp_path))
     (tmp_path / "old.json" / "inside.JSON").write_text("{}")
     (tmp_path / os.fsdecode(b"half\xed\xa0\x80.json")).write_text("{}")
     (tmp_path / "notes.txt").write_text("no document")
     found = {Path(one.path).name: one for one in listed(str(tmp_path), ".json")}
     wrong = {name: one.problem or "" for name, one in found.items() if one.problem}
     assert sorted(wrong) == ["dangling.json", "loop.json", "old.json", "pipe.json"]
-    assert all(any(words in problem for problem in wrong.values()) for words in said)
+    assert all(any(words in problem for problem in wrong.values()) for words in message)
     assert sorted(found.keys() - wrong.keys()) == ["half\\xed\\xa0\\x80.json", "inside.JSON"]
 
 

@@ -34,7 +34,13 @@ from lakehouse_assets.platform.orchestration.drop_folder import (
     landing_job,
     refusal,
 )
-from lakehouse_assets.platform.orchestration.drop_folder_sensor import PATIENCE, DropFolder, Waiting, cursor_of, ready
+from lakehouse_assets.platform.orchestration.drop_folder_sensor import (
+    LONGEST_WAIT,
+    DropFolder,
+    Waiting,
+    cursor_of,
+    ready,
+)
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.no_access import no_access
 
@@ -69,7 +75,7 @@ def test_a_day_is_taken_when_all_its_files_are_there_and_quiet() -> None:
 
 def test_a_table_alone_is_taken_after_some_patience() -> None:
     alone = files("users")
-    patience = PATIENCE.total_seconds()
+    patience = LONGEST_WAIT.total_seconds()
     assert ready(alone, since(alone, patience - 1), TABLES, NOW, QUIET) == {}
     assert ready(alone, since(alone, patience), TABLES, NOW, QUIET) == {DAY: alone}
 
@@ -134,9 +140,9 @@ def test_a_dropped_day_is_landed_once_and_again_when_a_file_changes(drop: Path) 
         assert request.partition_key == str(DAY)
         assert run(instance, request).success
         assert landed("orders") == [(DAY, 10)]
-        asked, said, cursor = tick(instance, cursor)
+        asked, message, cursor = tick(instance, cursor)
         assert asked == []
-        assert said.startswith("Nothing new in")
+        assert message.startswith("Nothing new in")
         assert cursor == "{}", "nothing is kept of what is landed"
         of_a_version_before = {str(drop / "x.csv"): ["1:2", NOW.isoformat()], f"asked {drop / 'x.csv'}": "1:2"}
         assert tick(instance, json.dumps(of_a_version_before))[0] == []
@@ -198,22 +204,22 @@ READING = [
 def test_what_was_refused_is_tried_again_when_any_code_that_reads_it_is_another(
     module: str, function: str, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def said() -> str:
+    def message() -> str:
         landing_code.cache_clear()
         file = Dropped(DAY, "orders", drop / str(DAY) / "orders.csv", "")
         return refusal(SOURCES["orders"], file, "1f", LandedFiles(None, {}, {}, {}, {}))
 
-    before = said()
+    before = message()
     generate(drop, DAY, DAY, orders=2, seed=1, defects=0)
     with dg.DagsterInstance.ephemeral() as instance:
         (request,), _, _ = tick(instance)
         assert run(instance, request).success
-    assert said() == before, "what a process has done is no part of it"
+    assert message() == before, "what a process has done is no part of it"
     with monkeypatch.context() as patched:
         changed = getattr(import_module(f"lakehouse_assets.platform.{module}"), function)
         patched.setattr(changed, "__code__", (lambda *values: None).__code__)
-        assert said() != before
-    assert said() == before
+        assert message() != before
+    assert message() == before
 
 
 def test_a_lost_cursor_asks_for_nothing_that_is_landed(drop: Path) -> None:
@@ -297,7 +303,7 @@ def test_a_drop_that_keeps_failing_raises_exactly_one_alert_until_it_is_landed(
         assert raised == [0, 0, 1, 1, 1, 1]
         (alert,) = alerts(instance)
         assert alert.subject == Subject("store/landing/orders", DAY, Trouble.STUCK)
-        assert alert.said.startswith(f"3 runs could not land {drop / str(DAY) / 'orders.csv'}.")
+        assert alert.message.startswith(f"3 runs could not land {drop / str(DAY) / 'orders.csv'}.")
         assert alert.resolved is None
         (request,), _, _ = tick(instance, cursor)
         assert run(instance, request).success
@@ -346,10 +352,10 @@ def test_what_lies_where_no_day_is_stops_nothing_else_and_is_told_once(
         (request,), _, cursor = tick(instance)
         assert "2062-01-01/users.csv: of a day in the future" in capfd.readouterr().err
         assert run(instance, request).success
-        asked, said, _ = tick(instance, cursor)
+        asked, message, _ = tick(instance, cursor)
         assert asked == []
-        assert "before the first day of this source" in said
-        assert "and 10 more" in said
+        assert "before the first day of this source" in message
+        assert "and 10 more" in message
         assert "Set aside" not in capfd.readouterr().err
     assert landed("orders") == [(DAY, 10)]
     aside = {one.path.relative_to(drop).as_posix(): one.why for one in set_aside(drop)}
@@ -430,9 +436,9 @@ def test_a_broken_file_fails_its_run_and_does_not_hold_the_others(drop: Path) ->
         result = run(instance, request)
         assert not result.success
         (failure,) = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
-        said = failure.step_failure_data.user_failure_data
-        assert said is not None
-        assert "payments.csv" in str(said.description)
+        message = failure.step_failure_data.user_failure_data
+        assert message is not None
+        assert "payments.csv" in str(message.description)
         assert landed("orders") == [(DAY, 10)]
         assert landed("payments") == []
         assert tick(instance, cursor)[0] == [], "the same broken file is not tried again"
@@ -504,10 +510,10 @@ def test_an_operator_lands_a_day_again_and_is_told_where_there_is_nothing(drop: 
 
 def test_a_day_without_files_is_skipped_visibly(drop: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        asked, said, _ = tick(instance)
+        asked, message, _ = tick(instance)
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     assert asked == []
-    assert said == f"Nothing new in {drop}; there are no files of {yesterday}."
+    assert message == f"Nothing new in {drop}; there are no files of {yesterday}."
 
 
 def test_what_is_not_a_table_or_a_day_is_left_alone(drop: Path) -> None:

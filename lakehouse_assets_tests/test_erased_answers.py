@@ -24,13 +24,14 @@ from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.ingest.landing import land
 from lakehouse_assets.platform.lineage.provenance import trace
 from lakehouse_assets.platform.lineage.replay import Answer, _obstacles, replay
-from lakehouse_assets.platform.maintenance.maintenance import data_places
+from lakehouse_assets.platform.maintenance.maintenance import data_tables
 from lakehouse_assets.platform.orchestration.external_commits import recover
-from lakehouse_assets.platform.orchestration.staleness import Levels
-from lakehouse_assets.platform.orchestration.unreported_commits_sensor import commits_sensor
+from lakehouse_assets.platform.orchestration.staleness import Staleness
+from lakehouse_assets.platform.orchestration.unreported_commits_sensor import unreported_commits_sensor
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.planning.step import Step
-from lakehouse_assets.platform.storage.delta_table import DayRows, Kind, Note, Pin, version_of
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, DayRows, InputVersion, Kind
+from lakehouse_assets.platform.storage.delta_table import version_of
 from lakehouse_assets.platform.storage.log_cleaning import keep_statistics
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.traces import traces
@@ -60,11 +61,15 @@ class Lakeside:
         """What a run, a stream or an erasure writes of a day."""
         path = self.lake.path(table.key)
         base = version_of(path)
-        pins = {name: Pin(self.lake.version(read.table), str(day)) for name, read in table.reads.items()}
+        input_versions = {
+            name: InputVersion(self.lake.version(read.table), str(day)) for name, read in table.reads.items()
+        }
         rows = {day: DayRows(len(people), len(people), 0, 0, f"{len(people):016x}")} if kind is Kind.STEP else {}
         days = frozenset() if kind is Kind.STREAM else frozenset({day})
         by = ERASURE if kind is Kind.ERASURE else code_version(table)
-        note = Note(str(table.key), "run", f"{base}", days, by, pins, rows, base=base, kind=kind)
+        metadata = CommitMetadata(
+            str(table.key), "run", f"{base}", days, by, input_versions, rows, base=base, kind=kind
+        )
         replaces = kind is Kind.STEP and base is not None
         write_deltalake(
             str(path),
@@ -73,29 +78,29 @@ class Lakeside:
             ),
             mode="overwrite" if replaces else "append",
             predicate=f"{DAY_COLUMN} = '{day}'" if replaces else None,
-            commit_properties=CommitProperties({"userMetadata": note.dump()}),
+            commit_properties=CommitProperties({"userMetadata": metadata.dump()}),
         )
 
     def clean(self) -> None:
         """The end of an erasure."""
         for table in CATALOG.tables:
-            for place in data_places(self.lake, table):
+            for place in data_tables(self.lake, table):
                 if version_of(place.path) is not None:
                     keep_statistics(place.path, place.statistics or ())
                     _remove_old(place, [], float("inf"))
 
     def status(self) -> list[Any]:
         """What sensors and people are told of tables and days."""
-        levels = Levels(self.lake, CATALOG)
-        levels.read_on()
-        own = [levels.of(table.key) for table in CATALOG.tables]
-        known = [(one.built, one.changed, one.streamed, one.unjudged, one.newest) for one in own]
-        return [known, [levels.stale(table) for table in CATALOG.tables]]
+        staleness = Staleness(self.lake, CATALOG)
+        staleness.read_on()
+        own = [staleness.of(table.key) for table in CATALOG.tables]
+        known = [(one.built, one.changed, one.streamed, one.unvalidated, one.newest) for one in own]
+        return [known, [staleness.stale(table) for table in CATALOG.tables]]
 
     def rebuilt(self) -> list[Any]:
         """What an instance without memory is told: its sensor's events and runs, and what those runs report."""
         with dg.DagsterInstance.ephemeral() as instance:
-            found = commits_sensor("store", CATALOG)(dg.build_sensor_context(instance=instance))
+            found = unreported_commits_sensor("store", CATALOG)(dg.build_sensor_context(instance=instance))
         assert isinstance(found, dg.SensorResult)
         events = [(one.asset_key, one.partition, one.tags, one.metadata) for one in found.asset_events]
         asked = [request.run_config["ops"]["adopt"]["config"] for request in found.run_requests or ()]
@@ -165,16 +170,18 @@ def test_after_an_erasure_a_replay_of_what_was_made_before_says_so(lakeside: Lak
     assert answers() == [Answer.ERASED.value] * 2
     for table in CATALOG.tables:
         newest = DeltaTable(str(lakeside.lake.path(table.key))).version()
-        pins = {name: Pin(lakeside.lake.version(read.table), str(D1)) for name, read in table.reads.items()}
-        note = Note(str(table.key), "run", "a", frozenset({D1}), code_version(table), pins)
-        assert list(_obstacles(step, table, note, D1, newest)) == []
+        input_versions = {
+            name: InputVersion(lakeside.lake.version(read.table), str(D1)) for name, read in table.reads.items()
+        }
+        metadata = CommitMetadata(str(table.key), "run", "a", frozenset({D1}), code_version(table), input_versions)
+        assert list(_obstacles(step, table, metadata, D1, newest)) == []
 
 
 def test_a_day_that_is_delivered_again_after_an_erasure_is_behind(lakeside: Lakeside) -> None:
     lakeside.clean()
     before = datetime.now(UTC)
     lakeside.land(D2, BIA, "eva@example.org")
-    levels = Levels(lakeside.lake, CATALOG)
-    levels.read_on()
-    assert set(levels.behind(BRONZE)) == {D2}
-    assert levels.behind(BRONZE)[D2] >= before.replace(microsecond=0)
+    staleness = Staleness(lakeside.lake, CATALOG)
+    staleness.read_on()
+    assert set(staleness.stale_days(BRONZE)) == {D2}
+    assert staleness.stale_days(BRONZE)[D2] >= before.replace(microsecond=0)

@@ -14,12 +14,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse_assets.defs.gmv import contracts, gold
-from lakehouse_assets.platform.contracts.contract import Contract, column, facts
+from lakehouse_assets.platform.contracts.contract import Contract, column, table_metadata
 from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey
 from lakehouse_assets.platform.planning.contract_change import key_of, nullable_of
 from lakehouse_assets.platform.planning.plan import Lake, LostInput, make_plan
-from lakehouse_assets.platform.storage.delta_table import Note, version_of
-from lakehouse_assets.platform.storage.schema_evolution import ForeignTable
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
+from lakehouse_assets.platform.storage.delta_table import version_of
+from lakehouse_assets.platform.storage.schema_evolution import SchemaMismatch
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.judged_days import Judge
 
@@ -31,14 +32,14 @@ def create(lake: Lake, table: Table, rows: bool = True) -> Path:
     """The table as a step leaves it: its columns, all of them nullable to Delta, and a note; maybe a row of NULLs."""
     path = lake.path(table.key)
     schema = T.StructType([T.StructField(f.name, f.dataType, True) for f in table.compiled.spark_schema])
-    note = Note(
+    metadata = CommitMetadata(
         str(table.key), "r", "a", frozenset({D1}), "c", {}, key=key_of(table), nullable=nullable_of(table)
     )  # fmt: skip
-    said = CommitProperties(custom_metadata={"userMetadata": note.dump()})
-    made = DeltaTable.create(str(path), Schema.from_json(schema.json()), commit_properties=said)
+    message = CommitProperties(custom_metadata={"userMetadata": metadata.dump()})
+    made = DeltaTable.create(str(path), Schema.from_json(schema.json()), commit_properties=message)
     if rows:
         empty = made.to_pyarrow_table()
-        write_deltalake(str(path), empty.from_pylist([{}], empty.schema), mode="append", commit_properties=said)
+        write_deltalake(str(path), empty.from_pylist([{}], empty.schema), mode="append", commit_properties=message)
     assert isinstance(path, Path)
     return path
 
@@ -58,12 +59,12 @@ def test_another_type_of_a_ledgers_figure_is_refused_before_anything_is_read(tmp
     path = create(lake, gold.gmv)
     make_plan(lake, gold.gmv, [D1])
     wider = replace(gold.gmv, contract=widened(now + 2))
-    with pytest.raises(ForeignTable) as refused:
+    with pytest.raises(SchemaMismatch) as refused:
         make_plan(lake, wider, [D1])
-    said = str(refused.value)
-    assert f"gmv is decimal({now},2), declared decimal({now + 2},2)" in said
-    assert "nothing was read or written" in said
-    assert "ove the folder" not in said
+    message = str(refused.value)
+    assert f"gmv is decimal({now},2), declared decimal({now + 2},2)" in message
+    assert "nothing was read or written" in message
+    assert "ove the folder" not in message
     assert version_of(path) == 1
 
 
@@ -88,17 +89,17 @@ Columns = Mapping[str, Said]
 
 
 def declared(columns: Columns, key: tuple[str, ...]) -> Table:
-    fields = {name: column(name, nullable=said.nullable) for name, said in sorted(columns.items())}
-    hints = {name: KINDS[said.kind] for name, said in columns.items()}
-    config = type("Config", (), {"metadata": facts(key=key)})
+    fields = {name: column(name, nullable=message.nullable) for name, message in sorted(columns.items())}
+    hints = {name: KINDS[message.kind] for name, message in columns.items()}
+    config = type("Config", (), {"metadata": table_metadata(key=key)})
     contract = type("Made", (Contract,), {**fields, "Config": config, "__annotations__": hints, "__doc__": "Made."})
     return Table(TableKey("t", "silver", "t"), contract, lambda: None, MappingProxyType({}), ReplaceDays())  # type: ignore[arg-type,return-value]
 
 
 def allowed(before: Columns, now: Columns, rows: bool) -> bool:
-    kept = before.keys() <= now.keys() and all(now[name].kind == said.kind for name, said in before.items())
-    new = all(said.nullable for name, said in now.items() if name not in before)
-    required = not rows or all(now[n].nullable or not said.nullable for n, said in before.items() if n in now)
+    kept = before.keys() <= now.keys() and all(now[name].kind == message.kind for name, message in before.items())
+    new = all(message.nullable for name, message in now.items() if name not in before)
+    required = not rows or all(now[n].nullable or not message.nullable for n, message in before.items() if n in now)
     return kept and new and required
 
 
@@ -126,12 +127,12 @@ def test_only_nullable_columns_may_be_added(
     if allowed(before, now, rows):
         make_plan(lake, declared(now, ()), [D1])
     else:
-        with pytest.raises(ForeignTable, match="nothing was read or written"):
+        with pytest.raises(SchemaMismatch, match="nothing was read or written"):
             make_plan(lake, declared(now, ()), [D1])
 
 
 def test_another_key_is_refused(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake", tmp_path / "landing")
     create(lake, declared({"a": A, "b": A}, ("a",)))
-    with pytest.raises(ForeignTable, match="its key is a, declared a, b"):
+    with pytest.raises(SchemaMismatch, match="its key is a, declared a, b"):
         make_plan(lake, declared({"a": A, "b": A}, ("a", "b")), [D1])

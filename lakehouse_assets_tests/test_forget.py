@@ -16,16 +16,16 @@ from lakehouse_assets.platform.common.fault_injection import Failpoint
 from lakehouse_assets.platform.common.identifier import NormalForm
 from lakehouse_assets.platform.contracts.base_contracts import CurrentState
 from lakehouse_assets.platform.contracts.casting import parse
-from lakehouse_assets.platform.contracts.contract import Contract, column, facts, landed_contract
+from lakehouse_assets.platform.contracts.contract import Contract, column, landed_contract, table_metadata
 from lakehouse_assets.platform.contracts.rules import Rate
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.scd import scd1
 from lakehouse_assets.platform.declare.source_files import EventFiles
-from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day, landed_table, last
+from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day, landed_table, rolling_window
 from lakehouse_assets.platform.lineage.provenance import trace
 from lakehouse_assets.platform.lineage.replay import Answer, replay
 from lakehouse_assets.platform.maintenance import maintenance
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.storage import commit as commits_of_files
@@ -50,7 +50,7 @@ class Visit(CurrentState):
     minutes: T.LongType = column("how long", source=True, nullable=True, ge=0, tolerate=ALL)
 
     class Config:
-        metadata = facts(event_time="at")
+        metadata = table_metadata(event_time="at")
 
 
 class Plain(Contract):
@@ -91,7 +91,7 @@ SOURCE = EventFiles(("visit", "at", "who", "email", "minutes"), subject="who", s
 bronze = landed_table("lakehouse_assets_tests.people.bronze", "visits", landed_contract("LandedVisit", Plain), SOURCE)
 visits = _table("silver", "visits", Plain, _parsed(Plain), ReplaceDays(), landed=day(bronze))
 newest = _table("silver", "newest", Visit, _parsed(Visit), scd1(("visit",), "at", buckets=2), landed=day(bronze))
-recent = _table("gold", "recent", Recent, _recent, ReplaceDays(), visits=last(3, visits))
+recent = _table("gold", "recent", Recent, _recent, ReplaceDays(), visits=rolling_window(3, visits))
 CATALOG = Catalog((bronze, visits, newest, recent))
 IN_ORDER = (bronze, visits, newest, recent)
 ROWS = {
@@ -133,11 +133,11 @@ def people(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Peo
 
 def untouched(lake: Lake) -> list[object]:
     """What sensors, `status` and `lineage` read of days that nobody was erased from, and what is to be done."""
-    levels = Levels(lake, CATALOG)
-    levels.read_on()
-    behind = [levels.behind(table) for table in CATALOG.tables]
-    unjudged = [levels.of(table.key).unjudged for table in CATALOG.tables]
-    return [behind, unjudged, [sorted(levels.of(table.key).built) for table in CATALOG.tables]]
+    staleness = Staleness(lake, CATALOG)
+    staleness.read_on()
+    stale_days = [staleness.stale_days(table) for table in CATALOG.tables]
+    unvalidated = [staleness.of(table.key).unvalidated for table in CATALOG.tables]
+    return [stale_days, unvalidated, [sorted(staleness.of(table.key).built) for table in CATALOG.tables]]
 
 
 def test_nothing_tells_of_a_person_who_was_erased(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,9 @@ def test_nothing_tells_of_a_person_who_was_erased(people: People, monkeypatch: p
     orphan.write_bytes((path / sorted(named_files(path))[0]).read_bytes())
     os.utime(orphan, (0, 0))
     monkeypatch.setattr(maintenance, "FEWEST", 2)
-    done = [maintenance.maintain(maintenance.survey(place)) for place in maintenance.places(people.lake, CATALOG)]
+    done = [
+        maintenance.maintain(maintenance.survey(place)) for place in maintenance.stored_tables(people.lake, CATALOG)
+    ]
     assert any(one.files < one.before.files for one in done), "merged files hold the person's rows too"
     assert len(people.tells_of("ana-1", "ana@example.org")) > 8, "the test has something to find"
     before = untouched(people.lake)

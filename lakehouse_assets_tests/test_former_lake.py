@@ -18,13 +18,14 @@ from lakehouse_assets.platform.ingest.pseudonyms import pseudonym
 from lakehouse_assets.platform.lineage.provenance import trace
 from lakehouse_assets.platform.lineage.replay import Answer, replay
 from lakehouse_assets.platform.maintenance import maintenance
-from lakehouse_assets.platform.maintenance.maintenance import maintain, places, survey
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.maintenance.maintenance import maintain, stored_tables, survey
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.results.step_result import Status
 from lakehouse_assets.platform.scd.scd_table import CHANGES
 from lakehouse_assets.platform.storage.commit_actions import actions_of, info_of
-from lakehouse_assets.platform.storage.delta_table import FORMAT, last_note, last_position, version_of
+from lakehouse_assets.platform.storage.commit_metadata import FORMAT
+from lakehouse_assets.platform.storage.delta_table import last_metadata, last_position, version_of
 from lakehouse_assets.platform.validation.row_digests import RUN_COLUMNS
 from lakehouse_assets.serving.as_of import clauses_as_of
 from lakehouse_assets.serving.query import known_tables, query
@@ -131,11 +132,11 @@ def made(lakeside: Lakeside) -> list[Table]:
     return [table for table in lakeside.catalog.tables if lakeside.lake.version(table.key) is not None]
 
 
-def behind(lakeside: Lakeside) -> dict[str, Any]:
+def stale_days(lakeside: Lakeside) -> dict[str, Any]:
     """Days to be made again, of tables that are there."""
-    levels = Levels(lakeside.lake, lakeside.catalog)
-    levels.read_on()
-    return {str(table.key): days for table in made(lakeside) if (days := levels.behind(table))}
+    staleness = Staleness(lakeside.lake, lakeside.catalog)
+    staleness.read_on()
+    return {str(table.key): days for table in made(lakeside) if (days := staleness.stale_days(table))}
 
 
 def versions(lakeside: Lakeside) -> dict[str, int]:
@@ -169,10 +170,10 @@ def test_every_table_is_read_as_the_former_version_read_it(former: Lakeside, exp
         assert former.sql(name, then["columns"]) == then["rows"], name
     for table in made(former):
         then = expected["tables"][".".join(table.key.parts)]
-        places = [then["columns"].index(name) for name in table.compiled.spark_schema.names]
+        stored_tables = [then["columns"].index(name) for name in table.compiled.spark_schema.names]
         rows = former.read(str(table.key)).toArrow().to_pylist()
         assert in_order(row.values() for row in rows) == in_order(
-            [row[place] for place in places] for row in then["rows"]
+            [row[place] for place in stored_tables] for row in then["rows"]
         ), table.key
 
 
@@ -188,8 +189,8 @@ def test_days_are_replayed_and_are_said_to_be_of_other_code(former: Lakeside) ->
     for table, day in FORMER_DAYS.items():
         found = replay(step, TableKey.parse(table), day)
         assert (found.answer, found.identical) == (Answer.CHANGED_CODE, True), found
-        assert "the code is another one now" in found.said
-        assert "platform" in found.said
+        assert "the code is another one now" in found.message
+        assert "platform" in found.message
     streamed = replay(step, TableKey.parse(DOCUMENTS), ARRIVED[1])
     assert streamed.answer is Answer.STREAM, streamed
 
@@ -203,7 +204,7 @@ def test_lineage_goes_down_to_the_landed_files(former: Lakeside) -> None:
 
 
 def test_nothing_is_behind_because_the_version_is_another(former: Lakeside) -> None:
-    assert behind(former) == {}
+    assert stale_days(former) == {}
 
 
 def test_a_former_day_made_again_is_unchanged(own: Lakeside) -> None:
@@ -217,12 +218,12 @@ def test_a_former_day_made_again_is_unchanged(own: Lakeside) -> None:
     for table, day in days.items():
         outcome = own.make(table, [day])
         path = path_of(own, table)
-        note = last_note(path)
+        metadata = last_metadata(path)
         assert [one.status for one in outcome.days] == [Status.COMMITTED]
-        assert note is not None
-        assert (note.unchanged, note.days) == (frozenset([day]), frozenset()), table
+        assert metadata is not None
+        assert (metadata.unchanged, metadata.days) == (frozenset([day]), frozenset()), table
         assert not [action for action in actions_of(path, outcome.version or 0) if {"add", "remove"} & action.keys()]
-    assert behind(own) == {}, "nobody has to read them again"
+    assert stale_days(own) == {}, "nobody has to read them again"
 
 
 # It is continued
@@ -255,10 +256,12 @@ def test_tables_with_a_state_are_merged_into(continued: Continued) -> None:
     for table in STATES:
         path = path_of(continued.lakeside, table)
         for version in range(continued.before[table] + 1, continued.after_new_days[table] + 1):
-            note = last_note(path, version)
-            assert note is not None
-            (pin,) = [pin for name, pin in note.inputs.items() if name.startswith(CHANGES)]
-            assert pin.days != "all", table
+            metadata = last_metadata(path, version)
+            assert metadata is not None
+            (input_version,) = [
+                input_version for name, input_version in metadata.inputs.items() if name.startswith(CHANGES)
+            ]
+            assert input_version.days != "all", table
     orders = path_of(continued.lakeside, "marketplace/silver/orders")
     actions = [
         action
@@ -309,13 +312,13 @@ def test_an_old_day_that_comes_again_replaces_its_rows(continued: Continued) -> 
 
 
 def test_the_first_new_commit_of_each_table_says_its_format(continued: Continued) -> None:
-    said = {}
+    message = {}
     for table, before in continued.before.items():
         path = path_of(continued.lakeside, table)
         found = formats(path)
         assert set(found[: before + 1]) == {None}
-        said[table] = set(found[before + 1 :])
-    assert said == {table: {FORMAT} for table in continued.before}
+        message[table] = set(found[before + 1 :])
+    assert message == {table: {FORMAT} for table in continued.before}
 
 
 # It is kept in order
@@ -336,8 +339,8 @@ def personal_bounds(lakeside: Lakeside) -> set[str]:
 
 def test_maintenance_takes_bounds_of_personal_columns_out_of_logs(own: Lakeside, expected: dict[str, Any]) -> None:
     assert personal_bounds(own) == set(PERSONAL), "the test has something to find"
-    for place in places(own.lake, own.catalog):
-        assert not maintain(survey(place)).said, place.name
+    for place in stored_tables(own.lake, own.catalog):
+        assert not maintain(survey(place)).message, place.name
     assert personal_bounds(own) == set()
     path = path_of(own, "gmv/silver/purchase")
     assert formats(path)[-1] == FORMAT, "its properties are those that the contract says"
@@ -353,16 +356,16 @@ def test_files_of_both_versions_are_compacted(
     names = [name for name in known_tables(lakeside.settings) if name.count(".") == 2 and not name.startswith("ops.")]
     before = {name: lakeside.sql(name) for name in names}
     monkeypatch.setattr(maintenance, "FEWEST", 2)
-    done = [maintain(survey(place)) for place in places(lakeside.lake, lakeside.catalog)]
+    done = [maintain(survey(place)) for place in stored_tables(lakeside.lake, lakeside.catalog)]
     assert sum(one.files < one.before.files for one in done) > 10
     assert {name: lakeside.sql(name) for name in names} == before
     assert all(formats(path_of(lakeside, table))[-1] == FORMAT for table in continued.before)
-    assert behind(lakeside) == {}
+    assert stale_days(lakeside) == {}
     table = "loyalty/silver/clientes"
     lakeside.make_all([table], [LOYALTY[4]])
-    note = last_note(path_of(lakeside, table))
-    assert note is not None
-    assert note.unchanged == {LOYALTY[4]}
+    metadata = last_metadata(path_of(lakeside, table))
+    assert metadata is not None
+    assert metadata.unchanged == {LOYALTY[4]}
 
 
 def test_a_person_is_erased(own: Lakeside) -> None:

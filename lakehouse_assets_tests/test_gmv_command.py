@@ -150,7 +150,7 @@ def test_the_answer_says_what_is_known_of_the_day_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--month", "2023"), "'2023' is not a month: write it as 2023-01"),
         (("--month", "2023-13"), "'2023-13' is not a month"),
@@ -161,11 +161,11 @@ def test_the_answer_says_what_is_known_of_the_day_asked_for() -> None:
         (("--by", "product,product"), "names one twice"),
     ],
 )
-def test_a_wrong_question_is_told_as_it_was_asked(arguments: tuple[str, ...], said: str) -> None:
+def test_a_wrong_question_is_told_as_it_was_asked(arguments: tuple[str, ...], message: str) -> None:
     with lake_of(KEPT):
         result = lakehouse("gmv", *arguments)
         assert result.exit_code != 0
-        assert said in result.output
+        assert message in result.output
 
 
 def printed(rows: Rows, output: str) -> str:
@@ -198,5 +198,5 @@ def test_what_a_ledger_has_of_a_published_day_is_counted() -> None:
     with lake_of(KEPT):
         second, lake = FIRST + timedelta(days=1), Lake(settings().lake, settings().landing)
         days = (FIRST, second, second + timedelta(days=1))
-        plan = Plan(LEDGER, days, days, {}, 0, published=second, pins={})
+        plan = Plan(LEDGER, days, days, {}, 0, published=second, input_versions={})
         assert rows_before(lake, plan, days) == {FIRST: 2, second: 3}

@@ -197,7 +197,7 @@ def test_a_range_is_what_day_by_day_gives(spark: SparkSession, tmp_path: Path) -
         for day in operation.days:
             bronze = single.make(f"gmv/bronze/{table}", [day])
             silver = single.make(f"gmv/silver/{table}", [day])
-            assert all(d.conserved for d in (*bronze.days, *silver.days))
+            assert all(d.reconciled for d in (*bronze.days, *silver.days))
         together = lakeside.driver.make(f"gmv/silver/{table}", operation.days)
         columns = single.read(f"gmv/silver/{table}").columns
         assert single.rows(f"gmv/silver/{table}", *columns) == lakeside.driver.rows(f"gmv/silver/{table}", *columns)

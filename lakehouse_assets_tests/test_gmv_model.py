@@ -240,8 +240,8 @@ def test_versions_of_a_key_count_its_rows_and_every_row_changes_the_figure() -> 
             own = [row for row in ledger.rows if row.key == key]
             assert [row.version for row in own] == list(range(1, len(own) + 1))
             assert [row.effective_date for row in own] == sorted(row.effective_date for row in own)
-            said = [NOTHING, *(row.figure for row in own)]
-            assert all(new != old for old, new in pairwise(said))
+            message = [NOTHING, *(row.figure for row in own)]
+            assert all(new != old for old, new in pairwise(message))
 
 
 def test_histories_side_by_side_are_the_histories_one_by_one() -> None:

@@ -59,7 +59,7 @@ class Lakeside:
         self.driver.make(f"test/bronze/{self.source}", days)
         for table in self.tables:
             outcome = self.driver.make(f"test/silver/{table}", days)
-            assert all(day.conserved and not day.reasons for day in outcome.days)
+            assert all(day.reconciled and not day.reasons for day in outcome.days)
             if self.source == "changes":
                 ties = model.ties([Change(row, day) for day in days for row in self.landed.get(day, [])])
                 assert {day.day: day.rows.ties for day in outcome.days if day.rows.ties} == {
@@ -150,8 +150,8 @@ def told(text: str, shop: int) -> list[Row]:
         match = TOLD.match(word)
         assert match is not None, word
         op, minute, price, color, item = match.groups()
-        said = "" if price == "~" else price or "1"
-        found.append(change(op, int(minute), item or "a", said, color or "", shop))
+        message = "" if price == "~" else price or "1"
+        found.append(change(op, int(minute), item or "a", message, color or "", shop))
     return found
 
 

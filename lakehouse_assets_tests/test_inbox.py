@@ -40,8 +40,10 @@ def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     settings.cache_clear()
 
 
-def stream(said: list[str] | None = None) -> Inbox:
-    return Inbox(settings=settings(), catalog=catalog, domain="loyalty", told=(said if said is not None else []).append)
+def stream(message: list[str] | None = None) -> Inbox:
+    return Inbox(
+        settings=settings(), catalog=catalog, domain="loyalty", told=(message if message is not None else []).append
+    )
 
 
 def lake() -> Lake:
@@ -116,8 +118,8 @@ def test_a_file_of_a_day_to_come_is_landed_when_its_day_has_come(inbox: Path, mo
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or reading(path))
     for name in ("2025-03-01.csv", "2025-03-03.csv", "1900-01-01.csv", "9999-12-31.csv"):
         write(inbox, name, "a")
-    said: list[str] = []
-    running = stream(said)
+    message: list[str] = []
+    running = stream(message)
     landed_on: list[int] = []
     for day in range(1, 6):
         monkeypatch.setattr(Clock, "at", datetime(2025, 3, day, 0, 30, tzinfo=UTC))
@@ -125,7 +127,7 @@ def test_a_file_of_a_day_to_come_is_landed_when_its_day_has_come(inbox: Path, mo
         assert (running.take(lake()), running.lag(lake())) == (0, 0)
     assert landed_on == [1, 3]
     assert sorted(path.name for path in running.refused) == ["1900-01-01.csv", "9999-12-31.csv"]
-    assert len(said) == 3
+    assert len(message) == 3
     assert sorted(name for name in read if name.endswith(".csv")) == [
         "1900-01-01.csv", "2025-03-01.csv", "2025-03-03.csv", "2025-03-03.csv", "9999-12-31.csv",
     ]  # fmt: skip
@@ -151,15 +153,15 @@ def test_one_bad_file_holds_up_no_other_and_is_told_once(inbox: Path) -> None:
     (inbox / "old.json").mkdir()
     (inbox / os.fsdecode(b"2025-03-02-\xff.csv")).write_text(HEADER)
     write(inbox, "2025-03-03.csv", "a")
-    said: list[str] = []
-    running = stream(said)
+    message: list[str] = []
+    running = stream(message)
     assert (running.take(lake()), running.take(lake())) == (1, 0)
     assert landed() == [("2025-03-03", "2025-03-03.csv", 1)]
-    assert len(said) == len(running.refused) == 5
+    assert len(message) == len(running.refused) == 5
     (inbox / "9999-12-31.csv").rename(inbox / "2025-03-04.csv")
     assert running.take(lake()) == 1
     assert len(running.refused) == 4
-    assert len(said) == 5
+    assert len(message) == 5
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -168,13 +170,13 @@ def test_a_folder_without_permission_holds_up_no_other(
 ) -> None:
     write(inbox, "2025-03-01/transacao.csv", "a")
     write(inbox, "2025-03-02/transacao.csv", "b")
-    said: list[str] = []
-    running = stream(said)
+    message: list[str] = []
+    running = stream(message)
     with monkeypatch.context() as patch:
         no_access(patch, inbox / "2025-03-01", listed=listed)
-        assert (running.take(lake()), running.take(lake()), len(said)) == (1, 0, 1)
-        assert "2025-03-01" in said[0]
-        assert "cannot be read: Permission denied" in said[0]
+        assert (running.take(lake()), running.take(lake()), len(message)) == (1, 0, 1)
+        assert "2025-03-01" in message[0]
+        assert "cannot be read: Permission denied" in message[0]
         with pytest.raises(LandingError, match="cannot be read"):
             files_below(inbox)
     assert (running.take(lake()), running.refused) == (1, {})

@@ -12,9 +12,10 @@ from deltalake import Field, WriterProperties, write_deltalake
 from deltalake.schema import PrimitiveType
 from deltalake.transaction import AddAction, CommitProperties
 
-from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit, evolve
+from lakehouse_assets.platform.storage.commit import ConcurrentCommit, Swap, commit, evolve
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, Kind
 from lakehouse_assets.platform.storage.data_files import active_files
-from lakehouse_assets.platform.storage.delta_table import Kind, Note, open_table
+from lakehouse_assets.platform.storage.delta_table import open_table
 from lakehouse_assets.platform.storage.delta_writer import replaced_days
 from lakehouse_assets.platform.storage.log_handles import shared_handles
 from lakehouse_assets_tests.plain_table import DAYS, PlainTable, rows_of
@@ -35,7 +36,7 @@ def made_empty(day: date) -> Between:
 
     def empty(table: PlainTable) -> None:
         files = replaced_days(active_files(table.opened()), "feed_day", [day]).files
-        other = Note("t", "other", "other", frozenset([day]), "code", {})
+        other = CommitMetadata("t", "other", "other", frozenset([day]), "code", {})
         commit(table.target, other, table.newest, Swap([], files, lambda file: False))
 
     return empty
@@ -86,8 +87,8 @@ def planned(table: PlainTable, days: list[date], number: int) -> Callable[[], in
     attempt = table.write(pa.concat_tables([rows_of(day, number) for day in days]))
     replaces.carry_over(table.target, attempt)
     swap = Swap(table.files(attempt), replaces.files, lambda file: file.may_hold_days("feed_day", days))
-    note = Note("t", "ours", f"ours {number}", frozenset(days), "code", {}, base=base)
-    return lambda: commit(table.target, note, base, swap)
+    metadata = CommitMetadata("t", "ours", f"ours {number}", frozenset(days), "code", {}, base=base)
+    return lambda: commit(table.target, metadata, base, swap)
 
 
 def elsewhere(table: PlainTable, between: Between) -> list[int]:
@@ -135,7 +136,7 @@ def test_what_touches_a_step_makes_it_plan_again(tmp_path: Path, between: Betwee
     with shared_handles():
         step = planned(table, [D1], 50)
         before = Context().run(elsewhere, table, between)
-        with pytest.raises(LostRace):
+        with pytest.raises(ConcurrentCommit):
             step()
     assert table.numbers() == before, "nothing of the step is committed"
 
@@ -154,10 +155,10 @@ def test_what_follows_from_all_before_loses_to_any_other_commit_even_one_without
     base = table.newest
     files = table.files(table.write(rows_of(D1, 50)))
     for kind in Kind.STEP, Kind.ADOPTION:
-        other = Note("t", "other", f"other {kind}", frozenset([D3]), "code", {}, base=base, kind=kind)
+        other = CommitMetadata("t", "other", f"other {kind}", frozenset([D3]), "code", {}, base=base, kind=kind)
         base = commit(table.target, other, base, Swap([], [], lambda file: True, alone=True))
-        ours = Note("t", "ours", f"ours {kind}", frozenset([D1]), "code", {}, base=base - 1)
-        with pytest.raises(LostRace, match="the same days"):
+        ours = CommitMetadata("t", "ours", f"ours {kind}", frozenset([D1]), "code", {}, base=base - 1)
+        with pytest.raises(ConcurrentCommit, match="the same days"):
             commit(table.target, ours, base - 1, Swap(files, [], lambda file: False, alone=True))
     assert commit(table.target, ours, base, Swap(files, [], lambda file: False, alone=True)) == base + 1
 
@@ -174,7 +175,7 @@ def test_columns_are_added_to_the_version_that_was_planned_or_not_at_all(tmp_pat
         open_table(table.path, base)
         Context().run(between, table)
         version = Context().run(lambda: table.newest)
-        with pytest.raises(LostRace):
+        with pytest.raises(ConcurrentCommit):
             evolve(wide.target, base)
     assert table.newest == version
     assert evolve(wide.target, version) == (version if between is widened else version + 1) == table.newest
@@ -196,16 +197,18 @@ def test_readers_of_two_doors_append_at_once_and_two_of_one_do_not(tmp_path: Pat
     schema = pa.schema([("feed_day", pa.date32()), ("n", pa.int64()), ("door", pa.string())])
     table = PlainTable(tmp_path / "t", schema, statistics=("feed_day", "n", "door"))
 
-    def append(door: str, number: int, base: int | None) -> int:
-        rows = pa.table({"feed_day": [D1], "n": [number], "door": [door]}, schema)
-        note = Note("t", f"r{number}", f"a{number}", frozenset(), "c", {}, base=base, kind=Kind.STREAM, door=door)
-        swap = Swap(table.files(table.write(rows)), [], lambda file: file.may_hold("door", door, door))
-        return commit(table.target, note, base, swap)
+    def append(channel: str, number: int, base: int | None) -> int:
+        rows = pa.table({"feed_day": [D1], "n": [number], "door": [channel]}, schema)
+        metadata = CommitMetadata(
+            "t", f"r{number}", f"a{number}", frozenset(), "c", {}, base=base, kind=Kind.STREAM, channel=channel
+        )
+        swap = Swap(table.files(table.write(rows)), [], lambda file: file.may_hold("door", channel, channel))
+        return commit(table.target, metadata, base, swap)
 
     append("topic", 1, None)
     assert [append("topic", 2, 0), append("files", 3, 0)] == [1, 2]
-    with pytest.raises(LostRace):
+    with pytest.raises(ConcurrentCommit):
         append("topic", 9, 0)
-    with pytest.raises(LostRace):
+    with pytest.raises(ConcurrentCommit):
         append("files", 9, 1)
     assert table.numbers() == [1, 2, 3]

@@ -15,10 +15,10 @@ from lakehouse_assets.defs.orders.producer import Event, events_of, send
 from lakehouse_assets.platform.common.source_days import SourceDays
 from lakehouse_assets.platform.declare.stream_source import Fresh
 from lakehouse_assets.platform.declare.table import Table, TableKey
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import make_plan
 from lakehouse_assets.platform.planning.step import Step
-from lakehouse_assets.platform.storage.commit import LostRace
+from lakehouse_assets.platform.storage.commit import ConcurrentCommit
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.streams.stream_ingest import commit_batch, drain, drain_available
 from lakehouse_assets.settings import Settings
@@ -57,9 +57,9 @@ def stream_of(broker: Settings, driver: LakeDriver, source: KafkaTopic) -> Strea
     """A stream in this process, with its live table."""
     here, table = broker.model_copy(update={"root": driver.lake.tables.parent}), bronze(driver)
     (live,) = live_tables(driver.catalog, table.key)
-    levels = Levels(driver.lake, driver.catalog)
+    staleness = Staleness(driver.lake, driver.catalog)
     return Stream(
-        settings=here, catalog=driver.catalog, table=table, source=source, keep=lambda made: keep(made, levels, live)
+        settings=here, catalog=driver.catalog, table=table, source=source, keep=lambda made: keep(made, staleness, live)
     )
 
 
@@ -138,13 +138,15 @@ def test_of_two_readers_at_one_position_the_second_is_refused(
     base = driver.lake.version(bronze(driver).key)
     drain_available(step(driver), bronze(driver), source)
     for stale in (None, base):
-        with pytest.raises(LostRace):
-            commit_batch(step(driver, "zombie"), bronze(driver), zombie, stale, {"offsets": {}}, source.door)
+        with pytest.raises(ConcurrentCommit):
+            commit_batch(step(driver, "zombie"), bronze(driver), zombie, stale, {"offsets": {}}, source.channel)
     assert len(driver.rows(BRONZE, "offset")) == 31
     driver.land("orders/order_events", csv_of(tmp_path / "day.csv", dict(ONLINE_RETAIL), [line(), line()]))
     driver.make(BRONZE, [DAY])
-    doors = [door for (door,) in driver.rows(BRONZE, "door")]
-    assert (doors.count("file"), doors.count("kafka")) == (2, 30), "a day made again keeps what the stream brought"
+    channels = [channel for (channel,) in driver.rows(BRONZE, "door")]
+    assert (channels.count("file"), channels.count("kafka")) == (2, 30), (
+        "a day made again keeps what the stream brought"
+    )
 
 
 def test_records_that_are_gone_are_an_error_and_not_an_empty_day(
@@ -251,21 +253,24 @@ def test_a_live_table_is_renewed_by_the_minutes_that_came(
     """
     driver, source = LakeDriver.at(spark, tmp_path), topic_of(broker, "minutes")
     (live,) = live_tables(driver.catalog, bronze(driver).key)
-    levels, columns = Levels(driver.lake, driver.catalog), ("feed_day", "minute", "lines", "sales", "newest_event")
+    staleness, columns = (
+        Staleness(driver.lake, driver.catalog),
+        ("feed_day", "minute", "lines", "sales", "newest_event"),
+    )
     scattered = [
         Event(f"s{n}", json.dumps(line(invoice_no=f"s{n}")), datetime(2011, 1, 4 + n % 2, 1) + timedelta(minutes=2 * n))
         for n in range(120)
     ]
 
     def kept() -> set[datetime] | None:
-        levels.read_on()
-        plan = make_plan(driver.lake, live, sorted(levels.behind(live)))
-        minutes = touched_minutes(step(driver), levels, plan)
-        keep(step(driver), levels, live)
+        staleness.read_on()
+        plan = make_plan(driver.lake, live, sorted(staleness.stale_days(live)))
+        minutes = touched_minutes(step(driver), staleness, plan)
+        keep(step(driver), staleness, live)
         rows = driver.rows(str(live.key), *columns)
         driver.make(str(live.key), [DAY, DAY + timedelta(days=1)])
         assert driver.rows(str(live.key), *columns) == rows
-        levels.read_on()
+        staleness.read_on()
         return minutes
 
     for events, minutes in (

@@ -18,7 +18,7 @@ from lakehouse_assets.ops.quarantine import counts
 from lakehouse_assets.platform.common.fault_injection import VARIABLE, Failpoint
 from lakehouse_assets.platform.common.source_days import SourceDays
 from lakehouse_assets.platform.results.audit_log import audit_path
-from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.storage.delta_table import query_rows
 from lakehouse_assets.platform.streams.set_aside import beside
 from lakehouse_assets.platform.streams.stream_ingest import drain, drain_available
 from lakehouse_assets.platform.streams.stream_log import log_of
@@ -99,7 +99,7 @@ def test_a_record_of_a_day_that_the_source_cannot_have_is_set_aside_and_the_rest
     batches += drain_available(step(driver), bronze(driver), source)
     assert (sum(batch.records for batch in batches), batches[-1].lag) == (4, 0)
     assert driver.rows(BRONZE, "value", "feed_day") == [(str(n), DAY) for n in range(1, 5)]
-    aside = ask(beside(path), "SELECT * FROM t ORDER BY row_number")
+    aside = query_rows(beside(path), "SELECT * FROM t ORDER BY row_number")
     assert [json.loads(row["row"])["timestamp"] for row in aside] == ODD
     assert [json.loads(row["row"])["value"] for row in aside] == ["odd"] * 4
     assert ["no calendar" in row["reason"] for row in aside] == [True, True, False, False]
@@ -110,7 +110,7 @@ def test_a_record_of_a_day_that_the_source_cannot_have_is_set_aside_and_the_rest
     again = replace(source)
     spark.sql(f"RESTORE TABLE delta.`{path}` TO VERSION AS OF 0").collect()
     drain_available(step(driver), bronze(driver), again)
-    assert len(ask(beside(path), "SELECT * FROM t")) == 4, "read again, a record is not set aside again"
+    assert len(query_rows(beside(path), "SELECT * FROM t")) == 4, "read again, a record is not set aside again"
 
 
 @pytest.mark.slow
@@ -182,8 +182,8 @@ def test_records_that_expired_are_given_up_when_that_is_asked_for_and_the_audit_
     assert [batch.records for batch in drain_available(step(driver), bronze(driver), giving_up)] == [0]
     assert drain_available(step(driver), bronze(driver), source) == []
     assert {offset for _, offset, _ in coordinates(driver)} == {*range(10), *range(15, 20)}
-    said = ask(audit_path(driver.lake.tables, "orders"), "SELECT * FROM t WHERE status = 'loss_accepted'")
-    lost = [(row["rows_in"], json.loads(row["input_versions"])) for row in said]
+    message = query_rows(audit_path(driver.lake.tables, "orders"), "SELECT * FROM t WHERE status = 'loss_accepted'")
+    lost = [(row["rows_in"], json.loads(row["input_versions"])) for row in message]
     assert sorted(lost, key=str) == [
         (3, {"topic": "expired", "lost": {"0": [20, 23]}}),
         (5, {"topic": "expired", "lost": {"0": [10, 15]}}),
@@ -251,7 +251,7 @@ def test_a_stream_killed_between_its_commit_and_its_audit_leaves_the_row_to_the_
     assert killed.end() == -signal.SIGKILL
 
     def audited() -> list[tuple[int, int, date]]:
-        rows = ask(audit_path(driver.lake.tables, "orders"), "SELECT * FROM t ORDER BY output_version")
+        rows = query_rows(audit_path(driver.lake.tables, "orders"), "SELECT * FROM t ORDER BY output_version")
         return [(row["output_version"], row["kept"], row["feed_day"]) for row in rows]
 
     assert (len(coordinates(driver)), audited()) == (7, [])

@@ -8,7 +8,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.defs.orders.producer import send
-from lakehouse_assets.platform.runtime.jars import KAFKA, find_java
+from lakehouse_assets.platform.runtime.jar_sets import KAFKA
+from lakehouse_assets.platform.runtime.jars import find_java
 from lakehouse_assets.platform.streams.stream_ingest import drain_available
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets.streaming import kafka_client

@@ -32,17 +32,17 @@ class Broker:
         for name in ("conf_new", "new", "handle_mock_cluster"):
             getattr(self.kafka, f"rd_kafka_{name}").restype = ctypes.c_void_p
         self.kafka.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
-        said = ctypes.create_string_buffer(512)
+        message = ctypes.create_string_buffer(512)
         configuration = ctypes.c_void_p(self.kafka.rd_kafka_conf_new())
         for name, value in ((b"test.mock.num.brokers", b"1"), (b"log_level", b"0")):
-            assert self.kafka.rd_kafka_conf_set(configuration, name, value, said, 512) == 0, said.value
-        self.producer = ctypes.c_void_p(self.kafka.rd_kafka_new(PRODUCER, configuration, said, ctypes.c_size_t(512)))
+            assert self.kafka.rd_kafka_conf_set(configuration, name, value, message, 512) == 0, message.value
+        self.producer = ctypes.c_void_p(self.kafka.rd_kafka_new(PRODUCER, configuration, message, ctypes.c_size_t(512)))
         cluster = ctypes.c_void_p(self.kafka.rd_kafka_handle_mock_cluster(self.producer))
         self.address = self.kafka.rd_kafka_mock_cluster_bootstraps(cluster).decode()
 
     def produce(self, value: bytes, *headers: tuple[bytes, bytes], at: int = AT) -> None:
         """Into the first partition of the topic."""
-        named = [(HEADER, name, said, ctypes.c_ssize_t(len(said))) for name, said in headers]
+        named = [(HEADER, name, message, ctypes.c_ssize_t(len(message))) for name, message in headers]
         error = self.kafka.rd_kafka_producev(
             self.producer, OF_TOPIC, TOPIC, PARTITION, 0, VALUE, value, ctypes.c_size_t(len(value)), COPIED, COPY,
             TIMESTAMP, ctypes.c_int64(at), *[one for header in named for one in header], END,

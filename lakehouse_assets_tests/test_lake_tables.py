@@ -56,12 +56,12 @@ def test_an_asset_of_ones_own_reads_declared_tables(lake: Path) -> None:
 
 def test_a_table_that_cannot_be_read_says_why(lake: Path) -> None:
     tables = LakeTables(catalog=catalog)
-    for name, version, said in (
+    for name, version, message in (
         ("gmv.silver.purchases", None, r"no table gmv/silver/purchases\. Declared are: gmv/bronze/product_item, "),
         ("gmv.silver.product_item", None, "gmv/silver/product_item was not made yet"),
         ("gmv.silver.purchase", 7, "gmv/silver/purchase has no version 7, or not any more; the newest is 1"),
     ):
-        with pytest.raises(LakehouseError, match=said):
+        with pytest.raises(LakehouseError, match=message):
             tables.table(name, version)
     with pytest.raises(DeclarationError, match="write it as gmv/silver/purchase"):
         tables.table("purchase")

@@ -474,9 +474,9 @@ def test_manifests_in_folders_of_one_name_are_two_deliveries(home: Path) -> None
 
 def test_what_is_superseded_what_stays_and_what_disagrees_is_said(home: Path) -> None:
     assert land_by_cli(item(home, "a.csv", 1), item(home, "b.csv", 2)).exit_code == 0
-    said = land_by_cli(item(home, "a.csv", 3), "--day", str(D2)).stderr
-    assert f"landed on {D2}, but 1 of 1 rows say {D1} in transaction_date" in said
-    assert f"1 rows that it brought before, of {D1}, are superseded" in said
+    message = land_by_cli(item(home, "a.csv", 3), "--day", str(D2)).stderr
+    assert f"landed on {D2}, but 1 of 1 rows say {D1} in transaction_date" in message
+    assert f"1 rows that it brought before, of {D1}, are superseded" in message
     assert "stay beside it" in land_by_cli(item(home, "c.csv", 4)).stderr
 
 

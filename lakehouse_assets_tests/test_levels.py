@@ -13,11 +13,11 @@ from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import LANDING_LAYER, TableKey
 from lakehouse_assets.platform.ingest.landing import land
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.orchestration.staleness_sensor import requests
 from lakehouse_assets.platform.planning.plan import Lake, make_plan
-from lakehouse_assets.platform.storage.commit_log import unjudged
-from lakehouse_assets.platform.storage.delta_table import Kind, Note, Pin
+from lakehouse_assets.platform.storage.commit_log import unvalidated
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, InputVersion, Kind
 
 CATALOG: Catalog = discover(domains)
 BRONZE, SILVER, GOLD = (TableKey("gmv", layer, "purchase") for layer in ("bronze", "silver", "gold"))
@@ -32,7 +32,7 @@ class Lakeside:
     def __init__(self, folder: Path) -> None:
         self.lake = Lake(folder / "lake", folder / "landing")
         self.folder = folder
-        self.levels = Levels(self.lake, CATALOG)
+        self.staleness = Staleness(self.lake, CATALOG)
 
     def land(self, table: str, *days: date, content: str = "1") -> None:
         source = CATALOG.table(TableKey("gmv", "bronze", table)).source
@@ -49,21 +49,23 @@ class Lakeside:
         kind: Kind | None = Kind.STEP,
         base: int | None = None,
         unchanged: frozenset[date] = frozenset(),
-        pins: Mapping[str, Pin] | None = None,
+        input_versions: Mapping[str, InputVersion] | None = None,
     ) -> None:
         """Commit days of a table as a run does: pinned to what its inputs are now; or as a notebook does, noteless."""
         reads = CATALOG.table(key).reads
-        pins = pins or {name: Pin(self.lake.version(read.table), "") for name, read in reads.items()}
-        left = frozenset() if base is not None else frozenset(unjudged(self.lake.path(key)).keys() - set(days))
-        note = Note(
+        input_versions = input_versions or {
+            name: InputVersion(self.lake.version(read.table), "") for name, read in reads.items()
+        }
+        left = frozenset() if base is not None else frozenset(unvalidated(self.lake.path(key)).keys() - set(days))
+        metadata = CommitMetadata(
             table=str(key),
             run_id="run",
             attempt=f"run#{days}",
             days=frozenset(days),
             code_version="code",
-            inputs=pins,
+            inputs=input_versions,
             base=base,
-            unjudged=left,
+            unvalidated=left,
             kind=kind or Kind.STEP,
             unchanged=unchanged,
         )
@@ -71,17 +73,17 @@ class Lakeside:
             str(self.lake.path(key)),
             pa.table({"feed_day": pa.array(days, pa.date32())}),
             mode="append",
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": note.dump()}) if kind else None,
+            commit_properties=CommitProperties(custom_metadata={"userMetadata": metadata.dump()}) if kind else None,
         )
 
-    def behind(self, key: TableKey) -> set[date]:
-        self.levels.read_on()
-        return set(self.levels.behind(CATALOG.table(key)))
+    def stale_days(self, key: TableKey) -> set[date]:
+        self.staleness.read_on()
+        return set(self.staleness.stale_days(CATALOG.table(key)))
 
     def asked(self) -> list[tuple[list[str], str]]:
-        self.levels.read_on()
-        behind = {table.key: frozenset(self.levels.behind(table)) for table in TABLES}
-        return [([str(key) for key in r.tables], str(r.days)) for r in requests(TABLES, behind)]
+        self.staleness.read_on()
+        stale_days = {table.key: frozenset(self.staleness.stale_days(table)) for table in TABLES}
+        return [([str(key) for key in r.tables], str(r.days)) for r in requests(TABLES, stale_days)]
 
 
 @pytest.fixture
@@ -91,12 +93,12 @@ def lakeside(tmp_path: Path) -> Lakeside:
 
 def test_a_landed_day_is_behind_until_it_is_built_and_again_when_it_is_landed_again(lakeside: Lakeside) -> None:
     lakeside.land("purchase", D1, D3)
-    assert lakeside.behind(BRONZE) == {D1, D3}
+    assert lakeside.stale_days(BRONZE) == {D1, D3}
     lakeside.build(BRONZE, D1, D3)
-    assert lakeside.behind(BRONZE) == set()
-    assert lakeside.behind(SILVER) == {D1, D3}
+    assert lakeside.stale_days(BRONZE) == set()
+    assert lakeside.stale_days(SILVER) == {D1, D3}
     lakeside.land("purchase", D1, content="2")
-    assert lakeside.behind(BRONZE) == {D1}
+    assert lakeside.stale_days(BRONZE) == {D1}
 
 
 def test_an_update_while_the_reader_runs_is_not_lost(lakeside: Lakeside) -> None:
@@ -104,14 +106,14 @@ def test_an_update_while_the_reader_runs_is_not_lost(lakeside: Lakeside) -> None
     pinned = Lakeside(lakeside.folder)
     pinned.build(SILVER, D1)
     lakeside.build(BRONZE, D1)  # after silver pinned its input
-    assert lakeside.behind(SILVER) == {D1}
+    assert lakeside.stale_days(SILVER) == {D1}
 
 
 def test_only_the_day_that_changed_is_behind(lakeside: Lakeside) -> None:
     lakeside.build(BRONZE, D1, D2, D3)
     lakeside.build(SILVER, D1, D2, D3)
     lakeside.build(BRONZE, D2)
-    assert lakeside.behind(SILVER) == {D2}
+    assert lakeside.stale_days(SILVER) == {D2}
 
 
 def test_a_day_that_came_out_as_it_was_is_current_and_its_readers_are(lakeside: Lakeside) -> None:
@@ -119,35 +121,35 @@ def test_a_day_that_came_out_as_it_was_is_current_and_its_readers_are(lakeside: 
     lakeside.build(BRONZE, D1, D2)
     lakeside.build(SILVER, D1, D2)
     lakeside.land("purchase", D1, D2, content="2")
-    assert lakeside.behind(BRONZE) == {D1, D2}
+    assert lakeside.stale_days(BRONZE) == {D1, D2}
     lakeside.build(BRONZE, D2, unchanged=frozenset({D1}))
-    assert lakeside.behind(BRONZE) == set()
-    assert lakeside.behind(SILVER) == {D2}
+    assert lakeside.stale_days(BRONZE) == set()
+    assert lakeside.stale_days(SILVER) == {D2}
 
 
 def test_a_commit_by_a_notebook_counts_when_it_is_adopted(lakeside: Lakeside) -> None:
     lakeside.build(BRONZE, D1, D2)
     lakeside.build(SILVER, D1, D2)
     lakeside.build(BRONZE, D2, kind=None)
-    assert unjudged(lakeside.lake.path(BRONZE)) == {D2: 1}
-    assert lakeside.behind(SILVER) == set(), "nobody has checked it yet"
+    assert unvalidated(lakeside.lake.path(BRONZE)) == {D2: 1}
+    assert lakeside.stale_days(SILVER) == set(), "nobody has checked it yet"
     lakeside.build(BRONZE, D2, kind=Kind.ADOPTION)
-    assert unjudged(lakeside.lake.path(BRONZE)) == {}
-    assert lakeside.behind(SILVER) == {D2}
-    assert lakeside.behind(BRONZE) == set()
+    assert unvalidated(lakeside.lake.path(BRONZE)) == {}
+    assert lakeside.stale_days(SILVER) == {D2}
+    assert lakeside.stale_days(BRONZE) == set()
 
 
 def test_what_nobody_has_checked_stays_so_through_other_commits(lakeside: Lakeside) -> None:
     lakeside.build(BRONZE, D1, D2)
     lakeside.build(BRONZE, D1, D2, kind=None)
     lakeside.build(BRONZE, D1)
-    assert unjudged(lakeside.lake.path(BRONZE)) == {D2: 2}, "the first day was made anew"
+    assert unvalidated(lakeside.lake.path(BRONZE)) == {D2: 2}, "the first day was made anew"
     lakeside.build(BRONZE, D3)
-    assert set(unjudged(lakeside.lake.path(BRONZE))) == {D2}
-    assert lakeside.behind(SILVER) == {D1, D3}
+    assert set(unvalidated(lakeside.lake.path(BRONZE))) == {D2}
+    assert lakeside.stale_days(SILVER) == {D1, D3}
     lakeside.build(BRONZE, D2)
-    assert unjudged(lakeside.lake.path(BRONZE)) == {}
-    assert lakeside.behind(SILVER) == {D1, D2, D3}
+    assert unvalidated(lakeside.lake.path(BRONZE)) == {}
+    assert lakeside.stale_days(SILVER) == {D1, D2, D3}
 
 
 def test_a_foreign_commit_between_a_steps_base_and_its_commit_is_not_lost(lakeside: Lakeside) -> None:
@@ -155,18 +157,18 @@ def test_a_foreign_commit_between_a_steps_base_and_its_commit_is_not_lost(lakesi
     lakeside.build(SILVER, D1, D2)
     lakeside.build(BRONZE, D1, kind=None)
     lakeside.build(BRONZE, D2, base=0)  # planned before the foreign commit, committed after it
-    assert unjudged(lakeside.lake.path(BRONZE)) == {D1: 1}
-    assert lakeside.behind(SILVER) == {D2}
+    assert unvalidated(lakeside.lake.path(BRONZE)) == {D1: 1}
+    assert lakeside.stale_days(SILVER) == {D2}
 
 
 def test_a_reader_notices_that_its_input_was_made_anew(lakeside: Lakeside) -> None:
     for _ in range(3):
         lakeside.build(BRONZE, D1)
     lakeside.build(SILVER, D1)
-    assert lakeside.behind(SILVER) == set()
+    assert lakeside.stale_days(SILVER) == set()
     shutil.rmtree(lakeside.lake.path(BRONZE))
     lakeside.build(BRONZE, D1)
-    assert lakeside.behind(SILVER) == {D1}
+    assert lakeside.stale_days(SILVER) == {D1}
 
 
 def test_a_reader_notices_that_its_input_was_made_anew_while_it_ran(lakeside: Lakeside) -> None:
@@ -181,38 +183,38 @@ def test_a_reader_notices_that_its_input_was_made_anew_while_it_ran(lakeside: La
         else:
             lakeside.build(BRONZE, D1)
             lakeside.build(BRONZE, D2)
-        lakeside.build(key, D1, pins=plan.pins)
-        assert D1 in lakeside.behind(key), key
+        lakeside.build(key, D1, input_versions=plan.input_versions)
+        assert D1 in lakeside.stale_days(key), key
 
 
 def test_a_pin_without_a_time_is_read_and_written_as_before() -> None:
     former = {"version": 3, "days": "2023-01-01"}
-    assert Pin(**former).as_json() == former
-    assert Pin(**former) == Pin(**former, at=1), "what was read is the same"
+    assert InputVersion(**former).as_json() == former
+    assert InputVersion(**former) == InputVersion(**former, at=1), "what was read is the same"
 
 
 def test_a_table_made_anew_is_read_anew(lakeside: Lakeside) -> None:
     lakeside.build(BRONZE, D1, D2)
-    assert lakeside.behind(SILVER) == {D1, D2}
+    assert lakeside.stale_days(SILVER) == {D1, D2}
     shutil.rmtree(lakeside.lake.path(BRONZE))
     lakeside.build(BRONZE, D3)
-    assert lakeside.behind(SILVER) == {D3}
+    assert lakeside.stale_days(SILVER) == {D3}
 
 
 def test_a_lost_cursor_changes_nothing(lakeside: Lakeside) -> None:
     lakeside.build(BRONZE, D1, D2)
     lakeside.build(SILVER, D1)
-    known = lakeside.behind(SILVER)
-    assert Lakeside(lakeside.folder).behind(SILVER) == known == {D2}
+    known = lakeside.stale_days(SILVER)
+    assert Lakeside(lakeside.folder).stale_days(SILVER) == known == {D2}
 
 
 def test_the_ledger_is_behind_when_one_of_three_inputs_changed(lakeside: Lakeside) -> None:
     for name in ("purchase", "product_item", "purchase_extra_info"):
         lakeside.build(TableKey("gmv", "silver", name), D1)
     lakeside.build(LEDGER, D1)
-    assert lakeside.behind(LEDGER) == set()
+    assert lakeside.stale_days(LEDGER) == set()
     lakeside.build(TableKey("gmv", "silver", "product_item"), D2)
-    assert lakeside.behind(LEDGER) == {D2}
+    assert lakeside.stale_days(LEDGER) == {D2}
 
 
 def test_a_landed_day_is_asked_for_with_everything_downstream_in_one_run(lakeside: Lakeside) -> None:

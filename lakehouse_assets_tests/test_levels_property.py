@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import Overwrite, Read, Span, Table, TableKey
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets_tests.levels_model import World, input_key
 
@@ -35,7 +35,14 @@ def reader(kind: str, **reads: Read) -> Table:
         reads = {name: replace(read, span=Span.WHOLE) for name, read in reads.items()}
     table = KINDS[kind]
     return replace(
-        table, key=READER, function=never_called, reads=reads, conserves=None, publish=None, companions=(), sla=None
+        table,
+        key=READER,
+        function=never_called,
+        reads=reads,
+        reconciles=None,
+        publish=None,
+        co_materialized=(),
+        sla=None,
     )
 
 
@@ -121,31 +128,31 @@ DAILY_SALES = reader("days", a=read("a", Span.THROUGH), b=read("b", Span.DAY))
 def test_what_is_behind_is_what_would_read_something_else(table: Table, events: list[Event]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(Path(folder) / "lake", Path(folder) / "landing")
-        world, levels = World(lake, table), Levels(lake, Catalog((table,)))
+        world, staleness = World(lake, table), Staleness(lake, Catalog((table,)))
         for name, what, days, late in events:
             if name == "build":
                 world.build(days, late, what)
             elif name == "own" or name in table.reads:
                 world.happens(name, what, days)
-            levels.read_on()
-            assert set(levels.stale(table)) == world.stale(), (name, what, days)
-            assert set(levels.behind(table)) == world.behind(), (name, what, days)
-        fresh = Levels(lake, Catalog((table,)))
+            staleness.read_on()
+            assert set(staleness.stale(table)) == world.stale(), (name, what, days)
+            assert set(staleness.stale_days(table)) == world.stale_days(), (name, what, days)
+        fresh = Staleness(lake, Catalog((table,)))
         fresh.read_on()
-        assert fresh.stale(table) == levels.stale(table), "a restarted daemon knows the same"
+        assert fresh.stale(table) == staleness.stale(table), "a restarted daemon knows the same"
 
 
 def test_days_after_the_inputs_last_one_are_behind_when_that_changes(tmp_path: Path) -> None:
     """Users end with day 3, sales go on: the sales of every later day read the users of day 2."""
     world = World(Lake(tmp_path / "lake", tmp_path / "landing"), DAILY_SALES)
-    levels = Levels(world.lake, Catalog((DAILY_SALES,)))
+    staleness = Staleness(world.lake, Catalog((DAILY_SALES,)))
     for name, what, days, late in LANDED_AGAIN:
         if name == "build":
             world.build(days, late)
         else:
             world.happens(name, what, days)
-    levels.read_on()
-    assert set(levels.behind(DAILY_SALES)) == set(DAYS[1:])
+    staleness.read_on()
+    assert set(staleness.stale_days(DAILY_SALES)) == set(DAYS[1:])
     world.build(DAYS[1:], late=False)
-    levels.read_on()
-    assert levels.behind(DAILY_SALES) == {}
+    staleness.read_on()
+    assert staleness.stale_days(DAILY_SALES) == {}

@@ -18,14 +18,15 @@ from lakehouse_assets.platform.declare.catalog import discover
 from lakehouse_assets.platform.declare.statistics_columns import stats_columns
 from lakehouse_assets.platform.ingest.delivery import of_subject, without_erased
 from lakehouse_assets.platform.ingest.pseudonyms import pseudonym
-from lakehouse_assets.platform.orchestration.staleness import TableLevels
+from lakehouse_assets.platform.orchestration.staleness import TableVersions
 from lakehouse_assets.platform.results import audit_log
 from lakehouse_assets.platform.storage.commit_actions import DAYS_TAG, rows_per_day
 from lakehouse_assets.platform.storage.commit_log import read_entry
-from lakehouse_assets.platform.storage.delta_table import Kind, Note, commits
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, Kind
+from lakehouse_assets.platform.storage.delta_table import commits
 from lakehouse_assets.platform.storage.log_cleaning import clean_log, keep_statistics, named_files
 from lakehouse_assets.platform.storage.log_statistics import may_hold
-from lakehouse_assets.platform.storage.statistics_properties import DOOR, stats_properties
+from lakehouse_assets.platform.storage.statistics_properties import CHANNEL, stats_properties
 from lakehouse_assets.platform.storage.sweep import FilesMissing, sweep
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.traces import traces
@@ -38,9 +39,9 @@ def rows(*of: tuple[date, str]) -> pa.Table:
     return pa.table({DAY_COLUMN: [day for day, _ in of], "email": [who for _, who in of], "n": list(range(len(of)))})
 
 
-def said(attempt: str, *days: date, kind: Kind = Kind.STEP) -> CommitProperties:
-    note = Note("t", attempt, attempt, frozenset(days), "code", {}, kind=kind).dump()
-    return CommitProperties({"userMetadata": note}, app_transactions=[Transaction("t", len(attempt))])
+def message(attempt: str, *days: date, kind: Kind = Kind.STEP) -> CommitProperties:
+    metadata = CommitMetadata("t", attempt, attempt, frozenset(days), "code", {}, kind=kind).dump()
+    return CommitProperties({"userMetadata": metadata}, app_transactions=[Transaction("t", len(attempt))])
 
 
 @pytest.fixture
@@ -50,11 +51,11 @@ def table(tmp_path: Path) -> Path:
     A step, a stream, a checkpoint, a step that replaces, somebody's DELETE, somebody's rows, and a compaction.
     """
     path = tmp_path / "t"
-    write_deltalake(path, rows((D1, ANA), (D1, BIA)), commit_properties=said("a", D1))
-    write_deltalake(path, rows((D1, ANA), (D2, BIA)), mode="append", commit_properties=said("bb", kind=Kind.STREAM))
+    write_deltalake(path, rows((D1, ANA), (D1, BIA)), commit_properties=message("a", D1))
+    write_deltalake(path, rows((D1, ANA), (D2, BIA)), mode="append", commit_properties=message("bb", kind=Kind.STREAM))
     DeltaTable(path).create_checkpoint()
     replacing = f"{DAY_COLUMN} = '{D1}'"
-    write_deltalake(path, rows((D1, BIA)), mode="overwrite", predicate=replacing, commit_properties=said("ccc", D1))
+    write_deltalake(path, rows((D1, BIA)), mode="overwrite", predicate=replacing, commit_properties=message("ccc", D1))
     write_deltalake(path, rows((D3, ANA), (D3, BIA)), mode="append")
     DeltaTable(path).delete(f"email = '{ANA}'", commit_properties=CommitProperties({"userMetadata": f"for {ANA}"}))
     DeltaTable(path).optimize.compact()
@@ -69,13 +70,13 @@ def entries(path: Path) -> dict[str, tuple[int, int]]:
 
 def known(path: Path) -> tuple[object, ...]:
     """What the platform reads in a log: commits, entries, levels, positions of writers."""
-    levels = TableLevels(path)
-    levels.read_on()
+    staleness = TableVersions(path)
+    staleness.read_on()
     newest = DeltaTable(path)
     return (
-        [(c.version, c.operation, c.note, c.timestamp) for c in commits(path)],
+        [(c.version, c.operation, c.metadata, c.timestamp) for c in commits(path)],
         [read_entry(path, version) for version in range(newest.version() + 1)],
-        (levels.changed, levels.built, levels.unjudged, levels.streamed, levels.newest),
+        (staleness.changed, staleness.built, staleness.unvalidated, staleness.streamed, staleness.newest),
         newest.transaction_version("t"),
         rows_per_day(path, 1),
     )
@@ -107,7 +108,7 @@ def test_an_entry_without_room_for_the_days_of_its_file_grows(tmp_path: Path, da
     path = tmp_path / "t"
     some = rows(*[(D1 + timedelta(days=number), BIA) for number in range(days)])
     stats = stats_properties((DAY_COLUMN,))
-    write_deltalake(path, some, configuration=stats, commit_properties=said("a", kind=Kind.STREAM))
+    write_deltalake(path, some, configuration=stats, commit_properties=message("a", kind=Kind.STREAM))
     write_deltalake(path, some, mode="overwrite")
     before, counted = entries(path), rows_per_day(path, 0)
     clean_log(path, (DAY_COLUMN,), erased=True)
@@ -119,8 +120,8 @@ def test_an_entry_without_room_for_the_days_of_its_file_grows(tmp_path: Path, da
 
 def test_an_entry_with_other_ends_of_lines_in_a_text_is_cleaned(tmp_path: Path) -> None:
     path, who = tmp_path / "t", f"\u2028{ANA}\x85"
-    write_deltalake(path, rows((D1, who)), commit_properties=said("a", D1))
-    write_deltalake(path, rows((D2, who)), mode="append", commit_properties=said("bb", kind=Kind.STREAM))
+    write_deltalake(path, rows((D1, who)), commit_properties=message("a", D1))
+    write_deltalake(path, rows((D2, who)), mode="append", commit_properties=message("bb", kind=Kind.STREAM))
     before = entries(path)
     assert clean_log(path, (DAY_COLUMN,)) == 2
     assert (entries(path), traces(path / "_delta_log", {ANA})) == (before, [])
@@ -182,7 +183,7 @@ def test_no_declared_table_has_statistics_of_texts_or_of_personal_columns() -> N
         kept = stats_columns(declared)
         types = {field.name: field.dataType.simpleString() for field in declared.compiled.spark_schema}
         assert not declared.compiled.personal & set(kept)
-        assert all(types[name] not in ("string", "binary") for name in kept if name != DOOR)
+        assert all(types[name] not in ("string", "binary") for name in kept if name != CHANNEL)
         if DAY_COLUMN in types:
             assert DAY_COLUMN in kept, "readers select files by it"
 

@@ -68,7 +68,7 @@ def customers(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, key
             driver.land(f"loyalty/{table}", ORIGINALS / f"{table}_snapshots" / f"{day}.csv")
         driver.make(f"loyalty/bronze/{table}", SNAPSHOTS)
         outcome = driver.make(f"loyalty/silver/{table}", SNAPSHOTS)
-        assert [(d.rows.quarantined, d.conserved, d.reasons) for d in outcome.days] == [(0, True, ())] * 3
+        assert [(d.rows.quarantined, d.reconciled, d.reasons) for d in outcome.days] == [(0, True, ())] * 3
     return driver
 
 
@@ -81,10 +81,10 @@ def original(table: str, day: date) -> dict[str, tuple[str, ...]]:
         rows = list(csv.DictReader(stream, names, delimiter=";" if ";" in header else ","))
 
     def plain(text: str | None) -> str:
-        said = (text or "").removesuffix(" +0000 UTC")
-        if said.startswith("0000") or not said:
+        message = (text or "").removesuffix(" +0000 UTC")
+        if message.startswith("0000") or not message:
             return ""
-        return datetime.fromisoformat(said).isoformat() if said[4:5] == "-" and ":" in said else said
+        return datetime.fromisoformat(message).isoformat() if message[4:5] == "-" and ":" in message else message
 
     wanted = sorted({name for name in names if not name.startswith("id")})
     return {row[names[0]]: tuple(plain(row[name]) for name in wanted) for row in rows}
@@ -97,7 +97,7 @@ def expected_changes(table: str) -> list[dict[str, object]]:
     expected: list[dict[str, object]] = []
     for day in SNAPSHOTS:
         now = original(table, day)
-        width = max((len(said) for said in before.values()), default=0)
+        width = max((len(message) for message in before.values()), default=0)
         expected.append({
             "table": f"loyalty/silver/{table}", "day": str(day), "since": since and str(since),
             "inserted": len(now.keys() - before.keys()),
@@ -255,7 +255,7 @@ def programme(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, key
     for table in ("clientes", "transacao", "transacao_produto"):
         driver.make(f"loyalty/bronze/{table}", days)
         outcome = driver.make(f"loyalty/silver/{table}", days)
-        assert all(d.conserved and not d.reasons and not d.rows.quarantined for d in outcome.days)
+        assert all(d.reconciled and not d.reasons and not d.rows.quarantined for d in outcome.days)
     for table in ("dim_cliente", "fct_transacao", "daily_report", "points_balance", "churn"):
         outcome = driver.make(f"loyalty/gold/{table}", days)
         assert not any(d.reasons for d in outcome.days)
@@ -317,9 +317,9 @@ def test_a_customer_who_comes_later_heals_the_facts(programme: LakeDriver) -> No
     live = expected_live().values()
 
     def inferred() -> int:
-        facts = programme.read("loyalty/gold/fct_transacao")
-        assert facts.count() == len(expected_live())
-        return facts.where("is_inferred").count()
+        table_metadata = programme.read("loyalty/gold/fct_transacao")
+        assert table_metadata.count() == len(expected_live())
+        return table_metadata.where("is_inferred").count()
 
     assert inferred() == sum(t.cliente not in known for t in live) > 4_000
     day = SNAPSHOTS[0]
@@ -347,7 +347,7 @@ def test_days_can_be_replayed(customers: LakeDriver, programme: LakeDriver) -> N
     for driver, table, day in ((customers, "clientes", SNAPSHOTS[1]), (programme, "transacao", date(2024, 2, 5))):
         step = Step(driver.spark, driver.lake, driver.catalog, "replay")
         found = replay(step, TableKey.parse(f"loyalty/silver/{table}"), day)
-        assert (found.answer, found.identical) == (Answer.SAME, True), found.said
+        assert (found.answer, found.identical) == (Answer.SAME, True), found.message
         assert found.rows
 
 

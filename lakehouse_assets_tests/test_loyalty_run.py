@@ -47,11 +47,11 @@ def test_from_files_to_answers_in_one_run(lake: DagsterLake, tmp_path: Path) -> 
     for table in tables:
         assert set(lake.materializations(table)) >= {str(LAST)}, table
         assert not lake.check_days(table, "contract").get("FAILED"), table
-    (live, facts) = lake.sql(
+    (live, table_metadata) = lake.sql(
         "select (select count(*) from loyalty.silver.transacao where not is_deleted), "
         "(select count(*) from loyalty.gold.fct_transacao)"
     )[0]
-    assert live == facts > 50
+    assert live == table_metadata > 50
     found = json.loads(lake.cli("history", "loyalty/silver/clientes", "--format", "json").output)
     assert found[-1]["day"] == str(LAST)
     count = "select count(*) as n from loyalty.silver.clientes where not is_deleted"
@@ -115,12 +115,12 @@ def test_a_stream_of_files_killed_anywhere_applies_each_change_once(
     # The rest by a stream and a backfill at once: whoever loses a race computes again, and nobody hears of it.
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as streaming:
         backfill = lake.run([f"loyalty/{table}" for table in TRANSACAO], FIRST, last)
-        said, _ = streaming.communicate(timeout=600)
+        message, _ = streaming.communicate(timeout=600)
     assert backfill.success, lake.why(backfill)
     assert streaming.returncode != 0, "a file was refused"
-    assert "broken" in said
-    assert "Concurrent" not in said
-    assert "Traceback" not in said
+    assert "broken" in message
+    assert "Concurrent" not in message
+    assert "Traceback" not in message
     (status,) = json.loads(lake.cli("stream", "status", "loyalty", "--format", "json", fails=True).output)
     assert (status["lag"], status["mode"]) == (1, "ended"), "the refused file waits"
     assert status["records"] > 0

@@ -16,7 +16,14 @@ from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.declare.catalog import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.landing import land, manifest_path, parts
-from lakehouse_assets.platform.maintenance.maintenance import FEWEST, Maintained, State, maintain, places, survey
+from lakehouse_assets.platform.maintenance.maintenance import (
+    FEWEST,
+    Maintained,
+    Survey,
+    maintain,
+    stored_tables,
+    survey,
+)
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.audit_log import append, check_results_path
 from lakehouse_assets.platform.storage.changed_days import changed_days
@@ -32,7 +39,7 @@ def test_journals_are_compacted(tmp_path: Path) -> None:
     path = check_results_path(lake.tables)
     for n in range(FEWEST):
         append(path, pa.table({"n": [n]}))
-    (place,) = places(lake, discover(domains), "ops")
+    (place,) = stored_tables(lake, discover(domains), "ops")
     done = maintain(survey(place))
     assert (done.before.files, done.files) == (FEWEST, 1)
     table = open_table(path)
@@ -65,7 +72,7 @@ def test_the_manifest_of_landed_files_keeps_every_version(tmp_path: Path) -> Non
     land_days(lake, tmp_path)
     path = manifest_path(lake.landing, "gmv/purchase_extra_info")
     known = [parts(lake.landing, "gmv/purchase_extra_info", version=version) for version in range(FEWEST)]
-    (place,) = places(lake, catalog, "gmv/landing")
+    (place,) = stored_tables(lake, catalog, "gmv/landing")
     assert maintain(survey(place)).files == 1
     assert [parts(lake.landing, "gmv/purchase_extra_info", version=v) for v in range(FEWEST)] == known
     assert parts(lake.landing, "gmv/purchase_extra_info") == known[-1]
@@ -95,7 +102,7 @@ def test_every_night_a_run_does_it(tmp_path: Path) -> None:
 def test_a_table_that_cannot_be_maintained_does_not_keep_the_others_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def maintained(state: State) -> Maintained:
+    def maintained(state: Survey) -> Maintained:
         if state.place.name == "gmv/landing/purchase_extra_info":
             raise LakehouseError("it could not be compacted")
         return maintain(state)
@@ -109,16 +116,16 @@ def test_a_table_that_cannot_be_maintained_does_not_keep_the_others_waiting(
         job = definitions.resolve_job_def(MAINTAIN)
         result = job.execute_in_process(instance=instance, raise_on_error=False)
         (failed,) = [e for e in result.all_events if e.is_step_failure]
-        said = failed.step_failure_data.user_failure_data
-        assert said is not None
-        assert said.description is not None
-        assert "gmv/landing/purchase_extra_info" in said.description
+        message = failed.step_failure_data.user_failure_data
+        assert message is not None
+        assert message.description is not None
+        assert "gmv/landing/purchase_extra_info" in message.description
         assert len((open_table(journal) or pytest.fail("no journal")).file_uris()) == 1, "the next one was maintained"
 
 
 def test_an_unknown_table_is_named_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(LakehouseError, match="no table gmv/silver/purchases"):
-        places(Lake(tmp_path, tmp_path), discover(domains), "gmv/silver/purchases")
+        stored_tables(Lake(tmp_path, tmp_path), discover(domains), "gmv/silver/purchases")
 
 
 def test_a_table_with_a_feature_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
@@ -126,7 +133,7 @@ def test_a_table_with_a_feature_that_is_not_ours_is_left_alone(tmp_path: Path) -
     table.opened().alter.set_table_properties({"delta.enableChangeDataFeed": "true"}, raise_if_not_exists=False)
     version = table.version
     done = maintain(survey(table.place))
-    assert "not maintained: t was not written: it uses changeDataFeed" in done.said
+    assert "not maintained: t was not written: it uses changeDataFeed" in done.message
     assert (done.files, table.version) == (FEWEST, version)
 
 
@@ -140,7 +147,7 @@ def test_a_table_that_cannot_even_be_opened_is_said_and_the_others_are_maintaine
     }
     lines = [line for line in entry.read_text().splitlines() if '"protocol"' not in line]
     entry.write_text("\n".join([*lines, json.dumps(protocol)]))
-    (place,) = places(lake, discover(domains), "ops")
+    (place,) = stored_tables(lake, discover(domains), "ops")
     done = maintain(survey(place))
-    assert "not maintained" in done.said
-    assert "uses new (what it does to rows is not known here)" in done.said
+    assert "not maintained" in done.message
+    assert "uses new (what it does to rows is not known here)" in done.message

@@ -10,13 +10,13 @@ from lakehouse_assets.platform.maintenance.maintenance import FEWEST, maintain, 
 from lakehouse_assets.platform.storage import unnamed_files
 from lakehouse_assets.platform.storage.commit import Swap, commit
 from lakehouse_assets.platform.storage.commit_actions import log_file
-from lakehouse_assets.platform.storage.delta_table import Kind
+from lakehouse_assets.platform.storage.commit_metadata import Kind
 from lakehouse_assets.platform.storage.location import Location, parquet, version_of_file
 from lakehouse_assets.platform.storage.s3 import S3Path
 from lakehouse_assets.platform.storage.sweep import sweep
 from lakehouse_assets.platform.storage.unnamed_files import RETENTION, stored_files
 from lakehouse_assets.settings import settings
-from lakehouse_assets_tests.plain_table import DAYS, PlainTable, note, rows_of
+from lakehouse_assets_tests.plain_table import DAYS, PlainTable, metadata, rows_of
 from lakehouse_assets_tests.s3_lake import BUCKET, s3_lake
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]  # resolves the S3 server's jars, which takes minutes
@@ -48,7 +48,7 @@ def test_files_are_merged_and_old_ones_go(table: PlainTable, monkeypatch: pytest
 
 def test_an_erasure_removes_what_older_attempts_left_and_nothing_of_newer_ones(table: PlainTable) -> None:
     killed, base = table.write(rows_of(DAYS[0], 666)), table.newest
-    erasure = commit(table.target, note("erasure", DAYS[0], kind=Kind.ERASURE), base, Swap([], [], lambda _: True))
+    erasure = commit(table.target, metadata("erasure", DAYS[0], kind=Kind.ERASURE), base, Swap([], [], lambda _: True))
     fence = version_of_file(log_file(table.path, erasure))
     assert fence is not None
     after, held = table.write(rows_of(DAYS[1], 100)), table.write(rows_of(DAYS[1], 666))
@@ -58,5 +58,5 @@ def test_an_erasure_removes_what_older_attempts_left_and_nothing_of_newer_ones(t
 
     assert sweep(table.path, fence[1] / 1e9, holds) == 2
     assert [folder.exists() for folder in (killed, after, held)] == [False, True, False]
-    commit(table.target, note("after", DAYS[1]), erasure, Swap(table.files(after), [], lambda _: False))
+    commit(table.target, metadata("after", DAYS[1]), erasure, Swap(table.files(after), [], lambda _: False))
     assert table.numbers() == [*range(FEWEST), 100]

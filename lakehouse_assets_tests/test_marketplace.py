@@ -164,8 +164,8 @@ def test_the_copy_of_the_dictionary_is_the_teams() -> None:
         (e.path, e.column) for e in dictionary().values()
     ]
     for row in theirs:
-        entry, (said, _, values) = dictionary()[row["column"]], row["description"].partition("Allowed values:")
-        assert entry.description == " ".join(said.split())
+        entry, (message, _, values) = dictionary()[row["column"]], row["description"].partition("Allowed values:")
+        assert entry.description == " ".join(message.split())
         assert set(entry.allowed) == set(values.partition("Default:")[0].split())
         assert entry.type == row["type"].lower()
 
@@ -186,7 +186,7 @@ def test_documents_in_any_order_of_arrival_give_the_same_tables(spark: SparkSess
     driver = LakeDriver.at(spark, tmp_path)
     source = driver.catalog.table(TableKey.parse(BRONZE))
     from lakehouse_assets.platform.storage import delta_writer
-    from lakehouse_assets.platform.storage.delta_table import Note
+    from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
 
     frame = spark.createDataFrame(
         [
@@ -197,7 +197,7 @@ def test_documents_in_any_order_of_arrival_give_the_same_tables(spark: SparkSess
         source.compiled.spark_schema,
     )
     target = delta_writer.Target(driver.lake.path(source.key), BRONZE, source.compiled.spark_schema)
-    delta_writer.append(frame, target, Note(BRONZE, "test", "test", frozenset(days), "code", {}), None)
+    delta_writer.append(frame, target, CommitMetadata(BRONZE, "test", "test", frozenset(days), "code", {}), None)
     for day in random.sample(days, len(days)):
         for table in (ORDERS, SELLERS):
             assert driver.make(table, [day]).days[0].status is Status.COMMITTED

@@ -88,7 +88,7 @@ def test_every_defect_is_accounted_for_in_the_lake(spark: SparkSession, tmp_path
     driver.make("marketplace/bronze/marketing_place", [FIRST])
     (day,) = driver.make("marketplace/silver/orders", [FIRST]).days
     broken = {rule.rule: rule.failed for rule in day.rules if rule.failed}
-    assert day.conserved
+    assert day.reconciled
     assert day.rows.rows_in == made.files - made.defects["duplicate"], "the same bytes are landed once"
     for rule in (
         "txt_detl_idt_pedi_pgto:not_null", "stat_pedi:isin", "items_are_readable", "not_from_the_future",

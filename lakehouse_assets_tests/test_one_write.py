@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts
+from lakehouse_assets.platform.contracts.contract import Contract, column, table_metadata
+from lakehouse_assets.platform.contracts.rules import Action
 from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day
 from lakehouse_assets.platform.planning.plan import Lake, Plan
-from lakehouse_assets.platform.storage.delta_table import Pin
+from lakehouse_assets.platform.storage.commit_metadata import InputVersion
 from lakehouse_assets.platform.transform import step_write
 from lakehouse_assets.platform.validation.day_result import DayCounts
 from lakehouse_assets.platform.validation.schema_check import ContractMismatch
@@ -45,7 +46,7 @@ class OfSource(Landed):
     value: T.StringType = column("what it says", source=True, isin=["a", "b"])
 
     class Config:
-        metadata = facts(key=("id",))
+        metadata = table_metadata(key=("id",))
 
 
 class Counted(Landed):
@@ -55,7 +56,7 @@ class Counted(Landed):
     value: T.StringType = column("what it says", isin=["a", "b"])
 
     class Config:
-        metadata = facts(key=("id",))
+        metadata = table_metadata(key=("id",))
 
 
 class Unkeyed(Landed):
@@ -88,7 +89,7 @@ def written(frame: "DataFrame", contract: type[Contract], folder: Path, *, many:
     source = TableKey("t", "silver", "there")
     table = Table(TableKey("t", "silver", "here"), contract, lambda there: there, {"there": day(source)}, ReplaceDays())
     days = tuple(FIRST + timedelta(days=n) for n in range(CASES))
-    plan = Plan(table, days, days, {}, None, None, {"there": Pin(None, "")})
+    plan = Plan(table, days, days, {}, None, None, {"there": InputVersion(None, "")})
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(step_write, "rows_read", lambda lake, plan: step_write.MANY_ROWS + 1 if many else None)
         return step_write.write_rows(Lake(folder, folder / "landing"), plan, frame, frame.schema)

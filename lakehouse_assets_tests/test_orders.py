@@ -18,8 +18,8 @@ from lakehouse_assets.defs.orders.contracts import OrderLine
 from lakehouse_assets.defs.orders.event import FIELDS, ONLINE_RETAIL, SALES_TRANSACTION
 from lakehouse_assets.defs.orders.generate import generate
 from lakehouse_assets.defs.orders.producer import events_of
-from lakehouse_assets.platform.contracts.contract import Action, column, facts, row_rule
-from lakehouse_assets.platform.contracts.rules import Dimension
+from lakehouse_assets.platform.contracts.contract import column, row_rule, table_metadata
+from lakehouse_assets.platform.contracts.rules import Action, Dimension
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.file_readers import LandingError
@@ -156,7 +156,7 @@ def test_a_record_that_is_no_event_is_quarantined_whole(spark: SparkSession, tmp
         bronze.compiled.spark_schema,
     )
     stamped = order_lines_of(frame).selectExpr("*", "current_date() AS processed_date")
-    marked = row_validation.mark(stamped, table.compiled, duplicates_of=None)
+    marked = row_validation.validate_rows(stamped, table.compiled, duplicates_of=None)
     rows = {row.row_number: row for row in marked.collect()}
     assert len(rows) == len(values)
     assert sorted(n for n, row in rows.items() if not row._quarantined) == [0, 9, 11]
@@ -174,7 +174,7 @@ class Strict(OrderLine):
     quantity: T.IntegerType = column("units", source=True, action=Action.FAIL)
 
     class Config:
-        metadata = facts(key=("record_hash",))
+        metadata = table_metadata(key=("record_hash",))
 
     @row_rule(action=Action.FAIL, dimension=Dimension.SCHEMA)
     def fields_are_known(cls) -> str:

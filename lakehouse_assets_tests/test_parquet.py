@@ -17,16 +17,17 @@ from lakehouse_assets.platform.common.file_layout import KIB, MIB, Parquet, Parq
 from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.maintenance import maintenance
-from lakehouse_assets.platform.maintenance.maintenance import Place, _places, maintain, survey
+from lakehouse_assets.platform.maintenance.maintenance import StoredTable, _stored_tables, maintain, survey
 from lakehouse_assets.platform.storage import delta_writer
-from lakehouse_assets.platform.storage.delta_table import Note, open_table
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
+from lakehouse_assets.platform.storage.delta_table import open_table
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 DAY = date(2025, 1, 2)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"codec": "zip"}, "'zip' is no codec"),
         ({"level": 3}, "only zstd has levels"),
@@ -36,8 +37,8 @@ DAY = date(2025, 1, 2)
         ({"page_rows": 0}, "a row or more"),
     ],
 )
-def test_a_layout_that_parquet_does_not_have_is_refused_where_it_is_declared(wrong: dict, said: str) -> None:
-    with pytest.raises(ParquetError, match=said):
+def test_a_layout_that_parquet_does_not_have_is_refused_where_it_is_declared(wrong: dict, message: str) -> None:
+    with pytest.raises(ParquetError, match=message):
         Parquet(**wrong)
 
 
@@ -158,8 +159,8 @@ def test_every_setting_reaches_the_files_of_a_write_and_of_a_compaction(
     for name, layout in (("small", small), ("gzip", Parquet("gzip", page_rows=500)), ("plain", None)):
         target = delta_writer.Target(tmp_path / name, name, frame.schema, parquet=layout)
         for base in (None, 0):
-            note = Note(name, "run", f"{name} {base}", frozenset(), "code", {}, base=base)
-            delta_writer.append(frame.coalesce(1), target, note, base)
+            metadata = CommitMetadata(name, "run", f"{name} {base}", frozenset(), "code", {}, base=base)
+            delta_writer.append(frame.coalesce(1), target, metadata, base)
     files = {name: Files.of(tmp_path / name) for name in ("small", "gzip", "plain")}
 
     assert files["small"].codecs == {"ZSTD"}
@@ -178,7 +179,7 @@ def test_every_setting_reaches_the_files_of_a_write_and_of_a_compaction(
     assert len(files["plain"].groups) == 2
 
     monkeypatch.setattr(maintenance, "FEWEST", 2)
-    assert maintain(survey(Place("small", tmp_path / "small", parquet=small))).said == ""
+    assert maintain(survey(StoredTable("small", tmp_path / "small", parquet=small))).message == ""
     compacted = Files.of(tmp_path / "small")
     assert len(compacted.paths) == 1
     assert (compacted.codecs, compacted.with_dictionary) == ({"ZSTD"}, False)
@@ -209,5 +210,5 @@ def test_the_quarantine_beside_a_table_is_written_as_the_table_is(spark: SparkSe
     driver.make(str(silver), [DAY])
     for path in (lake.path(silver), lake.quarantine(silver)):
         assert Files.of(path).codecs == {"GZIP"}
-    compacted = {place.name: place.parquet for place in _places(lake, driver.catalog)}
+    compacted = {place.name: place.parquet for place in _stored_tables(lake, driver.catalog)}
     assert [compacted[f"{silver}{beside}"] for beside in ("", "__quarantine", "__changes")] == [Parquet("gzip")] * 3

@@ -75,9 +75,9 @@ def test_another_machine_is_told_none_without_tls(form: str, host: str) -> None:
     name = host.strip("[]")
     with pytest.raises(ValueError, match=r"in clear") as refused:
         at(form, host)
-    said = str(refused.value).partition("[type=")[0]
-    assert f"(LAKEHOUSE_{FORMS[form][0].upper()})" in said
-    assert f"LAKEHOUSE_PLAINTEXT_HOSTS={name}" in said
+    message = str(refused.value).partition("[type=")[0]
+    assert f"(LAKEHOUSE_{FORMS[form][0].upper()})" in message
+    assert f"LAKEHOUSE_PLAINTEXT_HOSTS={name}" in message
     assert at(form, host, plaintext_hosts=f"other, {host.upper()}")
     assert at(form, host, plaintext_hosts="*")
     with pytest.raises(ValueError, match=r"in clear"):

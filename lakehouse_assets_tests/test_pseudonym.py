@@ -86,18 +86,18 @@ def test_where_data_are_shared_no_key_for_development_is_made_or_taken(
 
 
 def test_the_doctor_says_which_key_there_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def said(ok: bool = True) -> str:
+    def message(ok: bool = True) -> str:
         return next(f.text for f in examine(Settings()) if f.check == "pseudonyms" and f.ok is ok)  # type: ignore[call-arg]
 
-    assert "no key" in said()
+    assert "no key" in message()
     ensure_development_key(settings())
-    assert "'dev-" in said()
+    assert "'dev-" in message()
     development_key_file(settings()).chmod(0o644)
-    assert "chmod 600" in said(ok=False)
+    assert "chmod 600" in message(ok=False)
     monkeypatch.setenv("LAKEHOUSE_PSEUDONYM_KEY", GIVEN)
-    assert said() == "key '1' of the environment"
+    assert message() == "key '1' of the environment"
     monkeypatch.setenv("LAKEHOUSE_PSEUDONYM_KEY", "short")
-    assert "too short" in said(ok=False)
+    assert "too short" in message(ok=False)
 
 
 def test_the_erased_are_known_under_the_key_of_then_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from lakehouse_assets.platform.ledger import affected_keys, incremental
 from lakehouse_assets.platform.planning.plan import make_plan
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.storage import delta_writer
-from lakehouse_assets.platform.storage.delta_table import Note, open_table, version_of
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
+from lakehouse_assets.platform.storage.delta_table import open_table, version_of
 from lakehouse_assets.platform.transform.materialize import materialize
 from lakehouse_assets_tests.dagster_lake import marketplace_day
 from lakehouse_assets_tests.gmv_histories import (
@@ -66,10 +67,10 @@ class Silver:
         unique = {(day, row_hash(row)): row for day in days for row in self.rows.get((table, day), [])}
         typed = [[_value(field, day, sha, row) for field in schema] for (day, sha), row in unique.items()]
         path = self.driver.lake.path(key)
-        note = Note(str(key), attempt, f"{attempt}/{table}", frozenset(days), "code", {})
+        metadata = CommitMetadata(str(key), attempt, f"{attempt}/{table}", frozenset(days), "code", {})
         frame = self.driver.spark.createDataFrame(typed, schema)
         delta_writer.replace_days(
-            frame, delta_writer.Target(path, str(key), schema), note, version_of(path), "feed_day", days
+            frame, delta_writer.Target(path, str(key), schema), metadata, version_of(path), "feed_day", days
         )
 
     def publish(self, operation: Publish) -> None:
@@ -156,9 +157,11 @@ class Shop:
         """The purchases that a publication of a day looks at."""
         gold = self.driver.catalog.table(GOLD)
         records = incremental.touched_records(self.driver.lake, make_plan(self.driver.lake, gold, [day]), found)
-        entity = incremental._entity_of(self.driver.catalog, gold)
-        assert entity is not None
-        return sorted(row.purchase_id for row in affected_keys.look_up(self.driver.spark, records, entity).collect())
+        grouping_key = incremental._grouping_key_of(self.driver.catalog, gold)
+        assert grouping_key is not None
+        return sorted(
+            row.purchase_id for row in affected_keys.look_up(self.driver.spark, records, grouping_key).collect()
+        )
 
     def is_right(self, day: date) -> bool:
         return as_of(self.driver.rows(str(GOLD), *LEDGER), None) == figures(self.feeds.events(), day)

@@ -23,7 +23,7 @@ from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving import publish_quality as publish_quality_module
 from lakehouse_assets.serving.catch_up import catch_up
 from lakehouse_assets.serving.postgres import connect
-from lakehouse_assets.serving.publish_quality import QualityPublished, behind, publish_quality
+from lakehouse_assets.serving.publish_quality import QualityPublished, publish_quality, stale_days
 from lakehouse_assets.serving.quality_tables import CheckResult
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.serving.warehouse_quality import KEYS, quality_assets, quality_sensor
@@ -62,7 +62,7 @@ def verdict(day: date, run: str, at: datetime, failed: int = 0, **other: Any) ->
     ]
 
 
-def judged(settings: Settings, *rows: list[dict[str, Any]]) -> None:
+def validated(settings: Settings, *rows: list[dict[str, Any]]) -> None:
     append(check_results_path(settings.lake), pa.Table.from_pylist([*chain.from_iterable(rows)], schema=CHECK_RESULTS))
 
 
@@ -97,39 +97,39 @@ def test_the_contract_has_the_journals_columns_but_the_samples() -> None:
 
 
 def test_what_came_since_is_published_and_the_rest_is_left(lake: Settings) -> None:
-    assert behind(lake) is None, "nothing was judged yet"
+    assert stale_days(lake) is None, "nothing was judged yet"
     assert published(lake) == QualityPublished(0, ())
-    judged(lake, *[verdict(day, "one", NOW, failed=2) for day in DAYS])
-    assert behind(lake) is not None
+    validated(lake, *[verdict(day, "one", NOW, failed=2) for day in DAYS])
+    assert stale_days(lake) is not None
     assert published(lake).check_results == 8
-    assert behind(lake) is None
+    assert stale_days(lake) is None
     assert published(lake).check_results == 0
-    judged(lake, verdict(DAYS[0], "two", NOW + timedelta(days=1)))
+    validated(lake, verdict(DAYS[0], "two", NOW + timedelta(days=1)))
     assert published(lake).check_results == 10, "with the hour before the newest that was there"
-    judged(lake, verdict(DAYS[1], "three", NOW + timedelta(days=1, minutes=-5)))
+    validated(lake, verdict(DAYS[1], "three", NOW + timedelta(days=1, minutes=-5)))
     assert published(lake).check_results == 4, "the verdicts of the day before are left"
     assert results(lake) == in_lake(lake)
     assert in_warehouse(lake, "SELECT rows FROM lakehouse.published WHERE table_name = 'ops.check_results'") == [(12,)]
 
 
 def test_verdicts_that_are_reported_late_are_not_missed(lake: Settings) -> None:
-    judged(lake, verdict(DAYS[0], "one", NOW))
+    validated(lake, verdict(DAYS[0], "one", NOW))
     published(lake)
-    judged(lake, verdict(DAYS[1], "died", NOW - timedelta(days=3)))
+    validated(lake, verdict(DAYS[1], "died", NOW - timedelta(days=3)))
     assert published(lake).check_results == 4, "all of it, for the counts differed"
     assert results(lake) == in_lake(lake)
 
 
 def test_compaction_and_another_journal_in_its_place(lake: Settings) -> None:
     for number, day in enumerate(DAYS):
-        judged(lake, verdict(day, f"run-{number}", NOW + timedelta(days=number)))
+        validated(lake, verdict(day, f"run-{number}", NOW + timedelta(days=number)))
     published(lake)
     journal = DeltaTable(str(check_results_path(lake.lake)))
     journal.optimize.compact()
     assert published(lake).check_results == 2, "a new version, and the last hour again"
     assert results(lake) == in_lake(lake)
     shutil.rmtree(check_results_path(lake.lake))
-    judged(lake, verdict(DAYS[0], "anew", NOW + timedelta(days=9)))
+    validated(lake, verdict(DAYS[0], "anew", NOW + timedelta(days=9)))
     assert published(lake).check_results == 2
     assert results(lake) == in_lake(lake)
 
@@ -149,7 +149,7 @@ def test_quarantine_is_counted_where_it_changed(lake: Settings) -> None:
 
 
 def test_an_analyst_reads_them_and_does_not_write(lake: Settings) -> None:
-    judged(lake, verdict(DAYS[0], "one", NOW))
+    validated(lake, verdict(DAYS[0], "one", NOW))
     published(lake)
     privileges = "SELECT has_table_privilege('lakehouse_analyst', 'ops.check_results', %s)"
     with connect(lake) as connection, connection.cursor() as cursor:
@@ -174,7 +174,7 @@ def test_the_sensor_asks_until_the_warehouse_has_the_verdicts(lake: Settings, mo
                 return list(found.run_requests or ()) if isinstance(found, dg.SensorResult) else []
 
             assert asked() == []
-            judged(lake, verdict(DAYS[0], "one", NOW))
+            validated(lake, verdict(DAYS[0], "one", NOW))
             (request,) = asked()
             result = dg.materialize([assets], instance=instance, tags=request.tags)
             written = result.asset_materializations_for_node("ops__warehouse__quality")
@@ -194,7 +194,7 @@ def test_a_run_that_fails_is_tried_again_after_growing_pauses(lake: Settings, mo
     sensor = quality_sensor()
     try:
         with dg.instance_for_test() as instance:
-            judged(lake, verdict(DAYS[0], "one", NOW))
+            validated(lake, verdict(DAYS[0], "one", NOW))
             now = NOW
             for _ in range(TRIES + 1):
                 with freeze_time(now):
@@ -204,7 +204,7 @@ def test_a_run_that_fails_is_tried_again_after_growing_pauses(lake: Settings, mo
                     instance.report_run_failed(instance.create_run_for_job(nothing, tags=dict(request.tags)))
                     assert isinstance(sensor(dg.build_sensor_context(instance)), dg.SkipReason)
                 now += LONGEST_PAUSE
-            judged(lake, verdict(DAYS[1], "two", NOW))
+            validated(lake, verdict(DAYS[1], "two", NOW))
             with freeze_time(now):
                 assert isinstance(sensor(dg.build_sensor_context(instance)), dg.SensorResult), "a new level, at once"
     finally:
@@ -217,10 +217,10 @@ def test_of_a_run_that_ends_while_the_sensor_looks_nothing_is_asked_again(
     monkeypatch.setenv("LAKEHOUSE_HOME", str(lake.home))
     monkeypatch.setenv("LAKEHOUSE_ROOT", str(lake.root))
     settings.cache_clear()
-    sensor, look = quality_sensor(), publish_quality_module.behind
+    sensor, look = quality_sensor(), publish_quality_module.stale_days
     try:
         with dg.instance_for_test() as instance:
-            judged(lake, verdict(DAYS[0], "one", NOW))
+            validated(lake, verdict(DAYS[0], "one", NOW))
             run = dg.DagsterRun("nothing", status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset(KEYS))
             instance.add_run(run)
 
@@ -230,7 +230,7 @@ def test_of_a_run_that_ends_while_the_sensor_looks_nothing_is_asked_again(
                 instance.report_run_canceled(run)
                 return found
 
-            monkeypatch.setattr(publish_quality_module, "behind", look_then_it_ends)
+            monkeypatch.setattr(publish_quality_module, "stale_days", look_then_it_ends)
             assert isinstance(sensor(dg.build_sensor_context(instance)), dg.SkipReason)
     finally:
         settings.cache_clear()
@@ -243,7 +243,7 @@ def nothing() -> None:
 
 def test_catching_up_publishes_what_is_behind_and_nothing_twice(lake: Settings) -> None:
     commit(lake, SALES, [sale(day) for day in DAYS], DAYS)
-    judged(lake, verdict(DAYS[0], "one", NOW))
+    validated(lake, verdict(DAYS[0], "one", NOW))
     told: list[tuple[str, int]] = []
     assert catch_up(lake, CATALOG, lambda table, days: told.append((table, days))) == len(DAYS)
     assert told == [("store/gold/daily_sales", len(DAYS))]

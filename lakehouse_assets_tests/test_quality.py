@@ -21,7 +21,7 @@ from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.results import audit_log, audit_rows
 from lakehouse_assets.platform.results.step_result import DayOutcome, Status
-from lakehouse_assets.platform.storage.delta_table import DayRows
+from lakehouse_assets.platform.storage.commit_metadata import DayRows
 from lakehouse_assets.serving.quality import State, read_quality
 from lakehouse_assets.serving.quality_html import page as render
 from lakehouse_assets.serving.query import query
@@ -48,7 +48,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def judged(home: Settings) -> Judge:
+def validated(home: Settings) -> Judge:
     """A week: some rows set aside on its second day, a day repaired, a red day on which gold waits from there."""
     judge = Judge.of(home)
     judge.write(SILVER, [judge.day(SILVER, REPAIRED, {RULE: 150})])
@@ -76,27 +76,27 @@ def lakehouse(*arguments: str) -> str:
 # --- what the journals say ---
 
 
-def test_each_day_has_the_state_of_its_newest_verdict(judged: Judge) -> None:
-    assert states(judged, SILVER) == [
+def test_each_day_has_the_state_of_its_newest_verdict(validated: Judge) -> None:
+    assert states(validated, SILVER) == [
         State.PASSED, State.SET_ASIDE, State.PASSED, State.FAILED, State.PASSED, State.PASSED,
     ]  # fmt: skip
 
 
-def test_what_reads_a_red_day_waits_from_that_day_on_and_its_companion_with_it(judged: Judge) -> None:
+def test_what_reads_a_red_day_waits_from_that_day_on_and_its_companion_with_it(validated: Judge) -> None:
     for table in GOLD:
-        assert states(judged, table) == [State.PASSED] * 3 + [State.WAITING] * 3
-    quality = read_quality(judged.settings, judged.catalog, None, None)
+        assert states(validated, table) == [State.PASSED] * 3 + [State.WAITING] * 3
+    quality = read_quality(validated.settings, validated.catalog, None, None)
     assert quality.why("gmv/gold/gmv", LAST) == [f"waits for {SILVER} of {RED}"]
 
 
-def test_nothing_waits_once_the_day_is_repaired(judged: Judge) -> None:
-    judged.write(SILVER, [judged.day(SILVER, RED)])
-    assert states(judged, SILVER)[3] is State.PASSED
-    assert states(judged, "gmv/gold/gmv") == [State.PASSED] * 3 + [State.NONE] * 3
+def test_nothing_waits_once_the_day_is_repaired(validated: Judge) -> None:
+    validated.write(SILVER, [validated.day(SILVER, RED)])
+    assert states(validated, SILVER)[3] is State.PASSED
+    assert states(validated, "gmv/gold/gmv") == [State.PASSED] * 3 + [State.NONE] * 3
 
 
-def test_counts_rates_and_the_equation_of_rows_are_those_of_the_verdict(judged: Judge) -> None:
-    verdict = read_quality(judged.settings, judged.catalog, "gmv", None).verdicts[SILVER, RED]
+def test_counts_rates_and_the_equation_of_rows_are_those_of_the_verdict(validated: Judge) -> None:
+    verdict = read_quality(validated.settings, validated.catalog, "gmv", None).verdicts[SILVER, RED]
     assert (verdict.rows_in, verdict.kept, verdict.quarantined, verdict.version) == (200, 0, 122, None)
     worst = next(rule for rule in verdict.rules if rule.rule == RULE)
     assert (worst.failed, worst.rows, worst.rate, worst.passed, worst.dimension) == (120, 200, 0.6, False, "validity")
@@ -177,30 +177,30 @@ def test_a_cell_says_how_many_ties_were_broken(home: Settings, chromium: Page, t
     expect(detail.locator("dl.facts").first).not_to_contain_text("ties")
 
 
-def test_asking_where_nothing_was_judged_says_so(home: Settings, judged: Judge) -> None:
+def test_asking_where_nothing_was_judged_says_so(home: Settings, validated: Judge) -> None:
     for domain, days in (("shop", None), (None, "2020-01-01..2020-02-01")):
         with pytest.raises(LakehouseError, match="Nothing was judged"):
-            read_quality(home, judged.catalog, domain, DayRange.parse(days) if days else None)
+            read_quality(home, validated.catalog, domain, DayRange.parse(days) if days else None)
     with pytest.raises(LakehouseError, match="materialize some days first"):
-        read_quality(Settings(home=home.home / "empty"), judged.catalog, None, None)
+        read_quality(Settings(home=home.home / "empty"), validated.catalog, None, None)
 
 
 # --- the terminal ---
 
 
-def test_the_map_is_read_without_colour(judged: Judge) -> None:
-    said = lakehouse()
-    line = next(line for line in said.splitlines() if line.startswith(SILVER))
+def test_the_map_is_read_without_colour(validated: Judge) -> None:
+    message = lakehouse()
+    line = next(line for line in message.splitlines() if line.startswith(SILVER))
     assert line.split() == [SILVER, "·", "+", "·", "✗", "·", "·"]
-    gold = next(line for line in said.splitlines() if line.startswith("gmv/gold/gmv "))
+    gold = next(line for line in message.splitlines() if line.startswith("gmv/gold/gmv "))
     assert gold.split() == ["gmv/gold/gmv", "·", "·", "·", "…", "…", "…"]
-    assert re.search(r"✗ +1 failed: a blocking check failed", said)
-    assert f"✗ {SILVER} {RED}  {RULE}: 120 of 200 rows" in said
-    assert f"… gmv/gold/gmv {RED}..{LAST}  waits for {SILVER} of {RED}" in said
+    assert re.search(r"✗ +1 failed: a blocking check failed", message)
+    assert f"✗ {SILVER} {RED}  {RULE}: 120 of 200 rows" in message
+    assert f"… gmv/gold/gmv {RED}..{LAST}  waits for {SILVER} of {RED}" in message
 
 
-def test_a_small_day_of_which_nothing_is_left_is_named_first(judged: Judge) -> None:
-    judged.write(OTHERS[0], [judged.day(OTHERS[0], GOOD, {TOLERATED: 60}, rows=60)])
+def test_a_small_day_of_which_nothing_is_left_is_named_first(validated: Judge) -> None:
+    validated.write(OTHERS[0], [validated.day(OTHERS[0], GOOD, {TOLERATED: 60}, rows=60)])
     _, _, look = lakehouse().partition("Needs a look")
     first, second, *_ = (line.strip() for line in look.strip().splitlines())
     assert first == f"✗ {OTHERS[0]} {GOOD}  no row is left of 60; {TOLERATED}: 60 of 60 rows"
@@ -218,7 +218,7 @@ def test_many_days_become_weeks_or_months(days: int, room: int, unit: str, colum
     assert [day for column in grid.columns for day in column] == list(span), "no day twice, none left out"
 
 
-def test_rows_for_programs(judged: Judge) -> None:
+def test_rows_for_programs(validated: Judge) -> None:
     rows = json.loads(lakehouse("--format", "json", "--days", str(RED)))
     (bad,) = [row for row in rows if not row["passed"]]
     assert (bad["table"], bad["feed_day"], bad["rule"]) == (SILVER, str(RED), RULE)
@@ -247,13 +247,15 @@ def write(judge: Judge, file: Path) -> Path:
 
 
 @pytest.mark.browser
-def test_a_red_cell_is_found_and_opens_the_rule_with_its_count(judged: Judge, chromium: Page, tmp_path: Path) -> None:
+def test_a_red_cell_is_found_and_opens_the_rule_with_its_count(
+    validated: Judge, chromium: Page, tmp_path: Path
+) -> None:
     requests: list[str] = []
     problems: list[str] = []
     chromium.on("request", lambda request: requests.append(request.url))
     chromium.on("pageerror", lambda error: problems.append(str(error)))
     chromium.on("console", lambda message: problems.append(message.text))
-    file = write(judged, tmp_path / "quality.html")
+    file = write(validated, tmp_path / "quality.html")
     chromium.goto(file.as_uri())
     red = chromium.get_by_role("gridcell", name=f"{SILVER}, {RED}: failed")
     expect(red).to_have_text("✗")
@@ -279,8 +281,8 @@ def test_a_red_cell_is_found_and_opens_the_rule_with_its_count(judged: Judge, ch
 
 
 @pytest.mark.browser
-def test_the_keyboard_is_enough(judged: Judge, chromium: Page, tmp_path: Path) -> None:
-    chromium.goto(write(judged, tmp_path / "quality.html").as_uri())
+def test_the_keyboard_is_enough(validated: Judge, chromium: Page, tmp_path: Path) -> None:
+    chromium.goto(write(validated, tmp_path / "quality.html").as_uri())
     chromium.keyboard.press("n")
     focused = chromium.locator("td:focus")
     expect(focused).to_have_attribute("aria-label", f"{SILVER}, {RED}: failed")
@@ -294,11 +296,11 @@ def test_the_keyboard_is_enough(judged: Judge, chromium: Page, tmp_path: Path) -
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_of_a_cell_stands_out_in_light_and_dark(
-    judged: Judge, chromium: Page, tmp_path: Path, scheme: str
+    validated: Judge, chromium: Page, tmp_path: Path, scheme: str
 ) -> None:
     """WCAG AA: 4.5 to 1 between glyph and cell; states differ by glyph as well as by colour."""
     chromium.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    chromium.goto(write(judged, tmp_path / "quality.html").as_uri())
+    chromium.goto(write(validated, tmp_path / "quality.html").as_uri())
     chromium.keyboard.press("n")
     colours = chromium.evaluate(
         """() => [...document.querySelectorAll('#legend .cell')].map((cell) => {
@@ -321,8 +323,8 @@ def contrast(one: str, other: str) -> float:
     return (bright + 0.05) / (dark + 0.05)
 
 
-def test_what_came_from_data_cannot_leave_its_place(judged: Judge) -> None:
-    content = render(read_quality(judged.settings, judged.catalog, None, None), judged.catalog)
+def test_what_came_from_data_cannot_leave_its_place(validated: Judge) -> None:
+    content = render(read_quality(validated.settings, validated.catalog, None, None), validated.catalog)
     assert content.count("</script>") == 2
     assert "<img" not in content
     (data,) = re.findall(r'id="data">(.*?)</script>', content, re.DOTALL)

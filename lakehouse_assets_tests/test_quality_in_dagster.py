@@ -60,7 +60,7 @@ class Judged:
 
 
 @pytest.fixture(scope="module")
-def judged(spark_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
+def validated(spark_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
     with dagster_lake(tmp_path_factory.mktemp("quality")) as lake:
         parts: Parts = {}
         for day in DAYS:
@@ -80,9 +80,9 @@ def judged(spark_home: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.mark.parametrize("table", [BRONZE, SILVER])
 @pytest.mark.parametrize("day", DAYS)
-def test_graphql_has_the_figures_of_the_page_for_every_day(judged: Judged, table: str, day: date) -> None:
-    verdict = judged.quality.verdicts[table, day]
-    contract = judged.evaluation(table, "contract", day)
+def test_graphql_has_the_figures_of_the_page_for_every_day(validated: Judged, table: str, day: date) -> None:
+    verdict = validated.quality.verdicts[table, day]
+    contract = validated.evaluation(table, "contract", day)
     assert contract["run"] == verdict.run_id
     assert contract["success"] is (verdict.state is not State.FAILED)
     records = [json.loads(record) for record in contract["entries"]["rules"]["table"]["records"]]
@@ -99,23 +99,23 @@ def test_graphql_has_the_figures_of_the_page_for_every_day(judged: Judged, table
         if label.startswith("samples: ")
     }
     assert {rule.rule: list(rule.samples) for rule in counts if rule.samples} == samples
-    equation = judged.evaluation(table, "conservation", day)["entries"]
+    equation = validated.evaluation(table, "conservation", day)["entries"]
     rows_in, quarantined = (equation[name]["intValue"] for name in ("rows_in", "quarantined"))
     assert (verdict.rows_in, verdict.quarantined) == (rows_in, quarantined)
 
 
-def test_the_states_of_the_days_are_those_of_dagsters_partitions(judged: Judged) -> None:
-    node = judged.graphql(STATUSES, asset={"path": SILVER.split("/")})["assetNodeOrError"]
+def test_the_states_of_the_days_are_those_of_dagsters_partitions(validated: Judged) -> None:
+    node = validated.graphql(STATUSES, asset={"path": SILVER.split("/")})["assetNodeOrError"]
     statuses = {check["name"]: check["partitionStatuses"]["ranges"] for check in node["assetChecksOrError"]["checks"]}
     red = {(part["startKey"], part["endKey"]) for part in statuses["contract"] if part["status"] == "FAILED"}
     assert red == {(str(RED), str(RED))}
     passed = {(part["startKey"], part["endKey"]) for part in statuses["contract"] if part["status"] == "SUCCEEDED"}
     assert passed == {(str(GOOD), str(ASIDE))}
-    assert [judged.quality.state(SILVER, day) for day in DAYS] == [State.PASSED, State.SET_ASIDE, State.FAILED]
+    assert [validated.quality.state(SILVER, day) for day in DAYS] == [State.PASSED, State.SET_ASIDE, State.FAILED]
 
 
-def test_samples_on_the_page_have_no_personal_data_and_stay_text(judged: Judged) -> None:
-    content = page(judged.quality, discover(domains))
+def test_samples_on_the_page_have_no_personal_data_and_stay_text(validated: Judged) -> None:
+    content = page(validated.quality, discover(domains))
     assert "\\u003c/script\\u003e\\u003cb\\u003esoon" in content
     assert "<b>soon" not in content
     (data,) = re.findall(r'id="data">(.*?)</script>', content, re.DOTALL)
@@ -130,8 +130,8 @@ def test_samples_on_the_page_have_no_personal_data_and_stay_text(judged: Judged)
     assert all("buyer_id" not in sample for sample in shown)
 
 
-def test_the_listed_query_gives_the_rows_that_were_counted(judged: Judged) -> None:
-    broken = [rule for rule in judged.quality.verdicts[SILVER, ASIDE].rules if rule.failed and rule.sql]
+def test_the_listed_query_gives_the_rows_that_were_counted(validated: Judged) -> None:
+    broken = [rule for rule in validated.quality.verdicts[SILVER, ASIDE].rules if rule.failed and rule.sql]
     assert broken
     for rule in broken:
-        assert len(judged.lake.sql(rule.sql)) == rule.failed
+        assert len(validated.lake.sql(rule.sql)) == rule.failed

@@ -10,8 +10,9 @@ from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.declare.catalog import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.planning.plan import Lake, Plan
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, DayRows
 from lakehouse_assets.platform.storage.data_files import new_attempt
-from lakehouse_assets.platform.storage.delta_table import DayRows, Note, ask
+from lakehouse_assets.platform.storage.delta_table import query_rows
 from lakehouse_assets.platform.transform.quarantine import replace_quarantine
 from lakehouse_assets.platform.validation.validated_rows import QUARANTINED, STATE, ValidatedRows
 
@@ -49,14 +50,16 @@ def test_a_day_of_two_million_rows_that_all_leave_is_kept_in_bounded_memory(tmp_
     assert isinstance(attempt, Path)
     quarantined(attempt, ROWS)
     rows = {DAY: DayRows(ROWS, 0, ROWS, 0, "", broken={"item_quantity": ROWS})}
-    note = Note(str(KEY), "run", "run#1", frozenset([DAY]), "code", {}, rows=rows)
+    metadata = CommitMetadata(str(KEY), "run", "run#1", frozenset([DAY]), "code", {}, rows=rows)
     pool, before = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
     pa.set_memory_pool(pool)
     try:
         plan = Plan(table, (DAY,), (DAY,), {}, None, None, {})
-        replace_quarantine(lake, plan, ValidatedRows(table.compiled, attempt), note)
+        replace_quarantine(lake, plan, ValidatedRows(table.compiled, attempt), metadata)
     finally:
         pa.set_memory_pool(before)
     query = 'SELECT count(*) AS n, count(DISTINCT row_number) AS numbers, min("row") AS first FROM t'
-    assert ask(lake.quarantine(KEY), query) == [{"n": ROWS, "numbers": ROWS, "first": f'{{"purchase_id": "{0:0200}"}}'}]
+    assert query_rows(lake.quarantine(KEY), query) == [
+        {"n": ROWS, "numbers": ROWS, "first": f'{{"purchase_id": "{0:0200}"}}'}
+    ]
     assert MIB < pool.max_memory() < 256 * MIB

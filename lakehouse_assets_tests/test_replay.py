@@ -18,7 +18,8 @@ from lakehouse_assets.platform.lineage import replay as replays
 from lakehouse_assets.platform.lineage.provenance import LineageError, trace
 from lakehouse_assets.platform.lineage.replay import Answer, Replay, replay
 from lakehouse_assets.platform.planning.step import Step
-from lakehouse_assets.platform.storage.delta_table import Kind, Note, commits
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, Kind
+from lakehouse_assets.platform.storage.delta_table import commits
 from lakehouse_assets.platform.storage.delta_writer import append
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.settings import Settings
@@ -71,8 +72,8 @@ def test_every_published_day_of_a_random_history_replays_to_the_same_rows(spark:
     replayed = 0
     for table in (GOLD, "gmv/silver/product_item"):
         for commit in commits(driver.lake.path(TableKey.parse(table))):
-            assert commit.note is not None
-            found = answer(driver, table, max(commit.note.rows), commit.version)
+            assert commit.metadata is not None
+            found = answer(driver, table, max(commit.metadata.rows), commit.version)
             assert (found.version, found.answer) == (commit.version, Answer.SAME), found
             replayed += 1
     assert replayed > 10
@@ -106,9 +107,9 @@ def test_rows_that_somebody_changed_are_counted(driver: LakeDriver) -> None:
     key = TableKey.parse(SILVER)
     path = driver.lake.path(key)
     (newest,) = commits(path)
-    assert newest.note is not None
+    assert newest.metadata is not None
     forged = driver.read(SILVER).withColumn("buyer_id", F.lit(1).cast("long"))
-    forged.write.format("delta").mode("overwrite").option("userMetadata", newest.note.dump()).save(str(path))
+    forged.write.format("delta").mode("overwrite").option("userMetadata", newest.metadata.dump()).save(str(path))
     found = answer(driver, SILVER, D1)
     assert (found.answer, found.rows, found.missing, found.extra) == (Answer.DIFFERENT, 3, 3, 3)
 
@@ -121,15 +122,15 @@ def test_changed_code_is_named_and_the_rows_compared_all_the_same(
     monkeypatch.setattr(replays, "code_version", lambda table: str(replace(now, contract="00000000")))
     found = answer(driver, SILVER, D1)
     assert (found.answer, found.identical) == (Answer.CHANGED_CODE, True)
-    assert "the code is another one now (contract)" in found.said
+    assert "the code is another one now (contract)" in found.message
 
 
 def test_of_a_day_of_the_former_scheme_it_is_unknown_whether_the_code_changed(driver: LakeDriver) -> None:
     key = TableKey.parse(SILVER)
     entry = Path(driver.lake.path(key)) / "_delta_log" / "00000000000000000000.json"
     (newest,) = commits(driver.lake.path(key))
-    assert newest.note is not None
-    entry.write_text(entry.read_text().replace(newest.note.code_version, "6e23baf13eb2"))
+    assert newest.metadata is not None
+    entry.write_text(entry.read_text().replace(newest.metadata.code_version, "6e23baf13eb2"))
     entry.with_name(f".{entry.name}.crc").unlink(missing_ok=True)
     found = answer(driver, SILVER, D1)
     assert (found.answer, found.identical, found.rows) == (Answer.UNKNOWN_CODE, True, 3), found
@@ -140,14 +141,17 @@ def test_of_a_day_of_the_former_scheme_it_is_unknown_whether_the_code_changed(dr
 def test_an_erased_row_wins_over_replay(driver: LakeDriver) -> None:
     key = TableKey.parse("gmv/bronze/purchase")
     table = driver.catalog.table(key)
-    note = Note(str(key), "erasure", "erasure#1", frozenset({D1}), "", {}, kind=Kind.ERASURE)
+    metadata = CommitMetadata(str(key), "erasure", "erasure#1", frozenset({D1}), "", {}, kind=Kind.ERASURE)
     nothing = driver.spark.createDataFrame([], table.compiled.spark_schema)
     append(
-        nothing, Target(driver.lake.path(key), str(key), table.compiled.spark_schema), note, driver.lake.version(key)
+        nothing,
+        Target(driver.lake.path(key), str(key), table.compiled.spark_schema),
+        metadata,
+        driver.lake.version(key),
     )
 
     assert answer(driver, SILVER, D1).answer is Answer.ERASED
-    assert "erased on request by version 1" in answer(driver, "gmv/bronze/purchase", D1).said
+    assert "erased on request by version 1" in answer(driver, "gmv/bronze/purchase", D1).message
     for table in (SILVER, "gmv/bronze/purchase"):
         assert answer(driver, table, D2).answer is Answer.SAME, "nothing of that day was erased"
 
@@ -161,9 +165,9 @@ def test_a_vacuumed_version_is_named(driver: LakeDriver, tmp_path: Path) -> None
     DeltaTable(str(path)).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
     found = answer(driver, SILVER, D1)
     assert found.answer is Answer.VACUUMED
-    assert "version 0 of gmv/bronze/purchase were vacuumed" in found.said
+    assert "version 0 of gmv/bronze/purchase were vacuumed" in found.message
     shutil.rmtree(path / "_delta_log")
-    assert "older than the table's log" in answer(driver, SILVER, D1).said
+    assert "older than the table's log" in answer(driver, SILVER, D1).message
 
 
 def test_a_landed_file_that_was_altered_is_named(driver: LakeDriver) -> None:
@@ -171,7 +175,7 @@ def test_a_landed_file_that_was_altered_is_named(driver: LakeDriver) -> None:
     part.write_bytes(part.read_bytes() + b"x")
     found = answer(driver, "gmv/bronze/purchase", D1)
     assert (found.answer, found.rows) == (Answer.LANDED_FILE, None)
-    assert "not what was landed" in found.said
+    assert "not what was landed" in found.message
 
 
 @pytest.fixture

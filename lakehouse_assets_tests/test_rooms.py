@@ -47,22 +47,22 @@ def test_every_module_of_the_platform_is_in_a_room() -> None:
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_says_in_one_sentence_what_lives_in_it(room: str) -> None:
     tree = ast.parse((PLATFORM / room / "__init__.py").read_text(encoding="utf-8"))
-    said = ast.get_docstring(tree)
-    assert said is not None
-    assert re.fullmatch(r"[A-Z][^.\n]*\.", said), said
+    message = ast.get_docstring(tree)
+    assert message is not None
+    assert re.fullmatch(r"[A-Z][^.\n]*\.", message), message
     assert len(tree.body) == 1, "and holds no code of its own"
 
 
 def test_rooms_depend_downward_and_the_architecture_page_is_their_map() -> None:
-    levels = floors()
-    assert sorted(room for floor in levels for room in floor) == ROOMS
+    staleness = floors()
+    assert sorted(room for floor in staleness for room in floor) == ROOMS
     told = re.findall(r"^\| (\d+) \| `(\w+)/` \| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     sentences = {
         room: ast.get_docstring(ast.parse((PLATFORM / room / "__init__.py").read_text(encoding="utf-8")))
         for room in ROOMS
     }
-    assert [(int(number), room, said) for number, room, said in told] == [
-        (number, room, sentences[room]) for number, floor in reversed([*enumerate(levels, 1)]) for room in floor
+    assert [(int(number), room, message) for number, room, message in told] == [
+        (number, room, sentences[room]) for number, floor in reversed([*enumerate(staleness, 1)]) for room in floor
     ]
 
 

@@ -15,7 +15,7 @@ from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.declare.catalog import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.maintenance import maintenance
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.runtime.sessions import close_session, open_session
 from lakehouse_assets.platform.transform import step_commit
@@ -96,21 +96,21 @@ def test_days_are_published_to_the_warehouse(lake: DagsterLake) -> None:
 def test_nothing_is_behind_and_a_landed_day_is(lake: DagsterLake) -> None:
     """A correction lands: the sensors' comparison sees it, the day is made again, the closed day stays as it was."""
     catalog, here = discover(domains), settings()
-    levels = Levels(Lake(here.lake, here.landing), catalog)
+    staleness = Staleness(Lake(here.lake, here.landing), catalog)
 
-    def behind() -> set[str]:
-        assert levels.read_on()
-        return {str(table.key) for table in catalog.tables if table.key.domain == "gmv" and levels.behind(table)}
+    def stale_days() -> set[str]:
+        assert staleness.read_on()
+        return {str(table.key) for table in catalog.tables if table.key.domain == "gmv" and staleness.stale_days(table)}
 
-    assert behind() == set()
+    assert stale_days() == set()
     as_of = ("sql", "select gmv_date, subsidiary, product_id, gmv from gmv.gold.gmv order by all", "--as-of", str(D1))
     closed, newest = lake.cli(*as_of).output, lake.rows("gmv.gold.gmv_current")
     corrected = [row | {"purchase_value": "900,00"} for row in feeds()["product_item", D2]]
     lake.land({("product_item", D2): corrected}, "--replace")
-    assert behind() == {"gmv/bronze/product_item"}
+    assert stale_days() == {"gmv/bronze/product_item"}
     made = lake.run(["gmv/bronze/product_item", "gmv/silver/product_item", *GOLD], D2)
     assert made.success, lake.why(made)
-    assert behind() == set()
+    assert stale_days() == set()
     assert lake.cli(*as_of).output == closed
     assert lake.rows("gmv.gold.gmv_current") != newest
 
@@ -163,7 +163,7 @@ def test_s3_server_killed_in_the_middle_of_a_commit(
     lake: DagsterLake, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run says what happened; the same days again leave the tables of a quiet run."""
-    quiet = lake.tables()
+    settled = lake.tables()
     monkeypatch.setattr(step_commit, "unchanged_days", lambda *_: frozenset())  # the same rows are written anew
     with killed_when(pattern):
         started = time.monotonic()
@@ -177,6 +177,6 @@ def test_s3_server_killed_in_the_middle_of_a_commit(
     SERVER.start(settings())
     again = lake.run([SILVER], D1, D2)
     assert again.success, lake.why(again)
-    assert lake.tables() == quiet
+    assert lake.tables() == settled
     lost = "select * from gmv.audit where status = 'committed' and rows_in <> kept + quarantined + duplicates"
     assert lake.sql(lost) == []

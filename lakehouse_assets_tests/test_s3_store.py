@@ -29,8 +29,8 @@ from lakehouse_assets.platform.ingest.landing_status import read_landed
 from lakehouse_assets.platform.results.audit_log import AUDIT, append_audit
 from lakehouse_assets.platform.runtime.spark_launch import config_of, spark_conf
 from lakehouse_assets.platform.storage.commit import Swap, commit
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
 from lakehouse_assets.platform.storage.data_files import new_attempt
-from lakehouse_assets.platform.storage.delta_table import Note
 from lakehouse_assets.platform.storage.location import location, missing, storage_options
 from lakehouse_assets.platform.storage.s3 import S3Path, StoreError, arrow_filesystem
 from lakehouse_assets.platform.storage.target import Target
@@ -143,9 +143,9 @@ class TestServed:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-password")
         theirs = config_of(settings())
         assert [text.partition(":")[0] for text in theirs.differences(ours)] == ["s3"]
-        said = f"{spark_conf(settings().spark_dir, ours)} {spark_conf(settings().spark_dir, theirs)}"
-        assert PASSWORD not in said
-        assert "another-password" not in said
+        message = f"{spark_conf(settings().spark_dir, ours)} {spark_conf(settings().spark_dir, theirs)}"
+        assert PASSWORD not in message
+        assert "another-password" not in message
         folders = Settings(home=settings().home, lake=settings().home, landing=settings().home)
         assert config_of(folders).s3 == ""
 
@@ -207,11 +207,11 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Path]:
 def test_a_server_that_loses_one_of_two_commits_is_refused(forgetful: S3Path, tmp_path: Path) -> None:
     """Before files of an attempt are written, and before any commit."""
     target = Target(forgetful / "t", "t", StructType([StructField("n", LongType())]))
-    note = Note("t", "run", "run", frozenset(), "code", {})
+    metadata = CommitMetadata("t", "run", "run", frozenset(), "code", {})
     for write in (
         lambda: land(forgetful, TABLE, SOURCE, delivery(tmp_path, "a.csv", (1, "x")), day=D1, today=TODAY),
         lambda: new_attempt(forgetful / "t"),
-        lambda: commit(target, note, None, Swap([], [], lambda _: True)),
+        lambda: commit(target, metadata, None, Swap([], [], lambda _: True)),
         lambda: append_audit(forgetful, "shop", pa.Table.from_pylist([{"table": "t"}], AUDIT)),
     ):
         with pytest.raises(LakehouseError, match="ignores If-None-Match"):
@@ -250,9 +250,9 @@ def test_the_setting_goes_before_an_endpoint_of_the_environment(
 
 def test_nothing_is_taken_over_any_more() -> None:
     """The command of a former version does no harm in a script."""
-    said = CliRunner().invoke(main, ["spark", "take-over"])
-    assert said.exit_code == 0
-    assert "any number of homes" in said.output
+    message = CliRunner().invoke(main, ["spark", "take-over"])
+    assert message.exit_code == 0
+    assert "any number of homes" in message.output
     assert "take-over" not in CliRunner().invoke(main, ["spark", "--help"]).output
 
 
@@ -276,15 +276,15 @@ def told(lake: DagsterLake, folder: Path, commands: list[tuple[str, ...]]) -> li
     """What each command says: one message in less than 30 s."""
     write_csv(folder / "feed.csv", "purchase", marketplace_day(date(2023, 4, 1), 1)["purchase", date(2023, 4, 1)])
     settings.cache_clear()
-    said = []
+    message = []
     for command in commands:
         started = time.monotonic()
         output = lake.cli(*(str(folder / word) if word == "feed.csv" else word for word in command), fails=True).output
         assert time.monotonic() - started < 30
         assert PASSWORD not in output
         assert "Traceback" not in output
-        said.append(output)
-    return said
+        message.append(output)
+    return message
 
 
 @pytest.mark.parametrize(
@@ -318,8 +318,8 @@ def test_one_clear_error_within_30_seconds(
         monkeypatch.setenv(name, silent if value == "silent" else value)
     try:
         # Each waits 10 s for the silent one, in the same way.
-        for said in told(lake, tmp_path, COMMANDS[-1:] if value == "silent" else COMMANDS):
-            assert message in said
+        for message in told(lake, tmp_path, COMMANDS[-1:] if value == "silent" else COMMANDS):
+            assert message in message
     finally:
         monkeypatch.undo()
         settings.cache_clear()

@@ -18,13 +18,14 @@ from lakehouse_assets.definitions import catalog, definitions
 from lakehouse_assets.ops import pandera_job
 from lakehouse_assets.ops.pandera_job import JOB, Sampling
 from lakehouse_assets.platform.common.errors import LakehouseError
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column
+from lakehouse_assets.platform.contracts.contract import Contract, column
 from lakehouse_assets.platform.contracts.pandera_findings import Findings
+from lakehouse_assets.platform.contracts.rules import Action
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.maintenance.sampled_day import Agreement, Claim, Sample, differences, draw, validate
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.check_results import PANDERA
-from lakehouse_assets.platform.storage.delta_table import ask, last_note, open_table
+from lakehouse_assets.platform.storage.delta_table import last_metadata, open_table, query_rows
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake, marketplace_day
 
@@ -62,17 +63,17 @@ class Made:
     def plant(self, day: date, claimed: int = 1, **values: Any) -> None:
         """Append a row of a day to silver, altered, by a commit that claims that so many rows came and all is well."""
         path = self.roots.path(TableKey.parse(SILVER))
-        (row,) = ask(path, f"SELECT * FROM t WHERE feed_day = '{day}' LIMIT 1")  # noqa: S608  (a test's own words)
-        table, note = open_table(path), last_note(path)
+        (row,) = query_rows(path, f"SELECT * FROM t WHERE feed_day = '{day}' LIMIT 1")  # noqa: S608  (a test's own words)
+        table, metadata = open_table(path), last_metadata(path)
         assert table is not None
-        assert note is not None
-        rows = {day: replace(note.rows[day], kept=note.rows[day].kept + claimed)}
-        note = replace(note, days=frozenset({day}), rows=note.rows | rows, base=table.version())
+        assert metadata is not None
+        rows = {day: replace(metadata.rows[day], kept=metadata.rows[day].kept + claimed)}
+        metadata = replace(metadata, days=frozenset({day}), rows=metadata.rows | rows, base=table.version())
         write_deltalake(
             table,
             pa.Table.from_pylist([row | values], pa.schema(table.schema().to_arrow())),
             mode="append",
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": note.dump()}),
+            commit_properties=CommitProperties(custom_metadata={"userMetadata": metadata.dump()}),
         )
 
 
@@ -173,7 +174,7 @@ WARNED, STRICT, OF_DAY = "amount:lt", "item:not_null", "item:unique"
 
 
 @pytest.mark.parametrize(
-    ("found", "claim", "said"),
+    ("found", "claim", "message"),
     [
         ((), Claim(5, {}, 0), ""),
         ((), None, ""),
@@ -191,10 +192,10 @@ WARNED, STRICT, OF_DAY = "amount:lt", "item:not_null", "item:unique"
         ((), Claim(6, {}, 0), "the table has 5 rows, and its commits say 6"),
     ],
 )
-def test_what_is_a_difference(found: tuple[str, ...], claim: Claim | None, said: str) -> None:
+def test_what_is_a_difference(found: tuple[str, ...], claim: Claim | None, message: str) -> None:
     (told,) = [*differences(Stock.compiled(), Findings(dict.fromkeys(found, "…"), ()), 5, claim)] or [""]
-    assert told.startswith(said)
-    assert bool(told) is bool(said)
+    assert told.startswith(message)
+    assert bool(told) is bool(message)
 
 
 def test_what_pandera_cannot_judge_is_a_difference() -> None:

@@ -30,17 +30,17 @@ from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.orchestration import evaluations, staleness
 from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, LONGEST_PAUSE, TRIES
-from lakehouse_assets.platform.orchestration.staleness import Levels, TableLevels
+from lakehouse_assets.platform.orchestration.staleness import Staleness, TableVersions
 from lakehouse_assets.platform.orchestration.staleness_sensor import (
     RANGE_END,
     RANGE_START,
-    level_sensor,
+    staleness_sensor,
     yesterday_schedule,
 )
-from lakehouse_assets.platform.orchestration.unreported_commits_sensor import ADOPT, commits_sensor
+from lakehouse_assets.platform.orchestration.unreported_commits_sensor import ADOPT, unreported_commits_sensor
 from lakehouse_assets.platform.results.audit_log import AUDIT, append_audit
 from lakehouse_assets.platform.storage import commit_actions, commit_log
-from lakehouse_assets.platform.storage.delta_table import Kind
+from lakehouse_assets.platform.storage.commit_metadata import Kind
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 from lakehouse_assets_tests.levels_model import START, Log
@@ -62,8 +62,8 @@ class Ticking(Lakeside):
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         super().__init__(folder)
         self.instance = instance
-        self.level = level_sensor("gmv", CATALOG)
-        self.commits = commits_sensor("gmv", CATALOG)
+        self.level = staleness_sensor("gmv", CATALOG)
+        self.commits = unreported_commits_sensor("gmv", CATALOG)
         self.deadlines = deadline_sensor("gmv", CATALOG)
 
     def tick(self, sensor: dg.SensorDefinition | None = None) -> list[dg.RunRequest]:
@@ -72,7 +72,7 @@ class Ticking(Lakeside):
             return [found]
         return list(found.run_requests or ()) if isinstance(found, dg.SensorResult) else []
 
-    def said(self, sensor: dg.SensorDefinition) -> str:
+    def message(self, sensor: dg.SensorDefinition) -> str:
         found = sensor(dg.build_sensor_context(instance=self.instance))
         assert isinstance(found, dg.SkipReason), found
         return str(found.skip_message)
@@ -99,14 +99,14 @@ class Ticking(Lakeside):
 
     def judge_failed(self, key: TableKey, day: date, code: str, along: bool = False) -> None:
         """A run's verdict that the day failed, on the inputs as they are; or that another day of the run did."""
-        pins = {
+        input_versions = {
             name: {"version": self.lake.version(r.table), "days": ""} for name, r in CATALOG.table(key).reads.items()
         }
         row = dict.fromkeys(AUDIT.names) | {"table": str(key), "feed_day": day, "run_id": "r", "status": "failed"}
         base = self.lake.version(key)
         row |= {
             "base_version": -1 if base is None else base,
-            "input_versions": json.dumps(pins),
+            "input_versions": json.dumps(input_versions),
             "digest": "",
             "code_version": code,
             "along": along,
@@ -155,7 +155,7 @@ def test_what_fails_while_spark_is_away_is_made_when_it_is_back(ticking: Ticking
     (alert,) = read_alerts(ticking.lake.tables)
     assert (alert.subject.trouble, alert.resolved) == (Trouble.STUCK, None)
     back = now
-    while any(ticking.behind(table.key) for table in TABLES):
+    while any(ticking.stale_days(table.key) for table in TABLES):
         assert now < back + LONGEST_PAUSE + timedelta(seconds=step), "made within the longest pause"
         with freeze_time(now):
             for request in ticking.tick():
@@ -203,8 +203,8 @@ def test_of_a_range_the_day_that_stops_its_run_is_asked_for_alone_and_the_others
                 asked.append(str(days))
                 ticking.fail(request) if D2 in days else ticking.make(request)
     assert asked[:TRIES] == [f"{D1}..{D3}"] * TRIES
-    assert ticking.behind(BRONZE) == {D2}
-    assert ticking.behind(SILVER) == set()
+    assert ticking.stale_days(BRONZE) == {D2}
+    assert ticking.stale_days(SILVER) == set()
 
 
 def test_states_are_compared_and_nobody_remembers_what_was_asked(ticking: Ticking) -> None:
@@ -243,7 +243,7 @@ class Interleaving:
 
     def __init__(self, patch: pytest.MonkeyPatch, *then: tuple[int, Callable[[], Any]]) -> None:
         self.observed, self.then, self.on = 0, list(then), False
-        for owner, name in ((dg.DagsterInstance, "get_runs"), (TableLevels, "read_on"), (Levels, "behind")):
+        for owner, name in ((dg.DagsterInstance, "get_runs"), (TableVersions, "read_on"), (Staleness, "stale_days")):
             patch.setattr(owner, name, self._watched(getattr(owner, name)))
 
     def _watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -316,18 +316,18 @@ def test_a_second_evaluation_does_not_touch_what_the_first_works_on(
     """Dagster has given up on the first; its thread works on."""
     ticking.land("purchase", D1)
     begun, may_end, asked = Event(), Event(), list[list[dg.RunRequest]]()
-    read_on = Levels.read_on
+    read_on = Staleness.read_on
 
-    def slow(self: Levels, *arguments: Any) -> bool:
+    def slow(self: Staleness, *arguments: Any) -> bool:
         begun.set()
         assert may_end.wait(60)
         return read_on(self, *arguments)
 
-    monkeypatch.setattr(Levels, "read_on", slow)
+    monkeypatch.setattr(Staleness, "read_on", slow)
     first = Thread(target=lambda: asked.append(ticking.tick()))
     first.start()
     assert begun.wait(60)
-    assert ticking.said(ticking.level) == evaluations.STILL_AT_WORK
+    assert ticking.message(ticking.level) == evaluations.STILL_AT_WORK
     may_end.set()
     first.join(60)
     assert len(asked[0]) == 1
@@ -360,11 +360,11 @@ def test_who_asks_what_nobody_judged_reads_the_end_of_the_log(tmp_path: Path, re
         if now == 290:
             DeltaTable(str(log.path)).create_checkpoint()
     read.clear()
-    assert commit_log.unjudged(log.path) == {}
+    assert commit_log.unvalidated(log.path) == {}
     assert len(read) < 25, "from the last checkpoint on, not from version 0"
     log.happens(300, "external", {D2})
     read.clear()
-    assert commit_log.unjudged(log.path) == {D2: 300}
+    assert commit_log.unvalidated(log.path) == {D2: 300}
     assert len(read) < 30
 
 
@@ -399,11 +399,11 @@ def test_a_failed_day_of_long_ago_does_not_make_every_tick_read_all_since(tickin
     ticking.judge_failed(BRONZE, D3, "code")
     for now in range(100):
         log.happens(now, "step", {D1})
-    ticking.levels.read_on()
-    assert set(ticking.levels.failures(BRONZE)) == {D3}
+    ticking.staleness.read_on()
+    assert set(ticking.staleness.failures(BRONZE)) == {D3}
     ticking.judge_failed(BRONZE, D2, "code")  # the audit has news
     read.clear()
-    assert set(ticking.levels.failures(BRONZE)) == {D2, D3}
+    assert set(ticking.staleness.failures(BRONZE)) == {D2, D3}
     assert len(read) < 10
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.declare.stream_source import OUTSIDE, SetAside
-from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.storage.delta_table import query_rows
 from lakehouse_assets.platform.streams.set_aside import NotKept, keep
 
 
@@ -22,7 +22,7 @@ def test_several_that_make_the_table_at_once_keep_all_records_once(tmp_path: Pat
             path = tmp_path / str(round_)
             kept = pool.map(lambda topic: keep(path, records(1, 2, 1, topic=topic)), "aabb")  # noqa: B023
             assert sum(kept) == 4
-            rows = sorted((row["source_file"], row["row_number"]) for row in ask(path, "SELECT * FROM t"))
+            rows = sorted((row["source_file"], row["row_number"]) for row in query_rows(path, "SELECT * FROM t"))
             assert rows == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
 
 

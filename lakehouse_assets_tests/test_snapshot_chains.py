@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pytest
 
 from lakehouse_assets.platform.contracts.contract import Contract
-from lakehouse_assets.platform.declare.scd import State, scd1, scd2, scd2_from_snapshots
+from lakehouse_assets.platform.declare.scd import Scd, scd1, scd2, scd2_from_snapshots
 from lakehouse_assets.platform.declare.table import DeclarationError, Table, TableKey
 from lakehouse_assets.platform.scd.snapshot_diff import Chain, chains
 from lakehouse_assets_tests import change_tables
@@ -52,16 +52,16 @@ def test_every_pair_that_moved_is_in_a_chain() -> None:
 
 
 def test_a_contract_that_does_not_fit_its_write_is_refused_where_it_is_declared() -> None:
-    def declare(contract: type[Contract], write: State) -> Table:
+    def declare(contract: type[Contract], write: Scd) -> Table:
         return Table(TableKey("t", "silver", "x"), contract, lambda: None, MappingProxyType({}), write)
 
     declare(change_tables.Current, scd1(("shop",), "modified_date"))
-    for contract, write, said in (
+    for contract, write, message in (
         (change_tables.Current, scd1(("nobody",), "modified_date"), "has no column nobody"),
         (change_tables.Current, scd1(("color",), "modified_date"), "color may be NULL"),
         (change_tables.Current, scd2(("shop",), "modified_date"), "has no column effective_from"),
         (change_tables.Snapshot, scd2_from_snapshots(("shop",)), "one row for each of"),
         (change_tables.Snapshot, scd2(("shop", "item"), "feed_day"), "unique within a feed day"),
     ):
-        with pytest.raises(DeclarationError, match=said):
+        with pytest.raises(DeclarationError, match=message):
             declare(contract, write)

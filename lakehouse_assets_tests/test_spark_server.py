@@ -23,6 +23,7 @@ from lakehouse_assets.cli.doctor import examine
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.common.process_id import ProcessId
 from lakehouse_assets.platform.runtime import jars, session_records, session_settings, sessions, spark_launch
+from lakehouse_assets.platform.runtime.jar_sets import COORDINATES, SPARK
 from lakehouse_assets.platform.runtime.sessions import close_session, open_session
 from lakehouse_assets.platform.runtime.spark_server import ensure_server, server_status, stop_server
 from lakehouse_assets.settings import Settings
@@ -282,8 +283,8 @@ def test_a_server_that_does_not_come_up_shows_its_log(fresh_settings: Settings) 
 
 
 def test_the_lock_holds_every_coordinate_and_nothing_that_pyspark_ships(fresh_settings: Settings) -> None:
-    for coordinate in jars.COORDINATES:
-        assert "{}_{}-{}.jar".format(*coordinate.split(":")) in jars.SPARK.locked()
+    for coordinate in COORDINATES:
+        assert "{}_{}-{}.jar".format(*coordinate.split(":")) in SPARK.locked()
     folder = jars.ensure_jars(fresh_settings)
     assert jars.shipped_by_pyspark(folder) == []
 

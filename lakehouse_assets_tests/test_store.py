@@ -114,7 +114,7 @@ def test_nothing_is_lost_and_every_defect_has_its_rule(shop: Shop) -> None:
     broken: dict[str, int] = {}
     for table in TABLES:
         for day in shop.outcomes[table].days:
-            assert day.conserved
+            assert day.reconciled
             if day.day in GENERATED[:-1]:
                 for rule in day.rules:
                     broken[f"{table}.{rule.rule}"] = broken.get(f"{table}.{rule.rule}", 0) + rule.failed

@@ -15,7 +15,8 @@ from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.audit_log import audit_path
 from lakehouse_assets.platform.runtime.session_records import SessionRecord, write_json
-from lakehouse_assets.platform.storage.delta_table import Kind, Note, ask
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, Kind
+from lakehouse_assets.platform.storage.delta_table import query_rows
 from lakehouse_assets.platform.streams.stream_audit import complete_audit, write_audit
 from lakehouse_assets.platform.streams.stream_log import log_of
 from lakehouse_assets.settings import settings
@@ -32,19 +33,19 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
 
 def commit(lake: Lake, run: str, *, audited: bool) -> int:
     """A commit of a stream's run; not audited: the run was killed after it."""
-    note = Note(str(KEY), run, run, frozenset(), "code", {}, kind=Kind.STREAM)
+    metadata = CommitMetadata(str(KEY), run, run, frozenset(), "code", {}, kind=Kind.STREAM)
     rows = pa.table({DAY_COLUMN: [DAY]})
-    properties = CommitProperties({"userMetadata": note.dump()})
+    properties = CommitProperties({"userMetadata": metadata.dump()})
     started = datetime.now(UTC)
     write_deltalake(str(lake.path(KEY)), rows, mode="append", commit_properties=properties)
     version = DeltaTable(str(lake.path(KEY))).version()
     if audited:
-        write_audit(lake, KEY, note, version, started, datetime.now(UTC))
+        write_audit(lake, KEY, metadata, version, started, datetime.now(UTC))
     return version
 
 
 def audit(lake: Lake) -> list[tuple[int, str]]:
-    rows = ask(audit_path(lake.tables, KEY.domain), "SELECT output_version, run_id FROM t")
+    rows = query_rows(audit_path(lake.tables, KEY.domain), "SELECT output_version, run_id FROM t")
     return sorted((row["output_version"], row["run_id"]) for row in rows)
 
 

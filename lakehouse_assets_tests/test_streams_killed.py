@@ -46,7 +46,7 @@ def is_whole(driver: LakeDriver, sent: int) -> None:
 def test_a_stream_killed_at_every_place_it_passes(broker: Settings, spark: SparkSession, tmp_path: Path) -> None:
     """A commit of bronze has no step before it and no journal of checks after it; the live table has all."""
     source, sent = topic_of(broker, "places"), 0
-    driver, quiet = LakeDriver.at(spark, tmp_path / "killed"), LakeDriver.at(spark, tmp_path / "quiet")
+    driver, settled = LakeDriver.at(spark, tmp_path / "killed"), LakeDriver.at(spark, tmp_path / "quiet")
     for place in PLACES:
         send(client_options(broker), numbered(40, first=sent), source.topic)
         sent += 40
@@ -55,11 +55,11 @@ def test_a_stream_killed_at_every_place_it_passes(broker: Settings, spark: Spark
     stream_of(broker, driver, source).run_available()
     kept = driver.rows(LIVE, "minute", "lines", "sales")
     is_whole(driver, sent)
-    drain_available(step(quiet), bronze(quiet), source)
-    for lake in (driver, quiet):
+    drain_available(step(settled), bronze(settled), source)
+    for lake in (driver, settled):
         everything(lake, [DAY])
     assert driver.rows(LIVE, "minute", "lines", "sales") == kept, "what the stream kept is what a run makes anew"
-    assert content(driver) == content(quiet)
+    assert content(driver) == content(settled)
 
 
 KILLS = [3, pytest.param(30, marks=pytest.mark.random_kills)]
@@ -103,8 +103,8 @@ def test_a_stream_goes_on_when_the_spark_server_was_killed(
         server = server_status(own).pid
         assert server is not None
         os.kill(server, signal.SIGKILL)
-        said = stream.until(lambda line: "lag 0" in line)
-        assert any("Again in" in line for line in said), said
+        message = stream.until(lambda line: "lag 0" in line)
+        assert any("Again in" in line for line in message), message
         send(client_options(broker), numbered(100, first=600), source.topic)
         stream.until(lambda line: "lag 0" in line)
         stream.kill()

@@ -14,10 +14,10 @@ from pyspark.sql import SparkSession
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.storage.commit_log import read_entry
-from lakehouse_assets.platform.storage.delta_table import ask, open_table
+from lakehouse_assets.platform.storage.delta_table import open_table, query_rows
 from lakehouse_assets.platform.storage.log_statistics import may_hold, most_rows, rows_of_days, rows_within
 from lakehouse_assets.platform.storage.table_features import UnknownFeature, require_writable
-from lakehouse_assets.platform.transform.unchanged import takes_notes
+from lakehouse_assets.platform.transform.unchanged import takes_metadata
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.publish import publish
 from lakehouse_assets.serving.query import query
@@ -48,13 +48,13 @@ class Case:
 
     statements: tuple[str, ...]
     query: str | None = None
-    ask: str | None = None
+    query_rows: str | None = None
 
 
-def made(*properties: str, then: tuple[str, ...] = (), query: str | None = None, ask: str | None = None) -> Case:
+def made(*properties: str, then: tuple[str, ...] = (), query: str | None = None, query_rows: str | None = None) -> Case:
     """A table with properties, two rows in one file, and what is done to it then."""
-    said = ", ".join(properties)
-    return Case((f"CREATE TABLE {{t}} USING delta TBLPROPERTIES ({said}) AS {NAMES}", *then), query, ask)
+    message = ", ".join(properties)
+    return Case((f"CREATE TABLE {{t}} USING delta TBLPROPERTIES ({message}) AS {NAMES}", *then), query, query_rows)
 
 
 DELETED = ("DELETE FROM {t} WHERE id = 1",)
@@ -84,13 +84,13 @@ CASES = {
         "'delta.enableTypeWidening' = 'true'",
         then=("ALTER TABLE {t} ALTER COLUMN amount TYPE DECIMAL(20, 4)",),
         query="typeWidening",
-        ask="typeWidening",
+        query_rows="typeWidening",
     ),
     "vacuum_check": made("'delta.feature.vacuumProtocolCheck' = 'supported'", ask="vacuumProtocolCheck"),
     "variant": Case(
         ("CREATE TABLE {t} USING delta AS " + NAMES.replace(" * ", " *, parse_json('[1]') AS v "),),
         query="variantType",
-        ask="variantType",
+        query_rows="variantType",
     ),
     "partitions": Case((PARTITIONS, "ALTER TABLE {t} ADD COLUMN added_later STRING")),
     "clone": Case(
@@ -148,9 +148,9 @@ def test_the_engine_of_delta_rs_shows_what_spark_shows_or_refuses_the_feature(fe
     path = features.path(case)
     if feature := CASES[case].ask:
         with pytest.raises(UnknownFeature, match=f"uses {feature}"):
-            ask(path, "SELECT * FROM t")
+            query_rows(path, "SELECT * FROM t")
         return
-    assert in_order(ask(path, "SELECT * FROM t")) == features.rows[case]
+    assert in_order(query_rows(path, "SELECT * FROM t")) == features.rows[case]
 
 
 @pytest.mark.slow
@@ -277,7 +277,7 @@ def test_a_commit_of_delta_rs_keeps_to_what_a_table_asks_for_or_is_refused(
     """A day that comes out as it was is noted by such a commit, or written."""
     log(tmp_path, protocol, configuration, of_column)
     table = DeltaTable(str(tmp_path))
-    assert takes_notes(tmp_path, 0) == (refused is None)
+    assert takes_metadata(tmp_path, 0) == (refused is None)
     if refused is None:
         require_writable(table, tmp_path, "t")
         table.create_write_transaction([], "append", table.schema())

@@ -22,26 +22,24 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.contracts.base_contracts import SilverEvent
 from lakehouse_assets.platform.contracts.casting import parse
-from lakehouse_assets.platform.contracts.contract import Contract, column, facts
+from lakehouse_assets.platform.contracts.contract import Contract, column, table_metadata
 from lakehouse_assets.platform.contracts.rules import Rate
 from lakehouse_assets.platform.declare.catalog import Catalog
-from lakehouse_assets.platform.declare.table import Overwrite, ReplaceDays, State, Table, TableKey, day, whole
+from lakehouse_assets.platform.declare.scd import Scd
+from lakehouse_assets.platform.declare.table import Overwrite, ReplaceDays, Table, TableKey, day, full
 from lakehouse_assets.platform.orchestration.asset_events import materialization
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.audit_log import audit_path
 from lakehouse_assets.platform.results.check_results import evaluations
 from lakehouse_assets.platform.results.step_result import Outcome
-from lakehouse_assets.platform.scd.scd_table import StateTable
+from lakehouse_assets.platform.scd.scd_table import ScdTable
 from lakehouse_assets.platform.storage.commit_actions import actions_of, changes_rows, log_file
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, DayRows, InputVersion, Kind
 from lakehouse_assets.platform.storage.delta_table import (
-    DayRows,
-    Kind,
-    Note,
-    Pin,
-    ask,
     commit_at,
     last_commit,
+    query_rows,
     version_of,
 )
 from lakehouse_assets.platform.transform.unchanged import _quarantine_stands, _whole, standing
@@ -88,24 +86,29 @@ class Log:
             digests = {d: f"{version:016x}" if d in days else self.truth[d] for d in entry.days}
             self.truth |= {d: None if d in overtaken else digest for d, digest in digests.items()}
             rows = {d: DayRows(1, 1, 0, 0, str(digest)) for d, digest in digests.items()}
-            note = Note("t", "r", f"a{version}", days, "c", {}, rows, base=base if base >= 0 else None)
-            self.write(version, replace(note, unchanged=entry.days - days), days)
+            metadata = CommitMetadata("t", "r", f"a{version}", days, "c", {}, rows, base=base if base >= 0 else None)
+            self.write(version, replace(metadata, unchanged=entry.days - days), days)
         elif entry.kind in ("erasure", "adoption"):
             self.truth |= dict.fromkeys(entry.days, None)
-            note = Note("t", "r", f"a{version}", entry.days, "c", {}, base=version - 1, kind=Kind(entry.kind))
-            self.write(version, note, frozenset())
+            metadata = CommitMetadata(
+                "t", "r", f"a{version}", entry.days, "c", {}, base=version - 1, kind=Kind(entry.kind)
+            )
+            self.write(version, metadata, frozenset())
         elif entry.kind == "stream":
             self.truth |= dict.fromkeys(entry.days, None)
-            note = Note("t", "r", f"a{version}", frozenset(), "c", {}, base=version - 1, kind=Kind.STREAM)
-            self.write(version, note, entry.days)
+            metadata = CommitMetadata("t", "r", f"a{version}", frozenset(), "c", {}, base=version - 1, kind=Kind.STREAM)
+            self.write(version, metadata, entry.days)
         else:
             compacts = entry.kind == "compaction"
             self.truth |= {} if compacts else dict.fromkeys(entry.days, None)
             self.write(version, None, entry.days, changes=not compacts)
         self.entries.append(entry)
 
-    def write(self, version: int, note: Note | None, days: Iterable[date], changes: bool = True) -> None:
-        info = {"commitInfo": {"timestamp": 0, "operation": "WRITE"} | ({"userMetadata": note.dump()} if note else {})}
+    def write(self, version: int, metadata: CommitMetadata | None, days: Iterable[date], changes: bool = True) -> None:
+        info = {
+            "commitInfo": {"timestamp": 0, "operation": "WRITE"}
+            | ({"userMetadata": metadata.dump()} if metadata else {})
+        }
         bounds = {str(d): {"feed_day": str(d)} for d in days}
         files = [
             {"add": {"path": f"{version}-{d}", "dataChange": changes, "stats": stats}}
@@ -211,20 +214,22 @@ def test_a_day_of_which_a_compacted_quarantine_has_no_row_stands(tmp_path: Path)
 def test_a_state_that_is_noted_as_unchanged_names_the_changes_that_are_in_it(tmp_path: Path) -> None:
     """Another run's changes came since: they are still to be folded."""
     lake = Lake(tmp_path / "lake", tmp_path / "landing")
-    assert isinstance(current.write, State)
-    state = StateTable(None, lake, current, current.write)  # type: ignore[arg-type]  # commits without Spark
-    path, pin = lake.path(current.key), state._pin
-    note = Note("t", "r", "r#1", frozenset(DAYS[:1]), "code", {pin: Pin(0, "all")})
+    assert isinstance(current.write, Scd)
+    state = ScdTable(None, lake, current, current.write)  # type: ignore[arg-type]  # commits without Spark
+    path, input_version = lake.path(current.key), state._input_version
+    metadata = CommitMetadata("t", "r", "r#1", frozenset(DAYS[:1]), "code", {input_version: InputVersion(0, "all")})
     rows = pa.table({"feed_day": pa.array(DAYS[:1], pa.date32())})
-    write_deltalake(str(path), rows, commit_properties=CommitProperties(custom_metadata={"userMetadata": note.dump()}))
+    write_deltalake(
+        str(path), rows, commit_properties=CommitProperties(custom_metadata={"userMetadata": metadata.dump()})
+    )
     for _ in range(2):
         write_deltalake(str(lake.changes(current.key)), rows, mode="append")
-    made = replace(note, attempt="r#2", days=frozenset(), unchanged=frozenset(DAYS[:1]), inputs={}, base=0)
-    version = state.note_only(None, made, 0)  # type: ignore[arg-type]  # of the plan it needs nothing
+    made = replace(metadata, attempt="r#2", days=frozenset(), unchanged=frozenset(DAYS[:1]), inputs={}, base=0)
+    version = state.metadata_only(None, made, 0)  # type: ignore[arg-type]  # of the plan it needs nothing
     last = commit_at(path, version)
     assert last is not None
-    assert last.note is not None
-    assert last.note.inputs[pin].version == 0, "and not 1, which is the newest"
+    assert last.metadata is not None
+    assert last.metadata.inputs[input_version].version == 0, "and not 1, which is the newest"
 
 
 # ---- real tables ----
@@ -236,7 +241,7 @@ class Said(_Change, SilverEvent):
     """What was said of items, by day."""
 
     class Config:
-        metadata = facts(key=("feed_day", "record_hash"), key_tolerate=ALL)
+        metadata = table_metadata(key=("feed_day", "record_hash"), key_tolerate=ALL)
 
 
 class Total(Contract):
@@ -254,13 +259,13 @@ def _total(current: DataFrame) -> DataFrame:
     return current.groupBy(F.col("price").cast("string").alias("price")).agg(F.count("*").alias("items"))
 
 
-said = Table(
+message = Table(
     TableKey("test", "silver", "said"), Said, _said, MappingProxyType({"landed": day(changes)}), ReplaceDays(), "landed"
 )
 total = Table(
-    TableKey("test", "gold", "total"), Total, _total, MappingProxyType({"current": whole(current)}), Overwrite()
+    TableKey("test", "gold", "total"), Total, _total, MappingProxyType({"current": full(current)}), Overwrite()
 )
-CATALOG = Catalog((changes, said, current, total, items, snapshots))
+CATALOG = Catalog((changes, message, current, total, items, snapshots))
 
 Content = Mapping[date | None, Counter[str]]
 
@@ -290,10 +295,10 @@ class Lakeside:
 
     def content(self, table: Table) -> Content:
         """The rows of a table, or of the changes it is made of, by day, without run times."""
-        path = self.lake.changes(table.key) if isinstance(table.write, State) else self.lake.path(table.key)
+        path = self.lake.changes(table.key) if isinstance(table.write, Scd) else self.lake.path(table.key)
         found: dict[date | None, Counter[str]] = {}
         for number, place in enumerate((path, self.lake.quarantine(table.key))):
-            for row in ask(place, "SELECT * FROM t"):
+            for row in query_rows(place, "SELECT * FROM t"):
                 text = repr([number, *[str(row[name]) for name in sorted(row) if name not in RUN_COLUMNS]])
                 found.setdefault(row.get("feed_day"), Counter())[text] += 1
         return found
@@ -307,24 +312,24 @@ class Lakeside:
         now, known = self.content(table), self.held.setdefault(table.key, {})
         last = last_commit(path)
         assert last is not None
-        note = last.note
-        assert note is not None
-        assert note.made == set(days)
+        metadata = last.metadata
+        assert metadata is not None
+        assert metadata.made == set(days)
         whole_table = isinstance(table.write, Overwrite)
-        held = {of: (now if whole_table else now.get(of), note.rows[of].duplicates) for of in days}
+        held = {of: (now if whole_table else now.get(of), metadata.rows[of].duplicates) for of in days}
         different = {of for of in days if held[of] != known.get(of)}
         if whole_table:  # one state: it is what it was as a whole, or all of it is new
             known.update(dict.fromkeys(known, (now, 0)))
             different = set(days) if different else set()
         known.update(held)
-        assert note.days == different
+        assert metadata.days == different
         wrote = changes_rows(actions_of(path, last.version))
-        assert wrote == bool(different) or (isinstance(table.write, State) and not wrote)
-        assert {of.day for of in outcome.days if of.unchanged} == note.unchanged
+        assert wrote == bool(different) or (isinstance(table.write, Scd) and not wrote)
+        assert {of.day for of in outcome.days if of.unchanged} == metadata.unchanged
         if not different:
             assert self.version_of_files(table) == before
-        self.seen["some" if different and note.unchanged else "all" if different else "none"] += 1
-        return note.days
+        self.seen["some" if different and metadata.unchanged else "all" if different else "none"] += 1
+        return metadata.days
 
     def version_of_files(self, table: Table) -> list[object]:
         """The quarantine's and the changes' versions, and the newest version of the table that changed a row."""
@@ -333,9 +338,9 @@ class Lakeside:
         return [version_of(self.lake.quarantine(table.key)), version_of(self.lake.changes(table.key)), changing[-1:]]
 
     def stale(self, *tables: Table) -> dict[TableKey, set[date]]:
-        levels = Levels(self.lake, CATALOG)
-        levels.read_on()
-        return {table.key: set(behind) for table in tables if (behind := levels.behind(table))}
+        staleness = Staleness(self.lake, CATALOG)
+        staleness.read_on()
+        return {table.key: set(stale_days) for table in tables if (stale_days := staleness.stale_days(table))}
 
 
 A, B = change("I", 1), change("U", 2, price="2")
@@ -354,7 +359,7 @@ DELIVERIES = {
 def test_only_days_whose_rows_differ_count_as_changed(spark: SparkSession, tmp_path: Path) -> None:
     """Deliveries that repeat, in ranges: at times nothing changes, at times some days, at times all."""
     rng, side, held = Random(5), Lakeside(spark, tmp_path), dict[date, str]()
-    tables = (changes, said, current, total)
+    tables = (changes, message, current, total)
     days = DAYS[:3]
     for turn, again in enumerate(([], days, days[1:], [])):  # `again`: days of which nothing else comes
         for of_day in days:
@@ -378,9 +383,9 @@ def _again(tables: Sequence[str], driver: LakeDriver, days: Sequence[date]) -> O
         outcome = driver.make(table, days)
         last = commit_at(path, version_of(path) or 0)
         assert last is not None
-        assert last.note is not None
-        assert last.note.days == set()
-        assert last.note.unchanged >= set(days)
+        assert last.metadata is not None
+        assert last.metadata.days == set()
+        assert last.metadata.unchanged >= set(days)
         assert not changes_rows(actions_of(path, last.version))
         assert all(of.unchanged for of in outcome.days)
     return outcome
@@ -404,18 +409,18 @@ def test_a_ledger_made_again_and_its_companion_are_noted(spark: SparkSession, tm
         _, conservation, _ = evaluations(ledger.compiled, again, of)
         assert conservation.description == f"{by_day[of.day]} in = {by_day[of.day]} kept + 0 quarantined + 0 duplicates"
     query = f"SELECT feed_day, kept, restated FROM t WHERE \"table\" = '{GOLD}' AND run_id = '{again.run_id}'"  # noqa: S608
-    audited = ask(audit_path(driver.lake.tables, "gmv"), query)
+    audited = query_rows(audit_path(driver.lake.tables, "gmv"), query)
     assert {(row["feed_day"], row["kept"], row["restated"]) for row in audited} == {(of, by_day[of], 0) for of in days}
     current = commit_at(driver.lake.path(TableKey("gmv", "gold", "gmv_current")), 1)
     assert current is not None
-    assert current.note is not None
-    assert current.note.unchanged == set(days)
+    assert current.metadata is not None
+    assert current.metadata.unchanged == set(days)
     assert driver.rows(GOLD, "gmv_date", "product_id", "gmv", "version") == appended
     driver.make(GOLD, [date(2023, 2, 3)])  # a day without news is published, and is new to who reads it
     last = last_commit(driver.lake.path(TableKey.parse(GOLD)))
     assert last is not None
-    assert last.note is not None
-    assert (last.note.days, last.note.published) == ({date(2023, 2, 3)}, date(2023, 2, 3))
+    assert last.metadata is not None
+    assert (last.metadata.days, last.metadata.published) == ({date(2023, 2, 3)}, date(2023, 2, 3))
 
 
 @pytest.mark.slow

@@ -10,15 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from lakehouse_assets.platform.maintenance.maintenance import FEWEST, Place, maintain, survey
+from lakehouse_assets.platform.maintenance.maintenance import FEWEST, StoredTable, maintain, survey
 from lakehouse_assets.platform.storage import unnamed_files
-from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
+from lakehouse_assets.platform.storage.commit import ConcurrentCommit, Swap, commit
 from lakehouse_assets.platform.storage.commit_actions import log_file
-from lakehouse_assets.platform.storage.delta_table import Kind
+from lakehouse_assets.platform.storage.commit_metadata import Kind
 from lakehouse_assets.platform.storage.location import version_of_file
 from lakehouse_assets.platform.storage.sweep import sweep
 from lakehouse_assets.platform.storage.unnamed_files import RETENTION, retention, stored_files
-from lakehouse_assets_tests.plain_table import DAYS, NUMBERS, PlainTable, made_old, note, rows_of
+from lakehouse_assets_tests.plain_table import DAYS, NUMBERS, PlainTable, made_old, metadata, rows_of
 
 MONTH = 30.0  # days, of which files are kept
 
@@ -87,7 +87,7 @@ def test_a_long_write_keeps_its_files(table: PlainTable, aged: Callable[[Path, f
     files = held.files(attempt)
     (attempt / "young").touch()
     assert maintained(table) == 0
-    commit(table.target, note("long", DAYS[0]), table.newest, Swap(files, [], lambda _: False))
+    commit(table.target, metadata("long", DAYS[0]), table.newest, Swap(files, [], lambda _: False))
     assert table.numbers() == [*range(FEWEST), 100]
     aged(attempt, MONTH + 5)
     assert maintained(table) == 1, "the rest of a named attempt, once it is old"
@@ -133,7 +133,7 @@ def test_files_of_a_former_version_of_the_platform(tmp_path: Path, aged: Callabl
     table = PlainTable(path, NUMBERS)
     assert maintained(table) == 0
     aged(path, 2)
-    before = survey(Place("t", path))
+    before = survey(StoredTable("t", path))
     assert before.dead == 2
     assert maintained(table) == 2
     assert not list(path.glob("*part-9*"))
@@ -145,7 +145,7 @@ def test_files_of_a_former_version_of_the_platform(tmp_path: Path, aged: Callabl
 
 def test_every_version_of_a_manifest_stays(table: PlainTable, aged: Callable[[Path, float], None]) -> None:
     base = table.newest
-    place = Place("t", table.path, keeps_all=True, statistics=("feed_day",))
+    place = StoredTable("t", table.path, keeps_all=True, statistics=("feed_day",))
     maintain(survey(place))
     aged(table.path, 400)
     table.removed_long_ago(base + 1, 400)
@@ -155,11 +155,11 @@ def test_every_version_of_a_manifest_stays(table: PlainTable, aged: Callable[[Pa
 
 
 @pytest.mark.parametrize(
-    ("said", "days"),
+    ("message", "days"),
     [("interval 30 days", 30), ("interval 2 weeks", 14), ("INTERVAL 1 day", 7), (None, 7), ("for ever", 7)],
 )
-def test_retention_is_that_of_the_table_and_a_week_at_least(said: str | None, days: int) -> None:
-    assert retention({RETENTION: said}) == timedelta(days=days)
+def test_retention_is_that_of_the_table_and_a_week_at_least(message: str | None, days: int) -> None:
+    assert retention({RETENTION: message}) == timedelta(days=days)
 
 
 # --- erasure ---
@@ -169,7 +169,7 @@ def test_an_erasure_removes_unnamed_attempts_at_once_and_running_ones_start_agai
     """One was killed and one is running, both with rows of the person; a third begins after the erasure's commit."""
     killed, running = table.write(rows_of(DAYS[0], 666)), table.write(rows_of(DAYS[0], 666))
     base, files = table.newest, table.files(running)
-    erasure = commit(table.target, note("erasure", DAYS[0], kind=Kind.ERASURE), base, Swap([], [], lambda _: True))
+    erasure = commit(table.target, metadata("erasure", DAYS[0], kind=Kind.ERASURE), base, Swap([], [], lambda _: True))
     fence = version_of_file(log_file(table.path, erasure))
     assert fence is not None
     after = table.write(rows_of(DAYS[1], 100))
@@ -180,9 +180,9 @@ def test_an_erasure_removes_unnamed_attempts_at_once_and_running_ones_start_agai
 
     assert sweep(table.path, fence[1] / 1e9, holds) == 3
     assert [folder.exists() for folder in (killed, running, after, held)] == [False, False, True, False]
-    with pytest.raises(LostRace, match="wrote the same days"):
-        commit(table.target, note("running", DAYS[0]), base, Swap(files, [], lambda _: False))
-    commit(table.target, note("after", DAYS[1]), erasure, Swap(table.files(after), [], lambda _: False))
+    with pytest.raises(ConcurrentCommit, match="wrote the same days"):
+        commit(table.target, metadata("running", DAYS[0]), base, Swap(files, [], lambda _: False))
+    commit(table.target, metadata("after", DAYS[1]), erasure, Swap(table.files(after), [], lambda _: False))
     assert table.numbers() == [*range(FEWEST), 100]
 
 
@@ -190,7 +190,7 @@ def test_compaction_leaves_no_trace_of_who_was_erased(table: PlainTable) -> None
     """Merged files hold rows of a person too: what they replaced, and they themselves, go with the erasure."""
     maintain(survey(table.place))
     base = table.newest
-    erasure = commit(table.target, note("erasure", DAYS[2], kind=Kind.ERASURE), base, Swap([], [], lambda _: True))
+    erasure = commit(table.target, metadata("erasure", DAYS[2], kind=Kind.ERASURE), base, Swap([], [], lambda _: True))
     table.replace(pa.table({"feed_day": [], "n": []}, NUMBERS), "again", [DAYS[2]], erasure)
     sweep(table.path, float("inf"), lambda _: True)
     assert table.numbers() == sorted({*range(FEWEST)} - {2})

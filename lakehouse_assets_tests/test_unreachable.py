@@ -33,7 +33,7 @@ def port(listens: bool) -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def said(error: type[LakehouseError], ask: Callable[[], object]) -> str:
+def message(error: type[LakehouseError], ask: Callable[[], object]) -> str:
     started = time.monotonic()
     with pytest.raises(error) as found:
         ask()
@@ -52,9 +52,9 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_s3_endpoint_on_which_nothing_listens(tmp_path: Path) -> None:
     with port(listens=False) as free:
         here = Settings(home=tmp_path, s3_endpoint=f"http://127.0.0.1:{free}")
-        message = said(S3Error, lambda: list_objects(here, "bucket"))
-    assert f"S3 at http://127.0.0.1:{free} does not answer" in message
-    assert "LAKEHOUSE_S3_ENDPOINT" in message
+        text = message(S3Error, lambda: list_objects(here, "bucket"))
+    assert f"S3 at http://127.0.0.1:{free} does not answer" in text
+    assert "LAKEHOUSE_S3_ENDPOINT" in text
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_an_s3_endpoint_on_which_nothing_listens(tmp_path: Path) -> None:
 def test_an_s3_endpoint_that_never_answers(tmp_path: Path) -> None:
     with port(listens=True) as silent:
         here = Settings(home=tmp_path, s3_endpoint=f"http://127.0.0.1:{silent}")
-        assert "does not answer" in said(S3Error, lambda: list_objects(here, "bucket"))
+        assert "does not answer" in message(S3Error, lambda: list_objects(here, "bucket"))
 
 
 class FallsSilent(BaseHTTPRequestHandler):
@@ -106,7 +106,7 @@ def test_an_s3_endpoint_that_falls_silent_in_the_middle(ask: Callable[[S3Path], 
         try:
             assert list(place.below()) == []
             FallsSilent.answers.clear()
-            assert "does not answer" in said(StoreError, lambda: ask(place))
+            assert "does not answer" in message(StoreError, lambda: ask(place))
         finally:
             FallsSilent.over.set()
             server.shutdown()
@@ -124,7 +124,7 @@ def test_s3_without_credentials_says_which(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("HOME", str(tmp_path))
     with port(listens=False) as free:
         here = Settings(home=tmp_path, s3_endpoint=f"http://127.0.0.1:{free}")
-        assert "Set AWS_ACCESS_KEY_ID" in said(S3Error, lambda: list_objects(here, "bucket"))
+        assert "Set AWS_ACCESS_KEY_ID" in message(S3Error, lambda: list_objects(here, "bucket"))
 
 
 @pytest.mark.slow
@@ -139,5 +139,5 @@ def test_kafka_where_nothing_listens(tmp_path: Path) -> None:
             kafka_username="me",
             kafka_password=SecretStr("geheim"),
         )
-        message = said(KafkaError, lambda: topic_state(here, "orders"))
-    assert f"Kafka at 127.0.0.1:{free}: topic orders" in message
+        text = message(KafkaError, lambda: topic_state(here, "orders"))
+    assert f"Kafka at 127.0.0.1:{free}: topic orders" in text

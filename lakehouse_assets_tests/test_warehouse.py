@@ -225,12 +225,12 @@ def test_analysts_read_and_nobody_else_writes(lake: Settings) -> None:
 
 def timed_out_of(settings: Settings) -> str:
     started = time.monotonic()
-    with pytest.raises(WarehouseError) as said, connect(settings):
+    with pytest.raises(WarehouseError) as message, connect(settings):
         pass
     assert time.monotonic() - started < 30
-    assert "Traceback" not in str(said.value)
-    assert "geheim" not in str(said.value) + repr(said.value.__cause__) + repr(settings), "no secret is told"
-    return str(said.value)
+    assert "Traceback" not in str(message.value)
+    assert "geheim" not in str(message.value) + repr(message.value.__cause__) + repr(settings), "no secret is told"
+    return str(message.value)
 
 
 def elsewhere(url: str) -> Settings:
@@ -240,17 +240,17 @@ def elsewhere(url: str) -> Settings:
 def test_nothing_listens_there() -> None:
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
-        said = timed_out_of(elsewhere(f"postgresql://me:geheim@127.0.0.1:{free.getsockname()[1]}/db"))
-    assert "Nothing listens there" in said
-    assert "127.0.0.1" in said
+        message = timed_out_of(elsewhere(f"postgresql://me:geheim@127.0.0.1:{free.getsockname()[1]}/db"))
+    assert "Nothing listens there" in message
+    assert "127.0.0.1" in message
 
 
 def test_no_answer() -> None:
     with closing(socket.socket()) as silent:  # takes the connection and never says a word
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        said = timed_out_of(elsewhere(f"postgresql://me:geheim@127.0.0.1:{silent.getsockname()[1]}/db"))
-    assert "No answer within" in said
+        message = timed_out_of(elsewhere(f"postgresql://me:geheim@127.0.0.1:{silent.getsockname()[1]}/db"))
+    assert "No answer within" in message
 
 
 def test_no_such_host() -> None:

@@ -38,8 +38,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterLake]:
 
 
 def current(product: int) -> dict[str, Any]:
-    said = {"gmv_date": DAYS[0], "subsidiary": "nacional", "gmv": Decimal("5.00"), "purchases": 1}
-    return said | {"product_id": product, "effective_date": DAYS[1], "version": 1}
+    message = {"gmv_date": DAYS[0], "subsidiary": "nacional", "gmv": Decimal("5.00"), "purchases": 1}
+    return message | {"product_id": product, "effective_date": DAYS[1], "version": 1}
 
 
 def in_warehouse(statement: str) -> list[tuple[Any, ...]]:
@@ -101,9 +101,9 @@ def test_each_day_has_its_materialization_and_its_check(lake: DagsterLake) -> No
     events = lake.materializations("store/warehouse/daily_sales", result.run_id)
     assert set(events) == TEXTS
     for (event,) in events.values():
-        said = {name: value.value for name, value in event.metadata.items()}
-        assert said["dagster/partition_row_count"] == 1
-        assert said["written"] is False, "it was there already"
+        message = {name: value.value for name, value in event.metadata.items()}
+        assert message["dagster/partition_row_count"] == 1
+        assert message["written"] is False, "it was there already"
     assert lake.check_days("store/warehouse/daily_sales", "equals_delta") == {"SUCCEEDED": TEXTS}
 
 
@@ -150,17 +150,17 @@ def test_a_warehouse_that_cannot_be_reached_fails_the_run_and_the_sensor_says_so
             skipped = tick(lake, "store")
     settings.cache_clear()
     assert not result.success
-    said = lake.why(result)
-    assert "Nothing listens there" in said
-    assert "geheim" not in said
+    message = lake.why(result)
+    assert "Nothing listens there" in message
+    assert "geheim" not in message
     assert isinstance(skipped, dg.SkipReason)
     assert "Nothing listens there" in str(skipped.skip_message)
 
 
 def test_the_command_says_what_is_there(lake: DagsterLake, tmp_path: Path) -> None:
     lake.run(["store/warehouse/daily_sales"], DAYS[0], DAYS[-1])
-    said = lake.cli("warehouse", "status", "--format", "csv").output
-    assert f"store.daily_sales,4,4,{DAYS[-1]}" in said
+    message = lake.cli("warehouse", "status", "--format", "csv").output
+    assert f"store.daily_sales,4,4,{DAYS[-1]}" in message
     again = lake.cli("warehouse", "publish", "store/gold/daily_sales", "--days", str(DAYS[0]), "--format", "csv").output
     assert f"{DAYS[0]},1,0,False" in again
     refused = lake.cli("warehouse", "publish", "store/gold/nothing", "--days", str(DAYS[0]), fails=True).output

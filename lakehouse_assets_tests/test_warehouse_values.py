@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lakehouse_assets.platform.common.errors import LakehouseError
-from lakehouse_assets.platform.contracts.contract import Contract, column, facts
+from lakehouse_assets.platform.contracts.contract import Contract, column, table_metadata
 from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.publish import publish
@@ -75,7 +75,7 @@ class Kinds(Contract):
     many: Annotated[T.ArrayType, T.StringType(), True] = column("texts", nullable=True)
 
     class Config:
-        metadata = facts(owners=("tests@example.com",), key=("feed_day", "number"))
+        metadata = table_metadata(owners=("tests@example.com",), key=("feed_day", "number"))
 
 
 def _not_made(**_: "DataFrame") -> "DataFrame":
@@ -130,14 +130,14 @@ def _plain(row: Row) -> Row:
 
 
 @pytest.mark.parametrize(
-    ("does", "said"),
+    ("does", "message"),
     [
         ("NEW.net = NEW.net + 1; RETURN NEW", "net: 10.50, 11.50"),
         ("NEW.category = upper(NEW.category); RETURN NEW", r"category: \d+, \d+"),
         ("RETURN NULL", r"rows: 1, 0; feed_day: \d+, 0"),
     ],
 )
-def test_what_is_altered_on_the_way_is_refused_and_the_column_named(lake: Settings, does: str, said: str) -> None:
+def test_what_is_altered_on_the_way_is_refused_and_the_column_named(lake: Settings, does: str, message: str) -> None:
     commit(lake, SALES, [sale(DAYS[0])], [DAYS[0]])
     publish(lake, SALES, DAYS, "run")
     with connect(lake) as connection, connection, connection.cursor() as cursor:
@@ -146,7 +146,7 @@ def test_what_is_altered_on_the_way_is_refused_and_the_column_named(lake: Settin
             "CREATE TRIGGER t BEFORE INSERT ON store.daily_sales FOR EACH ROW EXECUTE FUNCTION store.meddle()"
         )
     commit(lake, SALES, [sale(DAYS[0]), sale(DAYS[1])], DAYS[:2])
-    with pytest.raises(WarehouseError, match=f"do not amount to the same .*{said}.* was not published"):
+    with pytest.raises(WarehouseError, match=f"do not amount to the same .*{message}.* was not published"):
         publish(lake, SALES, DAYS, "run")
     assert rows_of(lake, "SELECT feed_day, net FROM store.daily_sales") == [(DAYS[0], Decimal("10.50"))]
 

@@ -239,8 +239,8 @@ class TestTwoHomes:
         outcome = ours.make(SILVER, [DAYS[3]])
         assert written == {id(ours.spark): 2, id(theirs.spark): 1}
         of_theirs = next(c for c in commits(ours.lake.path(TableKey.parse(SILVER))) if c.version == outcome.base)
-        assert of_theirs.note is not None, "planned again at what the other has committed"
-        assert (of_theirs.note.run_id, outcome.version) == (f"run-{theirs.runs}", of_theirs.version + 1)
+        assert of_theirs.metadata is not None, "planned again at what the other has committed"
+        assert (of_theirs.metadata.run_id, outcome.version) == (f"run-{theirs.runs}", of_theirs.version + 1)
         assert [row[0] for row in ours.rows(SILVER, "feed_day")].count(DAYS[3]) == 4
 
     def test_at_once(self, homes: tuple[LakeDriver, LakeDriver]) -> None:

@@ -30,7 +30,7 @@ def _in(file: Path, wanted: set[str]) -> Iterator[str]:
         except pa.ArrowInvalid:
             return
         for name, column in zip(held.schema_arrow.names, held.read().columns, strict=True):
-            yield from (name for said in column.to_pylist() for value in wanted if value in _text(said))
+            yield from (name for message in column.to_pylist() for value in wanted if value in _text(message))
         for group in range(held.metadata.num_row_groups):
             for number in range(held.metadata.num_columns):
                 chunk = held.metadata.row_group(group).column(number)
@@ -38,5 +38,5 @@ def _in(file: Path, wanted: set[str]) -> Iterator[str]:
                 yield from ("footer" for bound in bounds for value in wanted if value in _text(bound))
 
 
-def _text(said: Any) -> str:
-    return said.casefold() if isinstance(said, str) else str(said).casefold() if said is not None else ""
+def _text(message: Any) -> str:
+    return message.casefold() if isinstance(message, str) else str(message).casefold() if message is not None else ""

@@ -14,7 +14,7 @@ from deltalake import CommitProperties, write_deltalake
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.declare.catalog import discover
 from lakehouse_assets.platform.declare.table import Publish, Table, TableKey
-from lakehouse_assets.platform.storage.delta_table import Note, Pin
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, InputVersion
 from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import connect
 from lakehouse_assets.serving.publish import Published
@@ -57,7 +57,7 @@ def arrow(table: Table, rows: Sequence[Row]) -> pa.Table:
 
 def commit(settings: Settings, table: Table, rows: Sequence[Row], days: Sequence[date] = ()) -> None:
     """Replace these days of a table of the lake (or the whole of it) by one commit with the platform's note."""
-    note = Note(str(table.key), "run", "a", frozenset(days), "code", {"x": Pin(0, "")})
+    metadata = CommitMetadata(str(table.key), "run", "a", frozenset(days), "code", {"x": InputVersion(0, "")})
     path = settings.lake.joinpath(*table.key.parts)
     there = (path / "_delta_log").exists()
     bounds = f"feed_day >= '{min(days)}' AND feed_day <= '{max(days)}'" if days and there else None
@@ -66,7 +66,7 @@ def commit(settings: Settings, table: Table, rows: Sequence[Row], days: Sequence
         arrow(table, rows),
         mode="overwrite" if there else "append",
         predicate=bounds,
-        commit_properties=CommitProperties(custom_metadata={"userMetadata": note.dump()}),
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": metadata.dump()}),
     )
 
 

@@ -56,8 +56,8 @@ def _require_reader(settings: Settings) -> None:
             )
             roles = {role for (role,) in cursor.fetchall()}
     except WarehouseError as error:
-        said = str(error).replace("LAKEHOUSE_WAREHOUSE_URL", "LAKEHOUSE_ANALYST_URL")
-        raise WarehouseError(f"The login of dashboards, LAKEHOUSE_ANALYST_URL: {said}") from error
+        message = str(error).replace("LAKEHOUSE_WAREHOUSE_URL", "LAKEHOUSE_ANALYST_URL")
+        raise WarehouseError(f"The login of dashboards, LAKEHOUSE_ANALYST_URL: {message}") from error
     if superuser or LOADER in roles:
         raise WarehouseError(f"The login {name} in LAKEHOUSE_ANALYST_URL may write. Use one that only reads: {_GRANT}")
     if ANALYST not in roles:

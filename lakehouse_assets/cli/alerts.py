@@ -21,7 +21,7 @@ def alerts(resolved_too: bool, try_hooks: bool, output: str) -> None:
     rows = [
         (
             one.subject.table, one.subject.day, one.subject.trouble.value, one.raised, one.resolved or "",
-            ",".join(sorted(one.sent)), sum(map(len, one.refused.values())), one.said,
+            ",".join(sorted(one.sent)), sum(map(len, one.refused.values())), one.message,
         )
         for one in found
     ]  # fmt: skip

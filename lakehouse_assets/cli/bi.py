@@ -45,8 +45,8 @@ def start(output: str) -> None:
     found = server.start(settings(), boards, lambda text: click.echo(text, err=True))
     url, password = f"http://127.0.0.1:{found.port}", server.password_file(settings())
     if output == "json":
-        said = {"running": True, "port": found.port, "pid": found.process.pid, "url": url}
-        click.echo(json.dumps(said | {"user": server.ADMIN, "password_file": str(password)}))
+        message = {"running": True, "port": found.port, "pid": found.process.pid, "url": url}
+        click.echo(json.dumps(message | {"user": server.ADMIN, "password_file": str(password)}))
         return
     for board in boards:
         click.echo(f"{board.title:<34} {url}/superset/dashboard/{board.slug}/")

@@ -21,7 +21,7 @@ from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.pseudonyms import ensure_development_key
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.settings import settings
 
@@ -128,9 +128,9 @@ def _catalog() -> Catalog:
 def _materialize(progress: Progress, domain: str, days: DayRange) -> None:
     """By Dagster's own command line, as a user would: one run over the whole range, where anything of it is behind."""
     tables = [table for table in _catalog().tables if table.key.domain == domain]
-    levels = Levels(Lake(settings().lake, settings().landing), Catalog(tuple(tables)))
-    levels.read_on()
-    if not any(levels.behind(table) for table in tables):
+    staleness = Staleness(Lake(settings().lake, settings().landing), Catalog(tuple(tables)))
+    staleness.read_on()
+    if not any(staleness.stale_days(table) for table in tables):
         progress.console.print(f"Every day of {domain} is made of these files already.")
         return
     command = [
@@ -138,17 +138,17 @@ def _materialize(progress: Progress, domain: str, days: DayRange) -> None:
         "--select", f"group:{domain}", "--partition-range", f"{days.first}...{days.last}",
     ]  # fmt: skip
     progress.console.print(f"[dim]$ dagster {' '.join(command[1:])}[/dim]")
-    made_beside = {companion.key for table in tables for companion in table.companions}
+    made_beside = {companion.key for table in tables for companion in table.co_materialized}
     steps = len({table.key for table in tables} - made_beside)
     task = progress.add_task(f"Materialize bronze, silver, gold of {domain}", total=steps)
-    said: list[str] = []
+    message: list[str] = []
     with subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         for line in run.stdout or ():
-            said.append(line)
+            message.append(line)
             if STEP.search(line):
                 progress.advance(task)
     if run.returncode:
-        raise LakehouseError(f"The run failed:\n{''.join(said[-30:])}")
+        raise LakehouseError(f"The run failed:\n{''.join(message[-30:])}")
 
 
 def _tell() -> None:

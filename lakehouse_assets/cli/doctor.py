@@ -10,6 +10,7 @@ from pathlib import Path
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.ingest import pseudonyms
 from lakehouse_assets.platform.runtime import jars, spark_launch, spark_server
+from lakehouse_assets.platform.runtime.jar_sets import SPARK
 from lakehouse_assets.settings import Settings
 
 DISK_NEEDED = 2 * 1024**3
@@ -56,7 +57,7 @@ def _java(_: Settings) -> str:
 
 def _jars(settings: Settings) -> str:
     jars.verify(settings)
-    return f"{len(jars.SPARK.locked())} jars as locked: {jars.jars_folder(settings)}"
+    return f"{len(SPARK.locked())} jars as locked: {jars.jars_folder(settings)}"
 
 
 def _loopback(_: Settings) -> str:

@@ -37,8 +37,8 @@ def draw(quality: Quality) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
     names = max(len(table) for table in quality.tables) + 1
     grid = fit(quality.days, console.width - names)
-    said = "" if grid.unit == "day" else f", a {grid.unit} a column (its worst day); fewer days: --days A..B"
-    console.print(f"{quality.days}{said}; as of {quality.as_of:%Y-%m-%d %H:%M} UTC\n")
+    message = "" if grid.unit == "day" else f", a {grid.unit} a column (its worst day); fewer days: --days A..B"
+    console.print(f"{quality.days}{message}; as of {quality.as_of:%Y-%m-%d %H:%M} UTC\n")
     for line in _header(grid):
         console.print(" " * names + line.rstrip(), style="dim")
     for table in quality.tables:
@@ -122,8 +122,8 @@ def _attention(console: Console, quality: Quality) -> None:
     for table in quality.tables:
         states = {day: quality.state(table, day) for day in quality.days}
         for day in (day for day, state in states.items() if state is State.FAILED):
-            said = f"{State.FAILED.glyph} {table} {day}  {'; '.join(quality.why(table, day)[:3])}"
-            (emptied if quality.verdicts[table, day].nothing_left else failed).append((day, said))
+            message = f"{State.FAILED.glyph} {table} {day}  {'; '.join(quality.why(table, day)[:3])}"
+            (emptied if quality.verdicts[table, day].nothing_left else failed).append((day, message))
         for part in ranges(day for day, state in states.items() if state is State.WAITING):
             waiting.append((part.last, f"{State.WAITING.glyph} {table} {part}  {quality.why(table, part.last)[0]}"))
     lines = [line for days in (emptied, failed, waiting) for _, line in sorted(days, reverse=True)]

@@ -73,8 +73,8 @@ def land(
         except LandingError as error:
             refused.append(str(error))
             continue
-        for note in (*landed.notes, *landed.stays):
-            click.echo(f"{landed.name}: {note}", err=True)
+        for metadata in (*landed.notes, *landed.stays):
+            click.echo(f"{landed.name}: {metadata}", err=True)
         state = "already landed" if landed.already_landed else "landed"
         rows.append((landed.name, state, write_days(landed.days), sum(landed.days.values()), landed.version))
     if rows:

@@ -21,11 +21,11 @@ def maintain(table: str | None, dry_run: bool, output: str) -> None:
     from lakehouse_assets import defs as domains
     from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.platform.maintenance.maintenance import maintain as maintain_one
-    from lakehouse_assets.platform.maintenance.maintenance import places, survey
+    from lakehouse_assets.platform.maintenance.maintenance import stored_tables, survey
     from lakehouse_assets.platform.planning.plan import Lake
 
     here = settings()
-    found = places(Lake(here.lake, here.landing), discover(domains), table)
+    found = stored_tables(Lake(here.lake, here.landing), discover(domains), table)
     if dry_run:
         states = [survey(place) for place in found]
         rows = [(s.place.name, s.files, s.small, "yes" if s.due else "no", s.dead) for s in states]
@@ -38,5 +38,5 @@ def maintain(table: str | None, dry_run: bool, output: str) -> None:
             progress.update(task, description=place.name)
             results.append(maintain_one(survey(place)))
             progress.advance(task)
-    done = [(r.before.place.name, r.before.files, r.files, r.removed, r.said) for r in results]
+    done = [(r.before.place.name, r.before.files, r.files, r.removed, r.message) for r in results]
     show(Rows(("table", "files_before", "files_after", "removed", "remark"), done), output)

@@ -37,5 +37,5 @@ def replay(ctx: click.Context, table: str, day: str, version: int | None, output
     if output == "json":
         click.echo(json.dumps(found.as_json()))
     else:
-        click.echo(f"{found.table} of {found.day}, version {found.version}: {found.answer.value}. {found.said}")
+        click.echo(f"{found.table} of {found.day}, version {found.version}: {found.answer.value}. {found.message}")
     ctx.exit(0 if found.identical else 3 if found.rows is None else 1)

@@ -41,8 +41,8 @@ def commands_of(server: HomeServer, says: str) -> click.Group:
         if found is None:
             _say(output, {"running": False}, "Not running.")
             raise SystemExit(1)
-        said = {"running": True, "port": found.port, "pid": found.process.pid, "started": found.started}
-        _say(output, said, f"Running: 127.0.0.1:{found.port}, process {found.process.pid}, since {found.started}")
+        message = {"running": True, "port": found.port, "pid": found.process.pid, "started": found.started}
+        _say(output, message, f"Running: 127.0.0.1:{found.port}, process {found.process.pid}, since {found.started}")
 
     return group
 

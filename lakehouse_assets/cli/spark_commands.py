@@ -9,6 +9,7 @@ import click
 from lakehouse_assets.cli.doctor import examine
 from lakehouse_assets.platform.runtime import jars as spark_jars
 from lakehouse_assets.platform.runtime import spark_server
+from lakehouse_assets.platform.runtime.jar_sets import SETS, SPARK
 from lakehouse_assets.settings import settings
 
 FORMAT = click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -67,13 +68,11 @@ def take_over(output: str) -> None:
 
 @click.command()
 @click.option("--lock", is_flag=True, help="For maintainers: resolve anew and rewrite the lock.")
-@click.option(
-    "--of", type=click.Choice(list(spark_jars.SETS)), default=spark_jars.SPARK.name, help="Spark's, or a server's."
-)
+@click.option("--of", type=click.Choice(list(SETS)), default=SPARK.name, help="Spark's, or a server's.")
 @FORMAT
 def jars(lock: bool, of: str, output: str) -> None:
     """Resolve Spark's jars as locked (or those of the Kafka or S3 server); nothing to do when they are there."""
-    wanted = spark_jars.SETS[of]
+    wanted = SETS[of]
     resolve = spark_jars.rewrite_lock if lock else spark_jars.ensure_jars
     folder = resolve(settings(), wanted)
     names = sorted(wanted.locked())

@@ -166,18 +166,18 @@ def _command(name: str) -> click.Command:
         """Read the source into bronze, and keep the live tables."""
         from lakehouse_assets import defs as domains
         from lakehouse_assets.platform.declare.catalog import discover
-        from lakehouse_assets.platform.orchestration.staleness import Levels
+        from lakehouse_assets.platform.orchestration.staleness import Staleness
         from lakehouse_assets.platform.planning.plan import Lake
         from lakehouse_assets.streaming.live import keep, live_tables
         from lakehouse_assets.streaming.run import Stream
 
         here, catalog, table = settings(), discover(domains), _streamed()[name]
         live = () if no_live else live_tables(catalog, table.key)
-        levels = Levels(Lake(here.lake, here.landing), catalog)
+        staleness = Staleness(Lake(here.lake, here.landing), catalog)
 
         def keep_live(step: "Step") -> None:
             for one in live:
-                keep(step, levels, one)
+                keep(step, staleness, one)
 
         source = _source(table, continuous, accept_loss)
         running = Stream(

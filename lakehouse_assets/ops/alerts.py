@@ -13,7 +13,7 @@ from enum import Enum
 import pyarrow as pa
 
 from lakehouse_assets.platform.results.audit_log import ALERTS, alerts_path, append
-from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.storage.delta_table import query_rows
 from lakehouse_assets.platform.storage.location import Location
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
@@ -54,7 +54,7 @@ class Alert:
     """An alert and what became of it: the hooks it was sent to, and when each refused it."""
 
     subject: Subject
-    said: str
+    message: str
     raised: datetime
     sent: set[str] = field(default_factory=set)
     refused: dict[str, list[datetime]] = field(default_factory=dict)
@@ -83,12 +83,12 @@ class Row:
     event: Event
     at: datetime
     hook: str = ""
-    said: str = ""
+    message: str = ""
 
 
 def read_alerts(lake: Location, domain: str | None = None) -> list[Alert]:
     """All alerts, of a domain or of all, oldest first."""
-    found = ask(alerts_path(lake), 'SELECT "table", feed_day, state, event, hook, said, at FROM t ORDER BY at')
+    found = query_rows(alerts_path(lake), 'SELECT "table", feed_day, state, event, hook, said, at FROM t ORDER BY at')
     order = list(Event)
     rows = [
         Row(
@@ -113,7 +113,7 @@ def record(lake: Location, rows: Iterable[Row]) -> None:
             "state": row.subject.trouble.value,
             "event": row.event.value,
             "hook": row.hook,
-            "said": row.said,
+            "said": row.message,
             "at": row.at,
         }
         for row in rows
@@ -129,7 +129,7 @@ def _alerts(rows: Iterable[Row]) -> Iterator[Alert]:
         known = current.get(row.subject)
         if row.event is Event.RAISED:
             if known is None or known.resolved:
-                current[row.subject] = Alert(row.subject, row.said, row.at)
+                current[row.subject] = Alert(row.subject, row.message, row.at)
                 yield current[row.subject]
         elif known is not None:
             _happened(known, row)

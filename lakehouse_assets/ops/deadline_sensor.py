@@ -32,7 +32,7 @@ from lakehouse_assets.platform.orchestration.drop_folder_stuck import stuck_file
 from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
 from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, TRIES, attempts, levels_under_way
 from lakehouse_assets.platform.orchestration.sla import deadline, late_days, made_of
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.orchestration.staleness_sensor import READING, READING_SECONDS, stuck
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.audit_log import CHECK_RESULTS, DEADLINE, WHY, append, check_results_path
@@ -53,7 +53,7 @@ class Judged(dg.Config):
     table: str
     day: str
     passed: bool
-    said: str
+    message: str
 
 
 class Report(dg.Config):
@@ -74,7 +74,7 @@ def report_job() -> dg.JobDefinition:
                 check_name=FRESHNESS,
                 passed=one.passed,
                 severity=dg.AssetCheckSeverity.ERROR,
-                description=one.said,
+                description=one.message,
                 metadata={DEADLINE: "met late" if one.passed else "missed"},
                 blocking=False,
                 partition=one.day,
@@ -92,7 +92,7 @@ def report_job() -> dg.JobDefinition:
 def deadline_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     """The sensor of a domain. On by default; it needs no Spark."""
     tables = [table for table in catalog.tables if table.key.domain == domain]
-    levels: dict[Lake, Levels] = {}
+    staleness: dict[Lake, Staleness] = {}
     dropped, seen = dropped_sources(catalog, domain), SeenFiles()
 
     @dg.sensor(
@@ -109,24 +109,24 @@ def deadline_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         here, now = settings(), datetime.now(UTC)
         lake = Lake(here.lake, here.landing)
         under_way = levels_under_way(context.instance, REPORT)  # first: what a run that ends meanwhile says is seen
-        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(tables))))
+        known = staleness.setdefault(lake, Staleness(lake, Catalog(tuple(tables))))
         if not known.read_on(monotonic() + READING_SECONDS):
             return dg.SkipReason(READING)
         before = _open(read_alerts(lake.tables, domain))
         found = _troubles(known, catalog, tables, before, now)
         found |= _stuck(known, domain, catalog, context.instance, before)
         places = here.drop_folder / domain, lake.landing
-        for (key, day), said in stuck_files(domain, dropped, context.instance, places, seen, now).items():
-            found[Subject(str(key), day, Trouble.STUCK)] = said
+        for (key, day), message in stuck_files(domain, dropped, context.instance, places, seen, now).items():
+            found[Subject(str(key), day, Trouble.STUCK)] = message
         _keep(lake.tables, found, before, now)
         alerts = read_alerts(lake.tables, domain)
         told = _tell(here, _open(alerts))
         if told:
             context.log.warning(told)
         wrong = len(_open(alerts))
-        said = f"{wrong} days are late, failed or stuck. {told}".strip() if wrong else NOTHING
+        message = f"{wrong} days are late, failed or stuck. {told}".strip() if wrong else NOTHING
         asked = None if under_way else _request(context.instance, domain, alerts, now)
-        return asked or dg.SkipReason(said)
+        return asked or dg.SkipReason(message)
 
     return sensor
 
@@ -136,34 +136,34 @@ def _open(alerts: list[Alert]) -> list[Alert]:
 
 
 def _troubles(
-    levels: Levels, catalog: Catalog, tables: list[Table], before: list[Alert], now: datetime
+    staleness: Staleness, catalog: Catalog, tables: list[Table], before: list[Alert], now: datetime
 ) -> dict[Subject, str]:
     """What is late or failed now, and why."""
     found = {}
     for table in tables:
         name = str(table.key)
         known = [a.subject.day for a in before if a.subject.table == name and a.subject.trouble is Trouble.LATE]
-        for day, why in late_days(levels, catalog, table, now, known).items():
+        for day, why in late_days(staleness, catalog, table, now, known).items():
             found[Subject(name, day, Trouble.LATE)] = f"{why} Due {deadline(table, day):%Y-%m-%d %H:%M} UTC."
-        for day in levels.failures(table.key):
+        for day in staleness.failures(table.key):
             how = f"Nothing of it was committed. See: lakehouse quality --domain {table.key.domain} --days {day}"
             found[Subject(name, day, Trouble.FAILED)] = how
     return found
 
 
 def _stuck(
-    levels: Levels, domain: str, catalog: Catalog, instance: dg.DagsterInstance, before: list[Alert]
+    staleness: Staleness, domain: str, catalog: Catalog, instance: dg.DagsterInstance, before: list[Alert]
 ) -> dict[Subject, str]:
     """Runs that fail one after the other: an alert of the first table of each, until what it was raised for is made.
 
     Of what is made of a table that is told nothing more is told.
     """
-    behind, failing = stuck(levels, domain, catalog, instance)
+    stale_days, failing = stuck(staleness, domain, catalog, instance)
     found = {
-        alert.subject: alert.said
+        alert.subject: alert.message
         for alert in before
         if alert.subject.trouble is Trouble.STUCK
-        and alert.subject.day in behind.get(TableKey.parse(alert.subject.table), ())
+        and alert.subject.day in stale_days.get(TableKey.parse(alert.subject.table), ())
     }
     told = {TableKey.parse(subject.table) for subject in found}
     firsts = {request.tables[0] for request in failing}
@@ -172,11 +172,11 @@ def _stuck(
         upstream = made_of(catalog.table(first), catalog).keys() - {first}
         if first in told or upstream & (told | firsts):
             continue
-        said = (
+        message = (
             f"{TRIES} runs of {request.days} failed. It is tried again after growing pauses, half an hour at most: if "
             "what failed is away (Spark, a bucket), nothing needs to be done. What the runs say: Dagster's UI, Runs."
         )
-        found[Subject(str(first), request.days.first, Trouble.STUCK)] = said
+        found[Subject(str(first), request.days.first, Trouble.STUCK)] = message
         told.add(first)
     return found
 
@@ -184,7 +184,7 @@ def _stuck(
 def _keep(lake: Location, found: dict[Subject, str], before: list[Alert], now: datetime) -> None:
     """Journal what is new and what is over. Check results first: a tick that is killed does both again."""
     known = {alert.subject for alert in before}
-    rows = [Row(subject, Event.RAISED, now, said=why) for subject, why in found.items() if subject not in known]
+    rows = [Row(subject, Event.RAISED, now, message=why) for subject, why in found.items() if subject not in known]
     rows += [Row(subject, Event.RESOLVED, now) for subject in known if subject not in found]
     verdicts = [_verdict(row) for row in rows if row.subject.trouble is Trouble.LATE]
     if verdicts:
@@ -209,7 +209,7 @@ def _verdict(row: Row) -> dict[str, Any]:
         "blocking": False,
         "table_version": None,
         "sql": "",
-        "samples": json.dumps([{WHY: row.said}] if late else [], ensure_ascii=False),
+        "samples": json.dumps([{WHY: row.message}] if late else [], ensure_ascii=False),
         "evaluated_at": row.at,
     }
 
@@ -235,19 +235,21 @@ def _tell(settings: Settings, alerts: list[Alert]) -> str:
 def _request(instance: dg.DagsterInstance, domain: str, alerts: list[Alert], now: datetime) -> dg.RunRequest | None:
     """A run that makes the checks say what the alerts say, if they do not and none is under way."""
     late = {alert.subject: alert for alert in alerts if alert.subject.trouble is Trouble.LATE}  # of several, the newest
-    judged, seen = list[Judged](), list[int | None]()
+    validated, seen = list[Judged](), list[int | None]()
     for subject, alert in late.items():
         if alert.resolved and alert.resolved < now - REMEMBERED:
             continue
         newest = _newest(instance, subject)
         if not _says(newest, alert):
-            said = "The data came late." if alert.resolved else alert.said
-            judged.append(Judged(table=subject.table, day=str(subject.day), passed=bool(alert.resolved), said=said))
+            message = "The data came late." if alert.resolved else alert.message
+            validated.append(
+                Judged(table=subject.table, day=str(subject.day), passed=bool(alert.resolved), message=message)
+            )
             seen.append(newest.id if newest else None)
-    level = hashlib.sha256(repr((domain, judged, seen)).encode()).hexdigest()[:16]
-    if not judged or not attempts(instance, level).due(get_current_datetime()):
+    level = hashlib.sha256(repr((domain, validated, seen)).encode()).hexdigest()[:16]
+    if not validated or not attempts(instance, level).due(get_current_datetime()):
         return None
-    return dg.RunRequest(run_config=dg.RunConfig({"report": Report(days=judged)}), tags={LEVEL_TAG: level})
+    return dg.RunRequest(run_config=dg.RunConfig({"report": Report(days=validated)}), tags={LEVEL_TAG: level})
 
 
 def _says(newest: AssetCheckExecutionRecord | None, alert: Alert) -> bool:

@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING
 from lakehouse_assets.platform.common.days import write_days
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.declare.catalog import Catalog
-from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.scd import Scd
 from lakehouse_assets.platform.declare.table import Read, ReplaceDays, Span, Table, TableKey
 from lakehouse_assets.platform.ingest import erasure
 from lakehouse_assets.platform.ingest.erasure import Subject
 from lakehouse_assets.platform.ingest.landing import manifest_path
-from lakehouse_assets.platform.maintenance.maintenance import Place, data_places
+from lakehouse_assets.platform.maintenance.maintenance import StoredTable, data_tables
 from lakehouse_assets.platform.planning.plan import Lake, landed_name
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.results.step_result import Status
-from lakehouse_assets.platform.scd.scd_table import StateTable, target_of
-from lakehouse_assets.platform.storage.commit import LostRace, Swap, commit
+from lakehouse_assets.platform.scd.scd_table import ScdTable, target_of
+from lakehouse_assets.platform.storage.commit import ConcurrentCommit, Swap, commit
 from lakehouse_assets.platform.storage.commit_actions import log_file
-from lakehouse_assets.platform.storage.commit_log import unjudged
-from lakehouse_assets.platform.storage.delta_table import Kind, Note, commits, version_of
+from lakehouse_assets.platform.storage.commit_log import unvalidated
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, Kind
+from lakehouse_assets.platform.storage.delta_table import commits, version_of
 from lakehouse_assets.platform.storage.location import version_of_file
 from lakehouse_assets.platform.storage.log_cleaning import clean_log, keep_statistics, named_files
 from lakehouse_assets.platform.storage.sweep import sweep
@@ -92,7 +93,7 @@ def forget(spark: "SparkSession", lake: Lake, catalog: Catalog, name: str, subje
                 f"{table.key} of {write_days(left)} has rows of the person that no landed file brought. Whoever wrote "
                 "them has to delete them; then forget again."
             )
-        places = [place for place in data_places(lake, table) if version_of(place.path) is not None]
+        places = [place for place in data_tables(lake, table) if version_of(place.path) is not None]
         files = sum(_remove_old(place, list(whose.values()), fenced) for place in places)
         done.append(Forgotten(str(table.key), len(asked), removed.get(table.key, 0), files))
     return done
@@ -112,7 +113,7 @@ def _reached(lake: Lake, table: Table, days: Mapping[TableKey, set[date]]) -> se
         changed = days.get(read.table, set())
         found |= changed
         if changed and read.span in (Span.LAST, Span.THROUGH) and isinstance(table.write, ReplaceDays):
-            made = {day for commit in commits(lake.path(table.key)) if commit.note for day in commit.note.rows}
+            made = {day for commit in commits(lake.path(table.key)) if commit.metadata for day in commit.metadata.rows}
             found |= {day for day in made if any(_is_read(read, day, one) for one in changed)}
     return found
 
@@ -158,9 +159,11 @@ def _fence(step: Step, table: Table, days: set[date]) -> float:
     path = step.lake.path(table.key)
     if step.lake.version(table.key) is None:
         return inf
-    doors = {None, table.write.door if isinstance(table.write, ReplaceDays) else None}
-    doors |= {table.stream.door} if table.stream else set()
-    version = max(_say_erased(step, target_of(step.lake, table), days, door) for door in sorted(doors, key=str))
+    channels = {None, table.write.channel if isinstance(table.write, ReplaceDays) else None}
+    channels |= {table.stream.channel} if table.stream else set()
+    version = max(
+        _say_erased(step, target_of(step.lake, table), days, channel) for channel in sorted(channels, key=str)
+    )
     for beside in _beside(step, table):
         if version_of(beside.path) is not None:
             _say_erased(step, beside, days, None)
@@ -170,32 +173,32 @@ def _fence(step: Step, table: Table, days: set[date]) -> float:
 
 def _beside(step: Step, table: Table) -> Iterator[Target]:
     yield Target(step.lake.quarantine(table.key), f"{table.key}__quarantine", QUARANTINE)
-    if isinstance(table.write, State):
-        yield StateTable(step.spark, step.lake, table, table.write).log.target
+    if isinstance(table.write, Scd):
+        yield ScdTable(step.spark, step.lake, table, table.write).log.target
 
 
-def _say_erased(step: Step, target: Target, days: set[date], door: str | None) -> int:
+def _say_erased(step: Step, target: Target, days: set[date], channel: str | None) -> int:
     for _ in range(ATTEMPTS):
         base = version_of(target.path)
-        note = Note(
+        metadata = CommitMetadata(
             table=target.name,
             run_id=step.run_id,
-            attempt=f"{step.run_id}/{target.name}:{door}@{base}",
+            attempt=f"{step.run_id}/{target.name}:{channel}@{base}",
             days=frozenset(days),
             code_version=ERASURE,
             inputs={},
             base=base,
-            unjudged=frozenset(unjudged(target.path)),
+            unvalidated=frozenset(unvalidated(target.path)),
             kind=Kind.ERASURE,
         )
         try:
-            return commit(target, replace(note, door=door), base, Swap([], [], lambda file: True))
-        except LostRace:
+            return commit(target, replace(metadata, channel=channel), base, Swap([], [], lambda file: True))
+        except ConcurrentCommit:
             continue
     raise LakehouseError(f"{target.name}: others committed first {ATTEMPTS} times. Nothing was lost: forget again.")
 
 
-def _remove_old(place: Place, whose: list[Subject], fenced: float) -> int:
+def _remove_old(place: StoredTable, whose: list[Subject], fenced: float) -> int:
     """Remove what only old versions of a table need and what attempts left; first, what its log says of either."""
     keep_statistics(place.path, place.statistics or ())
     clean_log(place.path, place.statistics or (), erased=True)

@@ -48,7 +48,7 @@ def hooks(settings: Settings) -> Mapping[str, Deliver]:
 
 def text_of(alert: Alert) -> str:
     """An alert in two lines."""
-    return f"{alert.subject}\n{alert.said}"
+    return f"{alert.subject}\n{alert.message}"
 
 
 def _post(url: str, alert: Alert) -> None:
@@ -60,7 +60,7 @@ def _post(url: str, alert: Alert) -> None:
         "table": alert.subject.table,
         "day": str(alert.subject.day),
         "state": alert.subject.trouble.value,
-        "said": alert.said,
+        "said": alert.message,
         "raised": alert.raised.isoformat(),
         "text": text_of(alert),
     }

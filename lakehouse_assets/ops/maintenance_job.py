@@ -6,7 +6,7 @@ from pydantic import Field
 
 from lakehouse_assets.platform.common.errors import LakehouseError, first_line
 from lakehouse_assets.platform.declare.catalog import Catalog
-from lakehouse_assets.platform.maintenance.maintenance import maintain, places, survey
+from lakehouse_assets.platform.maintenance.maintenance import maintain, stored_tables, survey
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.settings import settings
 
@@ -26,7 +26,7 @@ def maintenance_job(catalog: Catalog) -> dg.JobDefinition:
     @dg.op(description="Compacts small files; removes what no kept version needs.")
     def compact_and_vacuum(context: dg.OpExecutionContext, config: Scope) -> None:
         here = settings()
-        found = places(Lake(here.lake, here.landing), catalog, config.only)
+        found = stored_tables(Lake(here.lake, here.landing), catalog, config.only)
         rows = []
         failed = {}
         for number, place in enumerate(found, 1):
@@ -37,8 +37,8 @@ def maintenance_job(catalog: Catalog) -> dg.JobDefinition:
                 context.log.error(f"{number} of {len(found)}, {place.name}: {failed[place.name]}")
                 continue
             files = {"before": done.before.files, "after": done.files, "removed": done.removed}
-            context.log.info(f"{number} of {len(found)}, {place.name}: files {files} {done.said}")
-            rows.append(dg.TableRecord({"table": place.name, **files, "remark": done.said}))
+            context.log.info(f"{number} of {len(found)}, {place.name}: files {files} {done.message}")
+            rows.append(dg.TableRecord({"table": place.name, **files, "remark": done.message}))
         columns = [dg.TableColumn(name, kind) for name, kind in COLUMNS]
         done_of = dg.TableMetadataValue(rows, dg.TableSchema(columns))
         if failed:

@@ -47,8 +47,8 @@ def pandera_job(catalog: Catalog) -> dg.JobDefinition:
                 context.log.info(f"{table.key}: there is no day to compare.")
                 continue
             context.log_event(_evaluation(context.instance, done))  # type: ignore[arg-type]  # takes check results too
-            said = "; ".join(done.differences) or "Pandera agrees"
-            context.log.info(f"{table.key} {done.sample.day}: {done.rows} rows, {said}")
+            message = "; ".join(done.differences) or "Pandera agrees"
+            context.log.info(f"{table.key} {done.sample.day}: {done.rows} rows, {message}")
         if failed:
             raise dg.Failure(f"{len(failed)} tables were not validated: {failed}")
 

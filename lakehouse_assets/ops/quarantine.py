@@ -78,14 +78,14 @@ def _same_again(settings: Settings, key: TableKey, days: Collection[date]) -> se
     from lakehouse_assets.definitions import catalog
     from lakehouse_assets.platform.declare.catalog import Catalog
     from lakehouse_assets.platform.fingerprint.code_version import code_version
-    from lakehouse_assets.platform.orchestration.staleness import Levels
+    from lakehouse_assets.platform.orchestration.staleness import Staleness
     from lakehouse_assets.platform.planning.plan import Lake
 
     table = catalog.table(key)
-    levels = Levels(Lake(settings.lake, settings.landing), Catalog((table,)))
-    levels.read_on()
-    built, stale = levels.of(key).built, levels.stale(table)
-    made = {day: built[day].note.code_version for day in days if day in built and day not in stale}
+    staleness = Staleness(Lake(settings.lake, settings.landing), Catalog((table,)))
+    staleness.read_on()
+    built, stale = staleness.of(key).built, staleness.stale(table)
+    made = {day: built[day].metadata.code_version for day in days if day in built and day not in stale}
     return {day for day, code in made.items() if code == code_version(table)}
 
 

@@ -12,7 +12,7 @@ def materialize_range(key: TableKey, days: DayRange) -> str:
     """Materialize days of a table and its companions. Returns the run id. Raises LakehouseError when it failed."""
     from lakehouse_assets.definitions import catalog, definitions
 
-    made = (key, *(companion.key for companion in catalog.table(key).companions))
+    made = (key, *(companion.key for companion in catalog.table(key).co_materialized))
     job = definitions.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(

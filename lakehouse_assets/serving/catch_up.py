@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from lakehouse_assets.platform.declare.catalog import Catalog
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.serving.publish import Published, publish
 from lakehouse_assets.serving.publish_quality import publish_quality
@@ -19,12 +19,12 @@ def catch_up(settings: Settings, catalog: Catalog, on_table: Callable[[str, int]
     `on_table` is told each table that is behind and by how many days. Raises WarehouseError.
     """
     tables = served(catalog)
-    levels = Levels(Lake(settings.lake, settings.landing), Catalog(tuple(tables)))
+    staleness = Staleness(Lake(settings.lake, settings.landing), Catalog(tuple(tables)))
     written: list[Published] = []
     for table in tables:
-        levels.of(table.key).read_on()
-        if levels.of(table.key).changed:
-            days = sorted(behind_in_warehouse(settings, table, levels))
+        staleness.of(table.key).read_on()
+        if staleness.of(table.key).changed:
+            days = sorted(behind_in_warehouse(settings, table, staleness))
             if days:
                 on_table(str(table.key), len(days))
                 written += publish(settings, table, days, BY_HAND)

@@ -4,7 +4,7 @@ from typing import Any
 
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.declare.catalog import Catalog
-from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.scd import Scd
 from lakehouse_assets.platform.declare.table import Table, TableKey
 from lakehouse_assets.platform.storage.delta_table import version_of
 from lakehouse_assets.serving.quality import Quality
@@ -16,16 +16,16 @@ class NoHistory(LakehouseError):
     """The table keeps no history of its keys."""
 
 
-def history_table(catalog: Catalog, name: str) -> tuple[Table, State]:
+def history_table(catalog: Catalog, name: str) -> tuple[Table, Scd]:
     """A table with history and how it is written. Raises NoHistory."""
     table = catalog.table(TableKey.parse(name))
-    if not isinstance(table.write, State) or not table.write.history:
-        having = [str(t.key) for t in catalog.tables if isinstance(t.write, State) and t.write.history]
+    if not isinstance(table.write, Scd) or not table.write.history:
+        having = [str(t.key) for t in catalog.tables if isinstance(t.write, Scd) and t.write.history]
         raise NoHistory(f"{table.key} keeps no history. These do: {', '.join(having)}")
     return table, table.write
 
 
-def changes_per_day(settings: Settings, table: Table, spec: State) -> Result:
+def changes_per_day(settings: Settings, table: Table, spec: Scd) -> Result:
     """Columns: day, inserted, updated, deleted, live (keys that are there at the end of the day)."""
     keys = ", ".join(f'"{key}"' for key in spec.keys)
     return query(
@@ -54,7 +54,7 @@ def changes_between_snapshots(settings: Settings, catalog: Catalog, quality: Qua
     """
     rows: list[tuple[Any, ...]] = []
     for table in catalog.tables:
-        if str(table.key) not in quality.tables or not isinstance(table.write, State) or not table.write.snapshots:
+        if str(table.key) not in quality.tables or not isinstance(table.write, Scd) or not table.write.snapshots:
             continue
         made = {day for (name, day), verdict in quality.verdicts.items() if name == str(table.key) and verdict.kept}
         if version_of(settings.lake.joinpath(*table.key.parts)) is None:
@@ -69,7 +69,7 @@ def changes_between_snapshots(settings: Settings, catalog: Catalog, quality: Qua
     return Result(["table", "day", "since", "inserted", "updated", "deleted", "live"], rows)
 
 
-def versions_of(settings: Settings, table: Table, spec: State, key: tuple[Any, ...]) -> Result:
+def versions_of(settings: Settings, table: Table, spec: Scd, key: tuple[Any, ...]) -> Result:
     """The versions of one key, oldest first."""
     if len(key) != len(spec.keys):
         raise LakehouseError(f"The key of {table.key} is {', '.join(spec.keys)}: give --key once for each.")

@@ -30,9 +30,9 @@ from lakehouse_assets.serving.loader import (
     unreadable,
 )
 from lakehouse_assets.serving.postgres import WarehouseError, connect, first_line
-from lakehouse_assets.serving.published import Held, held, lock, note
+from lakehouse_assets.serving.published import Held, held, lock, metadata
 from lakehouse_assets.serving.query import open_tables
-from lakehouse_assets.serving.warehouse_schema import place, prepare, withheld
+from lakehouse_assets.serving.warehouse_schema import place, prepare, quarantined_rows
 from lakehouse_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def publish(
                 try:
                     done.append(_publish_day(warehouse, from_, day, version, run_id))
                 except REFUSED_VALUE as error:  # whose text quotes the row, which may be personal
-                    said = f"PostgreSQL refused what Delta holds of {day or 'it'}: {first_line(error)}"
-                    raise WarehouseError(f"{'.'.join(place(table))}: {said}") from None
+                    message = f"PostgreSQL refused what Delta holds of {day or 'it'}: {first_line(error)}"
+                    raise WarehouseError(f"{'.'.join(place(table))}: {message}") from None
                 on_day(done[-1])
     except duckdb.Error as error:
         raise unreadable(table, error) from error
@@ -114,7 +114,7 @@ def by_day(table: Table) -> bool:
 
 def source_of(delta: "DeltaTable", table: Table) -> str:
     """What published days are made of: the Delta table, and which of its columns are withheld."""
-    hidden = sorted(withheld(table))
+    hidden = sorted(quarantined_rows(table))
     return f"{delta.metadata().id} without {', '.join(hidden)}" if hidden else str(delta.metadata().id)
 
 
@@ -129,8 +129,10 @@ def _content(settings: Settings, table: Table, days: Collection[date]) -> _Conte
     changed: dict[date | None, int] = {}
     wanted = set(days)
     for commit in commits(path, until=version):
-        said = commit.note.days if commit.note else frozenset(wanted)  # a commit that is not ours may hold any day
-        changed |= dict.fromkeys(said & (wanted - set(changed)), commit.version)
+        message = (
+            commit.metadata.days if commit.metadata else frozenset(wanted)
+        )  # a commit that is not ours may hold any day
+        changed |= dict.fromkeys(message & (wanted - set(changed)), commit.version)
         if wanted <= set(changed):
             break
     return _Content(source, version, {day: changed[day] for day in sorted(wanted) if day in changed})
@@ -139,7 +141,7 @@ def _content(settings: Settings, table: Table, days: Collection[date]) -> _Conte
 def _last_change(path: Location, version: int) -> int:
     """The newest version that may have changed a row: not one that only notes that nothing did."""
     for commit in commits(path, until=version):
-        if commit.note is None or commit.note.days or not commit.note.unchanged:
+        if commit.metadata is None or commit.metadata.days or not commit.metadata.unchanged:
             return commit.version
     return version
 
@@ -152,7 +154,7 @@ def _publish_day(warehouse: "Connection", from_: _Source, day: date | None, vers
         if there and there.source == from_.id and there.version >= version:
             return Published(day, there.version, there.rows, there.checksum, changed=False)
         amounts = _replace(cursor, from_, day)
-        note(cursor, name, day, Held(from_.id, version, amounts.rows, amounts.checksum), run_id)
+        metadata(cursor, name, day, Held(from_.id, version, amounts.rows, amounts.checksum), run_id)
         return Published(day, version, amounts.rows, amounts.checksum, changed=True)
 
 

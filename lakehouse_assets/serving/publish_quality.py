@@ -18,7 +18,7 @@ from lakehouse_assets.platform.results.audit_log import check_results_path
 from lakehouse_assets.platform.storage.delta_table import open_table
 from lakehouse_assets.serving.loader import columns, ingest, loading, transaction
 from lakehouse_assets.serving.postgres import WarehouseError, connect
-from lakehouse_assets.serving.published import Held, held, held_of, lock, note
+from lakehouse_assets.serving.published import Held, held, held_of, lock, metadata
 from lakehouse_assets.serving.quality_tables import CHECK_RESULTS, QUARANTINE
 from lakehouse_assets.serving.query import open_tables
 from lakehouse_assets.serving.warehouse_schema import prepare
@@ -40,12 +40,12 @@ class QualityPublished:
     quarantines: tuple[str, ...]
 
 
-def behind(settings: Settings) -> str | None:
+def stale_days(settings: Settings) -> str | None:
     """The level of the journal that the warehouse has not; None when it has it. Raises WarehouseError."""
     journal = open_table(check_results_path(settings.lake))
     if journal is None:
         return None
-    level, there = _level(journal), held_of(settings, [JOURNAL])[JOURNAL].get(None)
+    level, there = _staleness_of(journal), held_of(settings, [JOURNAL])[JOURNAL].get(None)
     return None if there and (there.source, there.version) == level else "/".join(map(str, level))
 
 
@@ -74,7 +74,7 @@ def _publish_results(settings: Settings, cursor: "Cursor", run_id: str) -> int:
     journal = open_table(check_results_path(settings.lake))
     if journal is None:
         return 0
-    (source, version), rows = _level(journal), _rows_of(journal)
+    (source, version), rows = _staleness_of(journal), _rows_of(journal)
     there = held(cursor, JOURNAL, None)
     if there and (there.source, there.version) == (source, version):
         return 0
@@ -85,7 +85,7 @@ def _publish_results(settings: Settings, cursor: "Cursor", run_id: str) -> int:
         raise WarehouseError(
             f"{JOURNAL}: Delta has {rows} rows, PostgreSQL would have {_count(cursor)}. Not published."
         )
-    note(cursor, JOURNAL, None, Held(source, version, rows, 0), run_id)
+    metadata(cursor, JOURNAL, None, Held(source, version, rows, 0), run_id)
     return copied
 
 
@@ -108,7 +108,7 @@ def _publish_quarantine(settings: Settings, cursor: "Cursor", table: Table, run_
     if delta is None:
         cursor.execute('DELETE FROM ops.quarantine WHERE "table" = $1 RETURNING 1', of_table)
         return bool(cursor.fetchall())
-    source, version = _level(delta)
+    source, version = _staleness_of(delta)
     there = held(cursor, name, None)
     if there and (there.source, there.version) == (source, version):
         return False
@@ -121,11 +121,11 @@ def _publish_quarantine(settings: Settings, cursor: "Cursor", table: Table, run_
             params={"table": str(table.key)},
         )
         rows = ingest(cursor, QUARANTINE, found)
-    note(cursor, name, None, Held(source, version, rows, 0), run_id)
+    metadata(cursor, name, None, Held(source, version, rows, 0), run_id)
     return True
 
 
-def _level(delta: "DeltaTable") -> tuple[str, int]:
+def _staleness_of(delta: "DeltaTable") -> tuple[str, int]:
     return str(delta.metadata().id), int(delta.version())
 
 

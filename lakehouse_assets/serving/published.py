@@ -64,7 +64,7 @@ def held(cursor: "Cursor", name: str, day: date | None) -> Held | None:
     return Held(row[0], row[1], row[2], int(row[3])) if row else None
 
 
-def note(cursor: "Cursor", name: str, day: date | None, what: Held, run_id: str) -> None:
+def metadata(cursor: "Cursor", name: str, day: date | None, what: Held, run_id: str) -> None:
     """Say what is now held of a day."""
     cursor.execute(
         """INSERT INTO lakehouse.published (table_name, feed_day, source, delta_version, rows, checksum, run_id)

@@ -127,10 +127,10 @@ class Verdict:
         """For each rule that was broken, worst first, what happened."""
         broken = [rule for rule in self.rules if rule.failed or not rule.passed]
         ordered = sorted(broken, key=lambda r: (r.passed, not r.blocking, -r.failed, r.rule))
-        said = [*([f"no row is left of {self.rows_in}"] if self.nothing_left else []), *[r.why for r in ordered]]
+        message = [*([f"no row is left of {self.rows_in}"] if self.nothing_left else []), *[r.why for r in ordered]]
         if self.failed and all(rule.passed for rule in broken if rule.blocking):
-            return [f"could not be judged by its rules: see run {self.run_id}", *said]
-        return said
+            return [f"could not be judged by its rules: see run {self.run_id}", *message]
+        return message
 
 
 @dataclass(frozen=True)
@@ -177,9 +177,9 @@ def read_quality(settings: Settings, catalog: Catalog, domain: str | None, days:
         raise LakehouseError(f"Nothing was judged of {domain or 'any domain'} in {span}.")
     lake = Lake(settings.lake, settings.landing)
     domains = {table.split("/")[0] for table, _ in verdicts}
-    judged = {TableKey.parse(table) for table, _ in verdicts}
+    validated = {TableKey.parse(table) for table, _ in verdicts}
     declared = {table.key for table in catalog.tables if table.key.domain in domains}
-    tables = sorted(judged | declared, key=_order)
+    tables = sorted(validated | declared, key=_order)
     failed = {key: failed_days(lake.tables, key.domain, str(key), lake.path(key)) for key in tables}
     return Quality(
         days=span,
@@ -249,10 +249,10 @@ def _verdicts(settings: Settings, domain: str | None, days: DayRange) -> dict[tu
     }
 
 
-def _verdict(run_id: str, judged: int, audit: Mapping[str, Any], rules: list[RuleCount]) -> Verdict:
+def _verdict(run_id: str, validated: int, audit: Mapping[str, Any], rules: list[RuleCount]) -> Verdict:
     return Verdict(
         run_id,
-        datetime.fromtimestamp(judged / 1e6, UTC),
+        datetime.fromtimestamp(validated / 1e6, UTC),
         audit.get("output_version"),
         audit.get("rows_in"),
         audit.get("kept"),
@@ -295,7 +295,7 @@ def _waiting(
                         held[table.key] = held[table.key] | {day}
                         found = True
     for table in tables:
-        for companion in table.companions:
+        for companion in table.co_materialized:
             made_with = {(str(companion.key), day): why for (of, day), why in waiting.items() if of == str(table.key)}
             waiting |= made_with
     return waiting

@@ -43,7 +43,7 @@ def page(quality: Quality, catalog: Catalog) -> str:
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    said = f"{quality.days} · {len(quality.tables)} tables · as of {quality.as_of:%Y-%m-%d %H:%M} UTC"
+    message = f"{quality.days} · {len(quality.tables)} tables · as of {quality.as_of:%Y-%m-%d %H:%M} UTC"
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -55,7 +55,7 @@ def page(quality: Quality, catalog: Catalog) -> str:
 <style>{style}</style>
 </head>
 <body>
-<header><h1>Quality</h1><p>{said}</p></header>
+<header><h1>Quality</h1><p>{message}</p></header>
 <main>
 <ul id="legend" aria-label="What the cells mean">{"".join(_legend(quality))}</ul>
 <noscript><p>The map needs JavaScript; what needs a look is listed below.</p></noscript>
@@ -115,10 +115,10 @@ def _attention(quality: Quality) -> str:
     return f'<ul id="attention">{"".join(lines[:LISTED])}</ul>{more}'
 
 
-def _item(state: State, table: str, day: date, said: str, why: list[str]) -> str:
+def _item(state: State, table: str, day: date, message: str, why: list[str]) -> str:
     return (
         f'<li><span class="cell s{STATES.index(state)}" aria-hidden="true">{state.glyph}</span> '
-        f'<a href="#{html.escape(table)}/{day}">{html.escape(table)} {said}</a> '
+        f'<a href="#{html.escape(table)}/{day}">{html.escape(table)} {message}</a> '
         f"<span>{state.value}: {html.escape('; '.join(why[:3]))}</span></li>"
     )
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pyspark.sql.types as T
 
 from lakehouse_assets.platform.common.errors import LakehouseError
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts
+from lakehouse_assets.platform.contracts.contract import Contract, column, table_metadata
+from lakehouse_assets.platform.contracts.rules import Action
 from lakehouse_assets.platform.declare.table import Overwrite, Table, TableKey
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class CheckResult(Contract):
     evaluated_at: T.TimestampType = column("when it was judged", action=Action.FAIL)
 
     class Config:
-        metadata = facts(owners=OWNERS)
+        metadata = table_metadata(owners=OWNERS)
 
 
 class Quarantined(Contract):
@@ -49,7 +50,7 @@ class Quarantined(Contract):
     rows: T.LongType = column("rows in quarantine", ge=1, action=Action.FAIL)
 
     class Config:
-        metadata = facts(owners=OWNERS, key=("table", "feed_day", "rule"), key_action=Action.FAIL)
+        metadata = table_metadata(owners=OWNERS, key=("table", "feed_day", "rule"), key_action=Action.FAIL)
 
 
 def _not_made(**_: "DataFrame") -> "DataFrame":

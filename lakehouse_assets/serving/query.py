@@ -18,7 +18,7 @@ from deltalake import DeltaTable, QueryBuilder
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.contracts.check_sql import DUCKDB_PRELUDE
 from lakehouse_assets.platform.ingest.landing import manifest_path
-from lakehouse_assets.platform.storage.delta_table import last_note, open_table
+from lakehouse_assets.platform.storage.delta_table import last_metadata, open_table
 from lakehouse_assets.platform.storage.location import Location, answering, files_of, scan, tables_below
 from lakehouse_assets.platform.storage.s3 import S3Path
 from lakehouse_assets.platform.storage.table_features import Reader, reader_of
@@ -110,8 +110,8 @@ def remark_as_of(settings: Settings, name: str, as_of: AsOf) -> str:
     # Of the newest version, also where another one was asked for: what is known is known.
     sql = f"SELECT min({moment})::DATE, max({moment})::DATE FROM {name}"  # noqa: S608  (names of the table's own)
     ((first, last),) = query(settings, sql).rows
-    note = last_note(path)
-    published = note.published if note else None
+    metadata = last_metadata(path)
+    published = metadata.published if metadata else None
     return outside(name, as_of.day, first, max(filter(None, (last, published)), default=None))
 
 

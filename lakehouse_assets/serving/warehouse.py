@@ -24,7 +24,7 @@ from lakehouse_assets.platform.orchestration.assets import asset_key, partitions
 from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
 from lakehouse_assets.platform.orchestration.io_manager import EVENTS_ARE_OURS, days_of
 from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, assets_under_way, attempts
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.orchestration.staleness_sensor import NOTHING, RANGE_END, RANGE_START, TICK_SECONDS
 from lakehouse_assets.platform.planning.plan import Lake
 
@@ -162,16 +162,16 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
 
         here, now = settings(), get_current_datetime()
         lake = Lake(here.lake, here.landing)
-        known = looks.setdefault(lake, Looks(Levels(lake, Catalog(tuple(tables)))))
+        known = looks.setdefault(lake, Looks(Staleness(lake, Catalog(tuple(tables)))))
         busy = assets_under_way(context.instance)  # first: what a run that ends meanwhile published is seen
         free = [table for table in tables if not busy & {asset_key(table.key), asset_key(warehouse_key(table))}]
         try:
-            behind = known.behind(here, free, now)
+            stale_days = known.stale_days(here, free, now)
         except LakehouseError as error:
             return dg.SkipReason(str(error))
-        wanted = [(table, request) for table, days in behind.items() for request in _requests(table, days)]
+        wanted = [(table, request) for table, days in stale_days.items() for request in _requests(table, days)]
         due = [(table, one) for table, one in wanted if attempts(context.instance, one.tags[LEVEL_TAG]).due(now)]
-        asked = [one for table in behind for one in [one for of, one in due if of is table][:MOST_RANGES]]
+        asked = [one for table in stale_days for one in [one for of, one in due if of is table][:MOST_RANGES]]
         if asked:
             return dg.SensorResult(run_requests=asked)
         return dg.SkipReason(f"{len(wanted)} ranges were tried and wait to be tried again." if wanted else NOTHING)
@@ -186,38 +186,38 @@ class Looks:
     So a warehouse that has everything is asked once a minute, by one connection for all tables.
     """
 
-    levels: Levels
+    staleness: Staleness
     complete: dict[TableKey, tuple[int, datetime]] = field(default_factory=dict)
 
-    def behind(self, settings: "Settings", tables: list[Table], now: datetime) -> dict[Table, dict[date, int]]:
+    def stale_days(self, settings: "Settings", tables: list[Table], now: datetime) -> dict[Table, dict[date, int]]:
         """By table the days that are behind, and the version of their newest change. Raises WarehouseError."""
         from lakehouse_assets.serving.published import held_of
 
         for table in tables:
-            self.levels.of(table.key).read_on()
-        there = [table for table in tables if self.levels.of(table.key).changed]
+            self.staleness.of(table.key).read_on()
+        there = [table for table in tables if self.staleness.of(table.key).changed]
         if all(self._is_complete(table, now) for table in there):
             return {}
         held = held_of(settings, [str(table.key) for table in there])
-        found = {table: behind_of(settings, table, self.levels, held[str(table.key)]) for table in there}
-        self.complete = {table.key: (self.levels.of(table.key).seen, now) for table in there if not found[table]}
+        found = {table: behind_of(settings, table, self.staleness, held[str(table.key)]) for table in there}
+        self.complete = {table.key: (self.staleness.of(table.key).seen, now) for table in there if not found[table]}
         return {table: days for table, days in found.items() if days}
 
     def _is_complete(self, table: Table, now: datetime) -> bool:
         seen, at = self.complete.get(table.key, (-1, now))
-        return seen == self.levels.of(table.key).seen and abs(now - at) < LOOK_AGAIN
+        return seen == self.staleness.of(table.key).seen and abs(now - at) < LOOK_AGAIN
 
 
-def behind_in_warehouse(settings: "Settings", table: Table, levels: Levels) -> dict[date, int]:
+def behind_in_warehouse(settings: "Settings", table: Table, staleness: Staleness) -> dict[date, int]:
     """Days of a table whose newest change the warehouse has not, and the version of that change."""
     from lakehouse_assets.serving.published import held_of
 
     name = str(table.key)
-    return behind_of(settings, table, levels, held_of(settings, [name])[name])
+    return behind_of(settings, table, staleness, held_of(settings, [name])[name])
 
 
 def behind_of(
-    settings: "Settings", table: Table, levels: Levels, there: "Mapping[date | None, Held]"
+    settings: "Settings", table: Table, staleness: Staleness, there: "Mapping[date | None, Held]"
 ) -> dict[date, int]:
     """Days of a table whose newest change is not among what the warehouse holds of it, and its version."""
     from lakehouse_assets.platform.storage.delta_table import open_table
@@ -227,7 +227,7 @@ def behind_of(
     if delta is None:
         return {}
     source = source_of(delta, table)
-    changed = {day: change.version for day, change in levels.of(table.key).changed.items()}
+    changed = {day: change.version for day, change in staleness.of(table.key).changed.items()}
     if not by_day(table):
         newest = max(changed, key=lambda day: (changed[day], day))
         changed = {newest: changed[newest]}
@@ -236,11 +236,11 @@ def behind_of(
     return {day: version for day, version in changed.items() if held.get(day, -1) < version}
 
 
-def _requests(table: Table, behind: dict[date, int]) -> list[dg.RunRequest]:
+def _requests(table: Table, stale_days: dict[date, int]) -> list[dg.RunRequest]:
     key = asset_key(warehouse_key(table))
     found = []
-    for part in ranges(behind):
-        level = repr((str(table.key), str(part), [behind[day] for day in part]))
+    for part in ranges(stale_days):
+        level = repr((str(table.key), str(part), [stale_days[day] for day in part]))
         tags = {RANGE_START: str(part.first), RANGE_END: str(part.last)}
         tags[LEVEL_TAG] = hashlib.sha256(level.encode()).hexdigest()[:16]
         found.append(dg.RunRequest(asset_selection=[key], tags=tags))

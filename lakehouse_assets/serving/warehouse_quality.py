@@ -60,13 +60,13 @@ def quality_sensor() -> dg.SensorDefinition:
     @one_at_a_time
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         from lakehouse_assets.platform.common.errors import LakehouseError
-        from lakehouse_assets.serving.publish_quality import behind
+        from lakehouse_assets.serving.publish_quality import stale_days
         from lakehouse_assets.settings import settings
 
         if assets_under_way(context.instance) & set(KEYS):  # first: what a run that ends meanwhile wrote is seen
             return dg.SkipReason("A run is on its way.")
         try:
-            level = behind(settings())
+            level = stale_days(settings())
         except LakehouseError as error:
             return dg.SkipReason(str(error))
         if level is None:

@@ -42,14 +42,14 @@ def identifier(table: "Table") -> sql.Identifier:
     return sql.Identifier(*place(table))
 
 
-def withheld(table: "Table") -> frozenset[str]:
+def quarantined_rows(table: "Table") -> frozenset[str]:
     """Personal columns that are not published: analysts read whatever is."""
     return table.compiled.pii - set(table.publish.personal if table.publish else ())
 
 
 def fields_of(table: "Table") -> "list[T.StructField]":
     """The columns that are published, as the contract has them."""
-    return [field for field in table.compiled.spark_schema if field.name not in withheld(table)]
+    return [field for field in table.compiled.spark_schema if field.name not in quarantined_rows(table)]
 
 
 def prepare(cursor: "Cursor", table: "Table") -> None:
@@ -126,7 +126,7 @@ def _columns(cursor: "Cursor", table: "Table") -> None:
             cursor.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE {}").format(identifier(table), name, kind))
         if field.name in there and there[field.name][1] and field.nullable:
             cursor.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(identifier(table), name))
-    for name in sorted(set(there) & withheld(table)):
+    for name in sorted(set(there) & quarantined_rows(table)):
         cursor.execute(sql.SQL("ALTER TABLE {} DROP COLUMN {}").format(identifier(table), sql.Identifier(name)))
     for name in sorted(set(there) - set(table.compiled.spark_schema.names)):
         cursor.execute(
@@ -140,8 +140,8 @@ def _column(field: "T.StructField") -> sql.Composed:
 
 
 def _comments(cursor: "Cursor", table: "Table") -> None:
-    said = sql.Literal(table.compiled.description)
-    cursor.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(identifier(table), said))
+    message = sql.Literal(table.compiled.description)
+    cursor.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(identifier(table), message))
     for field in fields_of(table):
         column, comment = sql.Identifier(*place(table), field.name), table.compiled.comments[field.name]
         cursor.execute(sql.SQL("COMMENT ON COLUMN {} IS {}").format(column, sql.Literal(comment)))

@@ -20,7 +20,8 @@ from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey
 from lakehouse_assets.platform.planning.reader import read_table
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.storage import delta_writer
-from lakehouse_assets.platform.storage.delta_table import Note, Pin, last_note
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, InputVersion
+from lakehouse_assets.platform.storage.delta_table import last_metadata
 from lakehouse_assets.settings import settings
 from lakehouse_assets.streaming.documents import DocumentRow, Documents
 from lakehouse_assets.streaming.run import Stream
@@ -119,7 +120,7 @@ class _Tables:
         )
 
     def refresh(self, step: Step) -> None:
-        """Make the tables of all documents so far. Raises BadTable, LostRace, WriteError."""
+        """Make the tables of all documents so far. Raises BadTable, ConcurrentCommit, WriteError."""
         version = step.lake.version(self.raw.key)
         assert version is not None, "a stream refreshes what it has committed"
         rows = self.process.read(read_table(step.spark, step.lake, self.raw, version), self.schema)
@@ -140,10 +141,10 @@ class _Tables:
             )
         path = step.lake.path(table)
         base = step.lake.version(table)
-        made = last_note(path, base) if base is not None else None
+        made = last_metadata(path, base) if base is not None else None
         if made and (made.inputs["documents"].version or 0) >= version:
             return
-        pins = {"documents": Pin(version, "all")}
+        input_versions = {"documents": InputVersion(version, "all")}
         attempt = f"{step.run_id}/{table}@{version}"
-        note = Note(str(table), step.run_id, attempt, frozenset(), "", pins, base=base)
-        delta_writer.overwrite(frame.coalesce(1), delta_writer.Target(path, str(table), frame.schema), note, base)
+        metadata = CommitMetadata(str(table), step.run_id, attempt, frozenset(), "", input_versions, base=base)
+        delta_writer.overwrite(frame.coalesce(1), delta_writer.Target(path, str(table), frame.schema), metadata, base)

@@ -18,7 +18,8 @@ import pyspark.sql.types as T
 from deltalake.exceptions import DeltaError
 
 from lakehouse_assets.platform.common.source_days import SourceDays
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column
+from lakehouse_assets.platform.contracts.contract import Contract, column
+from lakehouse_assets.platform.contracts.rules import Action
 from lakehouse_assets.platform.declare.stream_source import OUTSIDE, TOO_LARGE, UNREADABLE, Fresh, SetAside
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.table_features import UnknownFeature
@@ -97,7 +98,7 @@ class Documents:
     memory: Memory = field(default_factory=Memory, compare=False, repr=False)
 
     @property
-    def door(self) -> str:
+    def channel(self) -> str:
         """The way in, as the table's column says it."""
         return "s3" if self._place().startswith("s3://") else "folder"
 
@@ -225,7 +226,7 @@ class Documents:
             "path": [one.path for one, *_ in taken.documents],
             "etag": [etag for _, etag, _, _ in taken.documents],
             "arrival": pa.array([one.arrival for one, *_ in taken.documents], pa.timestamp("us")),
-            "door": [self.door] * len(taken.documents),
+            "door": [self.channel] * len(taken.documents),
             "feed_day": [day for *_, day in taken.documents],
         }
         return spark.createDataFrame(pa.table(columns), DocumentRow.compiled().spark_schema).coalesce(1)

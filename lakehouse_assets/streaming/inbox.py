@@ -18,7 +18,7 @@ from lakehouse_assets.platform.ingest.file_readers import LandingError, NotNow, 
 from lakehouse_assets.platform.ingest.landing import land
 from lakehouse_assets.platform.ingest.landing_status import FileState, SeenFiles, state_of
 from lakehouse_assets.platform.ingest.schema_drift import day_in_name
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake, landed_name
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.results.step_result import Status
@@ -50,7 +50,7 @@ class Inbox(Supervised):
     refused: dict[Path, str] = field(default_factory=dict)
     not_now: list[str] = field(default_factory=list)
     _seen: SeenFiles = field(default_factory=SeenFiles)
-    _levels: Levels = field(init=False)
+    _levels: Staleness = field(init=False)
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class Inbox(Supervised):
 
     def opened(self, step: Step) -> None:
         """Nothing: a round makes whatever is behind, whoever landed it."""
-        self._levels = Levels(step.lake, self.catalog)
+        self._levels = Staleness(step.lake, self.catalog)
 
     def available(self, step: Step) -> None:
         """Land and make until nothing is left. Raises NoInbox, Refused."""
@@ -111,7 +111,7 @@ class Inbox(Supervised):
     def _make(self, step: Step, table: Table) -> int:
         """Make what is behind of a table; how many days were committed."""
         self._levels.read_on()
-        days = sorted(self._levels.behind(table))
+        days = sorted(self._levels.stale_days(table))
         if not days:
             return 0
         outcome = materialize(step, table, days)
@@ -138,8 +138,8 @@ class Inbox(Supervised):
             self._refuse(file.path, str(error))
             self._seen.settle(file.path, state, error.day if isinstance(error, NotYet) else date.max)
             return 0
-        for note in found.notes:
-            self.told(f"{file.path}: {note}")
+        for metadata in found.notes:
+            self.told(f"{file.path}: {metadata}")
         self._seen.settle(file.path, state)
         return 0 if found.already_landed else 1
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform.runtime.dev_server import HomeServer, Launch, accepts, plain_environment, run_before
-from lakehouse_assets.platform.runtime.jars import JarSet, ensure_jars, find_java
+from lakehouse_assets.platform.runtime.jar_sets import JarSet
+from lakehouse_assets.platform.runtime.jars import ensure_jars, find_java
 from lakehouse_assets.settings import Settings
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ class Record:
 class Records:
     """What was read: the records, their bytes, and per partition the offset behind the last one that was looked at.
 
-    `whole`: all that was asked for. `full`: a further record would have been too many bytes.
+    `full`: all that was asked for. `full`: a further record would have been too many bytes.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -139,7 +139,7 @@ def _read(consumer: "Consumer", topic: str, ranges: Ranges, most_records: int, m
     return found
 
 
-def rows_of(records: list[Record], days: SourceDays, door: str) -> tuple[pa.Table, list[SetAside]]:
+def rows_of(records: list[Record], days: SourceDays, channel: str) -> tuple[pa.Table, list[SetAside]]:
     """Rows of bronze, and the records that no commit may hold."""
     rows: list[dict[str, Any]] = []
     left: list[SetAside] = []
@@ -164,7 +164,7 @@ def rows_of(records: list[Record], days: SourceDays, door: str) -> tuple[pa.Tabl
             whole = json.dumps(row | {"timestamp": at}, ensure_ascii=False)
             left.append(SetAside(where, number, "", OUTSIDE if outside else UNNAMED, why, whole))
             continue
-        rows.append(row | {"timestamp": EPOCH + timedelta(milliseconds=at), "door": door, "feed_day": day})
+        rows.append(row | {"timestamp": EPOCH + timedelta(milliseconds=at), "door": channel, "feed_day": day})
     return pa.Table.from_pylist(rows, schema=SCHEMA), left
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from lakehouse_assets.platform.runtime.jars import KAFKA
+from lakehouse_assets.platform.runtime.jar_sets import KAFKA
 from lakehouse_assets.platform.runtime.spark_launch import free_port
 from lakehouse_assets.streaming.java_server import java_server
 

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.common.source_days import SourceDays
 from lakehouse_assets.platform.declare.stream_source import Fresh
-from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.storage.delta_table import query_rows
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.streams.stream_audit import LOST
 from lakehouse_assets.platform.streams.stream_log import log_of
@@ -46,7 +46,7 @@ class KafkaTopic:
     topic: str
     days: SourceDays
     batch: int = 1_000_000
-    door: str = "kafka"
+    channel: str = "kafka"
     accept_loss: bool = False
 
     @property
@@ -82,14 +82,14 @@ class KafkaTopic:
         Rows without such a commit are those of a table that was copied, or whose log was cut: reading on from what it
         holds doubles nothing.
         """
-        said = _said(path, version)
-        if self.topic in said:
-            return said[self.topic]
+        message = _said(path, version)
+        if self.topic in message:
+            return message[self.topic]
         at = log_of(path).version() if version is None else version
         if at is None:
             return None
-        held = log_of(path).once("offsets", at, lambda: ask(path, NEXT_OFFSETS, at))
-        ours = [row for row in held if row["door"] == self.door and row["topic"] == self.topic]
+        held = log_of(path).once("offsets", at, lambda: query_rows(path, NEXT_OFFSETS, at))
+        ours = [row for row in held if row["door"] == self.channel and row["topic"] == self.topic]
         if not ours:
             return None
         ends = {str(row["partition"]): row["next"] for row in ours}
@@ -134,7 +134,7 @@ class KafkaTopic:
 
     def _one_by_one(self, spark: "SparkSession", found: Records, reached: Mapping[str, Any], now: TopicState) -> Fresh:
         """Records that were read by the client."""
-        rows, left = rows_of(found.records, self.days, self.door)
+        rows, left = rows_of(found.records, self.days, self.channel)
         frame = spark.createDataFrame(rows, _schema()).coalesce(1)
         return Fresh(frame, *_reached(reached, found.ends, now), set_aside=left)
 
@@ -164,10 +164,10 @@ class KafkaTopic:
                     )
                 )
         if lost:
-            said = "; ".join(f"partition {p}, offsets {first} to {end - 1}" for p, (first, end) in lost.items())
+            message = "; ".join(f"partition {p}, offsets {first} to {end - 1}" for p, (first, end) in lost.items())
             logging.getLogger(__name__).warning(
                 "Topic %s: records expired before they were read, and are given up: %s. The audit says so as well.",
-                self.topic, said,
+                self.topic, message,
             )  # fmt: skip
         return lost
 
@@ -210,7 +210,7 @@ class KafkaTopic:
             "offset",
             F.col("timestamp").cast("timestamp_ntz").alias("timestamp"),
             _headers().alias("headers"),
-            F.lit(self.door).alias("door"),
+            F.lit(self.channel).alias("door"),
             F.when(good, day).otherwise(F.raise_error(F.lit("no commit may hold this record"))).alias("feed_day"),
         )  # fmt: skip
 
@@ -240,11 +240,11 @@ def _said(path: Location, version: int | None) -> dict[str, Mapping[str, Any]]:
     """How far each topic was read, as the newest commit of the stream says."""
     log = log_of(path)
     at = log.version() if version is None else version
-    said = None if at is None else log.position(at)
-    if said is None or "topic" not in said:
+    message = None if at is None else log.position(at)
+    if message is None or "topic" not in message:
         return {}
-    of_topic = {name: at for name, at in said.items() if name not in ("others", LOST)}
-    return {**said.get("others", {}), said["topic"]: of_topic}
+    of_topic = {name: at for name, at in message.items() if name not in ("others", LOST)}
+    return {**message.get("others", {}), message["topic"]: of_topic}
 
 
 def _offsets(position: Mapping[str, Any] | None) -> dict[str, int]:

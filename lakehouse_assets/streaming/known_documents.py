@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import pyarrow.parquet as pq
 
 from lakehouse_assets.platform.storage.commit_actions import actions_of, moves_rows
-from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.storage.delta_table import query_rows
 from lakehouse_assets.platform.storage.location import Location, parquet
 from lakehouse_assets.platform.streams.stream_log import LogEntry, log_of
 from lakehouse_assets.streaming.document_places import name_below
@@ -40,7 +40,7 @@ class KnownDocuments:
         elif version != self.version:
             added = self._added(version)
             if added is None:
-                found = ask(self.path, "SELECT path, etag FROM t WHERE door <> 'file'", version)
+                found = query_rows(self.path, "SELECT path, etag FROM t WHERE door <> 'file'", version)
                 self.pairs = {(row["path"], row["etag"]) for row in found}
             else:
                 self.pairs |= added
@@ -66,7 +66,7 @@ class KnownDocuments:
 
     def _only_adds(self, entry: LogEntry) -> bool:
         """Whether a commit takes no document of a stream away: one of a stream, or maintenance."""
-        if entry.is_of_a_stream or entry.note is not None:
+        if entry.is_of_a_stream or entry.metadata is not None:
             return entry.is_of_a_stream
         return entry.operation in ("VACUUM START", "VACUUM END") or moves_rows(actions_of(self.path, entry.version))
 

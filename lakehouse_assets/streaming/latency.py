@@ -16,7 +16,7 @@ from lakehouse_assets.platform.declare.table import Table
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.storage.commit_actions import actions_of
 from lakehouse_assets.platform.storage.commit_log import Entry, newest_version, read_entry
-from lakehouse_assets.platform.storage.delta_table import Kind
+from lakehouse_assets.platform.storage.commit_metadata import Kind
 from lakehouse_assets.platform.storage.location import Location, parquet
 
 SENT_AT = "sent_at"
@@ -100,7 +100,7 @@ def _newest(path: Location, commits: int) -> Iterator[Entry]:
     found = 0
     while version is not None and version >= 0 and found < commits:
         entry = read_entry(path, version)
-        if entry is not None and entry.note is not None and entry.note.kind is Kind.STREAM:
+        if entry is not None and entry.metadata is not None and entry.metadata.kind is Kind.STREAM:
             found += 1
             yield entry
         version -= 1
@@ -112,12 +112,12 @@ def _made_of(lake: Lake, source: Table, live: Table, since: int) -> Iterator[tup
     name = next(name for name, read in live.reads.items() if read.table == source.key)
     for version in range(newest_version(path, 0) or 0, -1, -1):
         entry = read_entry(path, version)
-        pin = entry.note.inputs.get(name) if entry and entry.note else None
-        if entry is None or pin is None or pin.version is None:
+        input_version = entry.metadata.inputs.get(name) if entry and entry.metadata else None
+        if entry is None or input_version is None or input_version.version is None:
             continue
-        if pin.version < since:
+        if input_version.version < since:
             return
-        yield pin.version, entry.at
+        yield input_version.version, entry.at
 
 
 def _sent(path: Location, version: int) -> Iterator[datetime]:

@@ -20,13 +20,13 @@ from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import ByMinute, ReplaceDays, Table, TableKey
 from lakehouse_assets.platform.fingerprint.code_version import code_version
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Plan
 from lakehouse_assets.platform.planning.reader import read_inputs, read_table
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.storage.commit_actions import actions_of
 from lakehouse_assets.platform.storage.commit_log import read_entry
-from lakehouse_assets.platform.storage.delta_table import Kind
+from lakehouse_assets.platform.storage.commit_metadata import Kind
 from lakehouse_assets.platform.storage.delta_writer import on_days
 from lakehouse_assets.platform.storage.location import Location, file_at, missing, parquet
 from lakehouse_assets.platform.transform.materialize import materialize
@@ -49,42 +49,52 @@ def live_tables(catalog: Catalog, source: TableKey) -> tuple[Table, ...]:
     )
 
 
-def keep(step: Step, levels: Levels, table: Table) -> None:
+def keep(step: Step, staleness: Staleness, table: Table) -> None:
     """Make what is behind of a live table."""
-    levels.read_on()
-    days = sorted(levels.behind(table))
+    staleness.read_on()
+    days = sorted(staleness.stale_days(table))
     if not days:
         return
 
     def renewed(step: Step, plan: Plan) -> "DataFrame":
         inputs = read_inputs(step.spark, step.lake, plan, step.catalog)
-        minutes = touched_minutes(step, levels, plan)
+        minutes = touched_minutes(step, staleness, plan)
         return table(**inputs) if minutes is None else _renewed(step, plan, inputs, minutes)
 
     materialize(step, table, days, transform=renewed)
 
 
-def touched_minutes(step: Step, levels: Levels, plan: Plan) -> set[datetime] | None:
+def touched_minutes(step: Step, staleness: Staleness, plan: Plan) -> set[datetime] | None:
     """Minutes with events that came since the plan's days were made; None: only a computation from scratch will do."""
     table, ((name, read),) = plan.table, plan.table.reads.items()
-    live, known, to = _live(table), levels.of(table.key), plan.pins[name].version
+    live, known, to = _live(table), staleness.of(table.key), plan.input_versions[name].version
     made = [known.built.get(day) for day in plan.days]
-    notes = [built.note for built in made if built]
-    pins = [note.inputs[name].version for note in notes if note.code_version == code_version(table)]
-    if plan.base is None or to is None or len(pins) < len(made) or None in pins or known.unjudged.keys() & {*plan.days}:
+    notes = [built.metadata for built in made if built]
+    input_versions = [
+        metadata.inputs[name].version for metadata in notes if metadata.code_version == code_version(table)
+    ]
+    if (
+        plan.base is None
+        or to is None
+        or len(input_versions) < len(made)
+        or None in input_versions
+        or known.unvalidated.keys() & {*plan.days}
+    ):
         return None
     path, minutes = step.lake.path(read.table), set[datetime]()
-    for version in range(min(pin for pin in pins if pin is not None) + 1, to + 1):
+    for version in range(
+        min(input_version for input_version in input_versions if input_version is not None) + 1, to + 1
+    ):
         entry = read_entry(path, version)
         if entry is None:
             return None
-        if entry.note is not None and entry.note.kind is Kind.STREAM:
+        if entry.metadata is not None and entry.metadata.kind is Kind.STREAM:
             files = [file_at(path, one["add"]["path"]) for one in actions_of(path, version) if "add" in one]
             if missing(files):  # compacted, and removed since
                 return None
             for file in files:
                 minutes |= _minutes(file, live.time, plan.days)
-        elif (entry.note.days if entry.note else entry.touched) & {*plan.days} or not entry.complete:
+        elif (entry.metadata.days if entry.metadata else entry.touched) & {*plan.days} or not entry.complete:
             return None
     return minutes
 

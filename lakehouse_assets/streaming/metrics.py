@@ -30,10 +30,10 @@ class StreamCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """One family a fact, one sample a stream; what a stream does not know yet is left out."""
         now, states = datetime.now(UTC), self._states()
-        facts: tuple[
+        table_metadata: tuple[
             tuple[type[CounterMetricFamily | GaugeMetricFamily], str, str, Callable[[State], float | None]], ...
         ]
-        facts = (
+        table_metadata = (
             (GaugeMetricFamily, "running", "1: the stream runs", lambda s: float(s.mode != ENDED)),
             (GaugeMetricFamily, "lag_records", "records not read yet, as last seen", lambda s: s.lag),
             (GaugeMetricFamily, "rate_records_per_second", "records a second of the last commit", lambda s: s.rate),
@@ -46,7 +46,7 @@ class StreamCollector(Collector):
             (CounterMetricFamily, "commits", "commits since it started", lambda s: s.batches),
             (CounterMetricFamily, "restarts", "times it started again after an error", lambda s: s.restarts),
         )  # fmt: skip
-        for family, name, says, fact in facts:
+        for family, name, says, fact in table_metadata:
             metric = family(f"lakehouse_stream_{name}", says, labels=LABELS)
             for state in states:
                 value = fact(state)

@@ -15,7 +15,7 @@ from lakehouse_assets.platform.declare.stream_source import StreamSource
 from lakehouse_assets.platform.declare.table import Table
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.planning.step import Step
-from lakehouse_assets.platform.storage.schema_evolution import ForeignTable
+from lakehouse_assets.platform.storage.schema_evolution import SchemaMismatch
 from lakehouse_assets.platform.streams.stream_ingest import Batch, drain
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.state import STARTING, State
@@ -107,7 +107,7 @@ class Supervised(ABC):
                         self.stop.wait(self.interval)
             except (LakehouseError, PySparkException) as error:
                 self.state.failed(error)
-                if isinstance(error, (*self.permanent, ForeignTable)):
+                if isinstance(error, (*self.permanent, SchemaMismatch)):
                     self.state.write(self.settings)
                     raise
                 self.state.restarts += 1

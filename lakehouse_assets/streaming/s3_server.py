@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lakehouse_assets.platform.runtime.jars import S3
+from lakehouse_assets.platform.runtime.jar_sets import S3
 from lakehouse_assets.streaming.java_server import java_server
 
 

@@ -7,8 +7,14 @@ import pyspark.sql.types as T
 
 from lakehouse_assets.defs.gmv import FIRST_GMV_DAY, LONGEST_RELEASE
 from lakehouse_assets.platform.contracts.base_contracts import SilverEvent
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts, landed_contract, row_rule
-from lakehouse_assets.platform.contracts.rules import Dimension
+from lakehouse_assets.platform.contracts.contract import (
+    Contract,
+    column,
+    landed_contract,
+    row_rule,
+    table_metadata,
+)
+from lakehouse_assets.platform.contracts.rules import Action, Dimension
 
 OWNERS = ("team:gmv",)
 EVERY_FEED_DAY = ("purchase.feed_day", "product_item.feed_day", "purchase_extra_info.feed_day")
@@ -44,7 +50,7 @@ class Purchase(MarketplaceEvent):
         return f"release_date BETWEEN DATE'{FIRST_GMV_DAY}' AND feed_day + INTERVAL '{LONGEST_RELEASE.days}' DAY"
 
     class Config:
-        metadata = facts(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)
+        metadata = table_metadata(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)
 
 
 class ProductItem(MarketplaceEvent):
@@ -57,7 +63,7 @@ class ProductItem(MarketplaceEvent):
     )
 
     class Config:
-        metadata = facts(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)
+        metadata = table_metadata(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)
 
 
 class PurchaseExtraInfo(MarketplaceEvent):
@@ -66,7 +72,7 @@ class PurchaseExtraInfo(MarketplaceEvent):
     subsidiary: T.StringType = column("subsidiary that made the sale", source=True)
 
     class Config:
-        metadata = facts(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)
+        metadata = table_metadata(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)
 
 
 LandedPurchase = landed_contract("LandedPurchase", Purchase)
@@ -96,7 +102,9 @@ class Gmv(Contract):
     processed_at: T.TimestampType = column("when the run appended the row", action=Action.FAIL)
 
     class Config:
-        metadata = facts(owners=OWNERS, key=("gmv_date", "subsidiary", "product_id", "effective_date", "version"))
+        metadata = table_metadata(
+            owners=OWNERS, key=("gmv_date", "subsidiary", "product_id", "effective_date", "version")
+        )
 
     @row_rule(dimension=Dimension.INTEGRITY, action=Action.FAIL)
     def value_has_purchases(cls) -> str:
@@ -116,4 +124,4 @@ class GmvCurrent(Contract):
     version: T.IntegerType = column("number of the figure of this key", ge=1, action=Action.FAIL)
 
     class Config:
-        metadata = facts(owners=OWNERS, key=("gmv_date", "subsidiary", "product_id"))
+        metadata = table_metadata(owners=OWNERS, key=("gmv_date", "subsidiary", "product_id"))

@@ -13,13 +13,13 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from lakehouse_assets.defs.gmv import contracts, silver
-from lakehouse_assets.platform.declare.table import Ledger, Overwrite, TableKey, table, through, whole
+from lakehouse_assets.platform.declare.table import Ledger, Overwrite, TableKey, cumulative, full, table
 
 DIMENSIONS = ("gmv_date", "subsidiary", "product_id")
 UNKNOWN = "unknown"
 
 
-@table(contracts.GmvCurrent, write=Overwrite(), gmv=whole(TableKey.here(__name__, "gmv")))
+@table(contracts.GmvCurrent, write=Overwrite(), gmv=full(TableKey.here(__name__, "gmv")))
 def gmv_current(gmv: DataFrame) -> DataFrame:
     """Of each key the newest row."""
     newest = F.max(F.struct("effective_date", "version", "gmv", "purchases")).alias("newest")
@@ -28,12 +28,12 @@ def gmv_current(gmv: DataFrame) -> DataFrame:
 
 @table(
     contracts.Gmv,
-    write=Ledger(entity=("purchase_id",), dimensions=DIMENSIONS, amount="value", figure="gmv", count="purchases"),
-    companions=(gmv_current,),
+    write=Ledger(grouping_key=("purchase_id",), dimensions=DIMENSIONS, amount="value", figure="gmv", count="purchases"),
+    co_materialized=(gmv_current,),
     sla=timedelta(hours=9),
-    purchase=through(silver.purchase),
-    product_item=through(silver.product_item),
-    purchase_extra_info=through(silver.purchase_extra_info),
+    purchase=cumulative(silver.purchase),
+    product_item=cumulative(silver.product_item),
+    purchase_extra_info=cumulative(silver.purchase_extra_info),
 )
 def gmv(purchase: DataFrame, product_item: DataFrame, purchase_extra_info: DataFrame) -> DataFrame:
     """What each purchase contributes, by the day it became known: one row per purchase and day with news of it."""

@@ -6,8 +6,14 @@ from typing import Any
 import pyspark.sql.types as T
 
 from lakehouse_assets.platform.contracts.base_contracts import CurrentState, SnapshotHistory
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts, landed_contract, row_rule
-from lakehouse_assets.platform.contracts.rules import Dimension, Rate
+from lakehouse_assets.platform.contracts.contract import (
+    Contract,
+    column,
+    landed_contract,
+    row_rule,
+    table_metadata,
+)
+from lakehouse_assets.platform.contracts.rules import Action, Dimension, Rate
 
 OWNERS = ("team:loyalty",)
 SOME = Rate(0.05)
@@ -50,7 +56,7 @@ class ClientesFile(Contract):
     )
 
     class Config:
-        metadata = facts(owners=OWNERS)
+        metadata = table_metadata(owners=OWNERS)
 
 
 class Clientes(Drifting, SnapshotHistory):
@@ -69,7 +75,7 @@ class Clientes(Drifting, SnapshotHistory):
     pseudonym_key_id: T.StringType = column("key that the pseudonyms were made with", action=Action.FAIL)
 
     class Config:
-        metadata = facts(key=("id_cliente",), owners=OWNERS, key_tolerate=SOME)
+        metadata = table_metadata(key=("id_cliente",), owners=OWNERS, key_tolerate=SOME)
 
 
 class Produtos(Drifting, SnapshotHistory):
@@ -81,7 +87,7 @@ class Produtos(Drifting, SnapshotHistory):
     desc_detalhe_produto: T.StringType = column("what it is for", source=True, nullable=True)
 
     class Config:
-        metadata = facts(key=("id_produto",), owners=OWNERS, key_tolerate=SOME)
+        metadata = table_metadata(key=("id_produto",), owners=OWNERS, key_tolerate=SOME)
 
 
 class Change(CurrentState, Drifting):
@@ -106,7 +112,7 @@ class Transacao(Change):
     pseudonym_key_id: T.StringType = column("key that the pseudonym was made with", action=Action.FAIL)
 
     class Config:
-        metadata = facts(event_time="modified_date", fresh_within=timedelta(days=1), owners=OWNERS)
+        metadata = table_metadata(event_time="modified_date", fresh_within=timedelta(days=1), owners=OWNERS)
 
     @row_rule(dimension=Dimension.COMPLETENESS, tolerate=SOME)
     def whole_unless_deleted(cls) -> str:
@@ -123,7 +129,7 @@ class TransacaoProduto(Change):
     qtde_produto: T.LongType = column("number of products", source=True, nullable=True, ge=0, tolerate=SOME)
 
     class Config:
-        metadata = facts(event_time="modified_date", fresh_within=timedelta(days=1), owners=OWNERS)
+        metadata = table_metadata(event_time="modified_date", fresh_within=timedelta(days=1), owners=OWNERS)
 
     @row_rule(dimension=Dimension.COMPLETENESS, tolerate=SOME)
     def whole_unless_deleted(cls) -> str:
@@ -152,7 +158,7 @@ class DimCliente(Contract):
     is_current: T.BooleanType = fails("whether it is the newest version")
 
     class Config:
-        metadata = facts(key=("sk_cliente",), owners=OWNERS, key_action=Action.FAIL)
+        metadata = table_metadata(key=("sk_cliente",), owners=OWNERS, key_action=Action.FAIL)
 
 
 class FctTransacao(Contract):
@@ -166,7 +172,7 @@ class FctTransacao(Contract):
     is_inferred: T.BooleanType = fails("whether no snapshot has the customer yet")
 
     class Config:
-        metadata = facts(key=("id_transacao",), owners=OWNERS, key_action=Action.FAIL)
+        metadata = table_metadata(key=("id_transacao",), owners=OWNERS, key_action=Action.FAIL)
 
 
 class DailyReport(Contract):
@@ -180,7 +186,7 @@ class DailyReport(Contract):
     pontos_saida: T.LongType = fails("points redeemed in these transactions", le=0)
 
     class Config:
-        metadata = facts(key=("dt_dia", "desc_produto"), owners=OWNERS, key_action=Action.FAIL)
+        metadata = table_metadata(key=("dt_dia", "desc_produto"), owners=OWNERS, key_action=Action.FAIL)
 
 
 class PointsBalance(Contract):
@@ -193,7 +199,7 @@ class PointsBalance(Contract):
     transacoes: T.LongType = fails("transactions", ge=0)
 
     class Config:
-        metadata = facts(key=("id_cliente",), owners=OWNERS, key_action=Action.FAIL)
+        metadata = table_metadata(key=("id_cliente",), owners=OWNERS, key_action=Action.FAIL)
 
 
 class Churn(Contract):
@@ -206,4 +212,4 @@ class Churn(Contract):
     novos: T.LongType = fails("active customers without one in the 28 days before", ge=0)
 
     class Config:
-        metadata = facts(key=("dt_dia",), owners=OWNERS, key_action=Action.FAIL)
+        metadata = table_metadata(key=("dt_dia",), owners=OWNERS, key_action=Action.FAIL)

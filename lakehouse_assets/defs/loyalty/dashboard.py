@@ -21,7 +21,7 @@ from lakehouse_assets.defs.loyalty import gold
 REPORT = Rows(gold.daily_report, day="dt_dia")
 CHURN = Rows(gold.churn, day="dt_dia")
 BALANCE = Rows(gold.points_balance)
-FACTS = Rows(gold.fct_transacao, day="dt_transacao")
+METADATA = Rows(gold.fct_transacao, day="dt_transacao")
 GAINED = total("Points gained", "pontos_entrada", ",d")
 REDEEMED = total("Points redeemed", "pontos_saida", ",d")
 DIFFERENT = Measure(
@@ -34,8 +34,8 @@ DASHBOARD = Dashboard(
     filters=(Days(), Choice("Product", REPORT, "desc_produto")),
     charts=(
         (
-            Number(title="Transactions", source=FACTS, measure=count("Transactions")),
-            Number(title="Customers with transactions", source=FACTS, measure=distinct("Customers", "id_cliente")),
+            Number(title="Transactions", source=METADATA, measure=count("Transactions")),
+            Number(title="Customers with transactions", source=METADATA, measure=distinct("Customers", "id_cliente")),
             Number(title="Points in all balances", source=BALANCE, measure=total("Points", "saldo", ",d")),
             Number(title="Balances that differ", source=BALANCE, measure=DIFFERENT),
         ),

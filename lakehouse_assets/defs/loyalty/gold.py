@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from lakehouse_assets.defs.loyalty import contracts, silver
-from lakehouse_assets.platform.declare.table import Overwrite, table, whole
+from lakehouse_assets.platform.declare.table import Overwrite, full, table
 
 UNKNOWN = "unknown"
 PERIOD = 28  # days of activity that are compared
@@ -20,8 +20,8 @@ def _live(transacao: DataFrame) -> DataFrame:
 @table(
     contracts.DimCliente,
     write=Overwrite(),
-    clientes=whole(silver.clientes),
-    transacao=whole(silver.transacao),
+    clientes=full(silver.clientes),
+    transacao=full(silver.transacao),
 )
 def dim_cliente(clientes: DataFrame, transacao: DataFrame) -> DataFrame:
     """Every version of every customer, and a member for each that has transactions and came in no snapshot yet."""
@@ -50,8 +50,8 @@ def dim_cliente(clientes: DataFrame, transacao: DataFrame) -> DataFrame:
 @table(
     contracts.FctTransacao,
     write=Overwrite(),
-    transacao=whole(silver.transacao),
-    dim_cliente=whole(dim_cliente),
+    transacao=full(silver.transacao),
+    dim_cliente=full(dim_cliente),
 )
 def fct_transacao(transacao: DataFrame, dim_cliente: DataFrame) -> DataFrame:
     """Transactions with the customer version of their time; before a customer's first snapshot, the first version."""
@@ -66,16 +66,16 @@ def fct_transacao(transacao: DataFrame, dim_cliente: DataFrame) -> DataFrame:
     holds = (F.col("since").isNull() | (F.col("dt_dia") >= F.col("since"))) & (
         F.col("until").isNull() | (F.col("dt_dia") < F.col("until"))
     )
-    facts = _live(transacao).join(version, (F.col("id_cliente") == F.col("of")) & holds, "left")
-    return facts.select(*contracts.FctTransacao.compiled().spark_schema.names)
+    table_metadata = _live(transacao).join(version, (F.col("id_cliente") == F.col("of")) & holds, "left")
+    return table_metadata.select(*contracts.FctTransacao.compiled().spark_schema.names)
 
 
 @table(
     contracts.DailyReport,
     write=Overwrite(),
     sla=timedelta(hours=9),
-    transacao=whole(silver.transacao),
-    transacao_produto=whole(silver.transacao_produto),
+    transacao=full(silver.transacao),
+    transacao_produto=full(silver.transacao_produto),
 )
 def daily_report(transacao: DataFrame, transacao_produto: DataFrame) -> DataFrame:
     """A transaction counts once for each of its products."""
@@ -97,8 +97,8 @@ def daily_report(transacao: DataFrame, transacao_produto: DataFrame) -> DataFram
 @table(
     contracts.PointsBalance,
     write=Overwrite(),
-    clientes=whole(silver.clientes),
-    transacao=whole(silver.transacao),
+    clientes=full(silver.clientes),
+    transacao=full(silver.transacao),
 )
 def points_balance(clientes: DataFrame, transacao: DataFrame) -> DataFrame:
     """Customers that are in the newest snapshot or have transactions."""
@@ -120,7 +120,7 @@ def points_balance(clientes: DataFrame, transacao: DataFrame) -> DataFrame:
     return both.select("*", (F.col("saldo_informado") - F.col("saldo")).alias("diferenca"))
 
 
-@table(contracts.Churn, write=Overwrite(), transacao=whole(silver.transacao))
+@table(contracts.Churn, write=Overwrite(), transacao=full(silver.transacao))
 def churn(transacao: DataFrame) -> DataFrame:
     """Every day through the last with a transaction, unless nobody was active in the 56 days that end with it."""
     active = _live(transacao).select("id_cliente", "dt_dia").distinct()

@@ -18,7 +18,7 @@ TIES = ("is_deleted", "op")  # of changes of one time: a delete counts after an 
     contracts.Clientes,
     write=scd2_from_snapshots(("id_cliente",), buckets=4),
     landed=day(bronze.clientes),
-    conserves="landed",
+    reconciles="landed",
 )
 def clientes(landed: DataFrame) -> DataFrame:
     """Customers under pseudonyms; the name is left behind."""
@@ -30,7 +30,7 @@ def clientes(landed: DataFrame) -> DataFrame:
     contracts.Produtos,
     write=scd2_from_snapshots(("id_produto",), buckets=1),
     landed=day(bronze.produtos),
-    conserves="landed",
+    reconciles="landed",
 )
 def produtos(landed: DataFrame) -> DataFrame:
     """Products."""
@@ -41,7 +41,7 @@ def produtos(landed: DataFrame) -> DataFrame:
     contracts.Transacao,
     write=scd1(("id_transacao",), "modified_date", DELETED, ties=TIES, buckets=4),
     landed=day(bronze.transacao),
-    conserves="landed",
+    reconciles="landed",
 )
 def transacao(landed: DataFrame) -> DataFrame:
     """Changes of transactions, their customers under pseudonyms."""
@@ -53,7 +53,7 @@ def transacao(landed: DataFrame) -> DataFrame:
     contracts.TransacaoProduto,
     write=scd1(("id_transacao_produto",), "modified_date", DELETED, ties=TIES, buckets=4),
     landed=day(bronze.transacao_produto),
-    conserves="landed",
+    reconciles="landed",
 )
 def transacao_produto(landed: DataFrame) -> DataFrame:
     """Changes of the products of transactions."""

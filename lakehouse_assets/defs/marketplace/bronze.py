@@ -27,6 +27,6 @@ marketing_place = landed_table(
     contracts.MarketingPlace,
     EventFiles(("document",), days=SourceDays(FIRST_DAY), whole=True),
     rows=_as_documents,
-    write=ReplaceDays(door="file"),
+    write=ReplaceDays(channel="file"),
     stream=Documents(days=SourceDays(FIRST_DAY), day_from=DayFrom.MODIFIED),
 )

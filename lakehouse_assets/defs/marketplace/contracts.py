@@ -6,8 +6,8 @@ import pyspark.sql.types as T
 
 from lakehouse_assets.defs.marketplace.dictionary import documented
 from lakehouse_assets.platform.contracts.base_contracts import StateRow
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts, row_rule
-from lakehouse_assets.platform.contracts.rules import Dimension
+from lakehouse_assets.platform.contracts.contract import Contract, column, row_rule, table_metadata
+from lakehouse_assets.platform.contracts.rules import Action, Dimension
 from lakehouse_assets.streaming.documents import DocumentRow
 
 OWNERS = ("team:marketplace",)
@@ -27,7 +27,7 @@ class MarketingPlace(DocumentRow):
     """Documents as they came, byte for byte: each object of the bucket, and each landed file, once."""
 
     class Config:
-        metadata = facts(owners=OWNERS)
+        metadata = table_metadata(owners=OWNERS)
 
 
 class Order(StateRow):
@@ -46,7 +46,7 @@ class Order(StateRow):
     unknown_fields: T.StringType = column("fields that the data dictionary does not know, as JSON", nullable=True)
 
     class Config:
-        metadata = facts(owners=OWNERS, event_time="dat_atui", documents=True)
+        metadata = table_metadata(owners=OWNERS, event_time="dat_atui", documents=True)
 
     @row_rule()
     def not_from_the_future(cls) -> str:
@@ -94,7 +94,7 @@ class Product(Contract):
     dat_atui: T.TimestampNTZType = documented("dat_atui", action=Action.FAIL)
 
     class Config:
-        metadata = facts(owners=OWNERS)
+        metadata = table_metadata(owners=OWNERS)
 
 
 class Shipment(Contract):
@@ -114,7 +114,7 @@ class Shipment(Contract):
     dat_atui: T.TimestampNTZType = documented("dat_atui", action=Action.FAIL)
 
     class Config:
-        metadata = facts(owners=OWNERS)
+        metadata = table_metadata(owners=OWNERS)
 
 
 class Seller(StateRow):
@@ -125,7 +125,7 @@ class Seller(StateRow):
     dat_atui: T.TimestampNTZType = documented("dat_atui")
 
     class Config:
-        metadata = facts(owners=OWNERS, event_time="dat_atui")
+        metadata = table_metadata(owners=OWNERS, event_time="dat_atui")
 
 
 class OrderFunnel(Contract):
@@ -137,7 +137,7 @@ class OrderFunnel(Contract):
     share: Annotated[T.DecimalType, 9, 6] = column("share of the day's orders", gt=0, le=1, action=Action.FAIL)
 
     class Config:
-        metadata = facts(owners=OWNERS)
+        metadata = table_metadata(owners=OWNERS)
 
 
 class SellerPerformance(Contract):
@@ -152,4 +152,4 @@ class SellerPerformance(Contract):
     lost: T.LongType = column("orders cancelled, expired, refunded or returned", ge=0, action=Action.FAIL)
 
     class Config:
-        metadata = facts(owners=OWNERS)
+        metadata = table_metadata(owners=OWNERS)

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from lakehouse_assets.defs.marketplace import bronze, contracts
 from lakehouse_assets.defs.marketplace.documents import items_of, orders_of, shipped_items_of
 from lakehouse_assets.platform.declare.scd import scd1
-from lakehouse_assets.platform.declare.table import Overwrite, Publish, day, table, whole
+from lakehouse_assets.platform.declare.table import Overwrite, Publish, day, full, table
 
 LAST = ("dat_atui", "num_ordm_stat", "qtd_envo")
 
@@ -20,7 +20,7 @@ LAST = ("dat_atui", "num_ordm_stat", "qtd_envo")
     contracts.Order,
     write=scd1(("txt_detl_idt_pedi_pgto",), LAST),
     documents=day(bronze.marketing_place),
-    conserves="documents",
+    reconciles="documents",
     publish=Publish(),
 )
 def orders(documents: DataFrame) -> DataFrame:
@@ -32,19 +32,19 @@ def orders(documents: DataFrame) -> DataFrame:
 def sellers(documents: DataFrame) -> DataFrame:
     """What documents say of sellers."""
     items = items_of(orders_of(documents)).where("idt_venr IS NOT NULL AND dat_atui IS NOT NULL")
-    said = items.select("idt_venr", "nom_venr", "dat_atui", "feed_day").distinct()
+    message = items.select("idt_venr", "nom_venr", "dat_atui", "feed_day").distinct()
     hashed = F.sha2(F.to_json(F.struct("idt_venr", "nom_venr", "dat_atui")), 256)
-    return said.select("*", hashed.alias("record_hash"))
+    return message.select("*", hashed.alias("record_hash"))
 
 
-@table(contracts.Product, write=Overwrite(), orders=whole(orders))
+@table(contracts.Product, write=Overwrite(), orders=full(orders))
 def products(orders: DataFrame) -> DataFrame:
     """The items of every order."""
     items = items_of(orders.drop("feed_day", "unknown_fields"))
     return items.withColumnRenamed("unknown_fields_of_item", "unknown_fields")
 
 
-@table(contracts.Shipment, write=Overwrite(), orders=whole(orders))
+@table(contracts.Shipment, write=Overwrite(), orders=full(orders))
 def shipments(orders: DataFrame) -> DataFrame:
     """The shipped items of every order."""
     shipped = shipped_items_of(orders.drop("feed_day", "unknown_fields"))

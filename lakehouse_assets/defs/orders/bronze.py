@@ -45,6 +45,6 @@ order_events = landed_table(
         day_formats=DAY_FORMATS,
     ),
     rows=_as_events,
-    write=ReplaceDays(door="file"),
+    write=ReplaceDays(channel="file"),
     stream=KafkaTopic(TOPIC, SourceDays(FIRST_DAY)),
 )

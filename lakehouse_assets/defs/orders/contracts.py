@@ -4,8 +4,8 @@ from typing import Annotated
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts, row_rule
-from lakehouse_assets.platform.contracts.rules import Dimension
+from lakehouse_assets.platform.contracts.contract import Contract, column, row_rule, table_metadata
+from lakehouse_assets.platform.contracts.rules import Action, Dimension
 
 OWNERS = ("team:orders",)
 SALE, CANCELLATION, ADJUSTMENT = "sale", "cancellation", "adjustment"
@@ -28,7 +28,7 @@ class OrderEvent(Contract):
     feed_day: T.DateType = column("day of the record's timestamp", action=Action.FAIL)
 
     class Config:
-        metadata = facts(owners=OWNERS, event_time="timestamp")
+        metadata = table_metadata(owners=OWNERS, event_time="timestamp")
 
 
 class OrderLine(Contract):
@@ -57,7 +57,7 @@ class OrderLine(Contract):
     processed_date: T.DateType = column("day on which a run wrote the row", action=Action.FAIL)
 
     class Config:
-        metadata = facts(key=("record_hash",), owners=OWNERS, event_time="invoice_date", documents=True)
+        metadata = table_metadata(key=("record_hash",), owners=OWNERS, event_time="invoice_date", documents=True)
 
     @row_rule()
     def not_from_the_future(cls) -> str:
@@ -107,7 +107,9 @@ class Cancellation(Contract):
     record_hash: T.StringType = column("hash of the cancelling line", action=Action.FAIL)
 
     class Config:
-        metadata = facts(key=("record_hash",), owners=OWNERS, event_time="cancelled_at", key_action=Action.FAIL)
+        metadata = table_metadata(
+            key=("record_hash",), owners=OWNERS, event_time="cancelled_at", key_action=Action.FAIL
+        )
 
 
 class SalesByCountry(Contract):
@@ -123,7 +125,7 @@ class SalesByCountry(Contract):
     customers: T.LongType = column("known customers that bought", ge=0, action=Action.FAIL)
 
     class Config:
-        metadata = facts(key=("country",), owners=OWNERS, key_action=Action.FAIL)
+        metadata = table_metadata(key=("country",), owners=OWNERS, key_action=Action.FAIL)
 
 
 class SalesByProduct(Contract):
@@ -138,7 +140,7 @@ class SalesByProduct(Contract):
     cancelled: Annotated[T.DecimalType, 33, 4] = column("value cancelled on the day", ge=0, action=Action.FAIL)
 
     class Config:
-        metadata = facts(key=("stock_code",), owners=OWNERS, key_action=Action.FAIL)
+        metadata = table_metadata(key=("stock_code",), owners=OWNERS, key_action=Action.FAIL)
 
 
 class CancellationRate(Contract):
@@ -152,7 +154,7 @@ class CancellationRate(Contract):
     rate: Annotated[T.DecimalType, 18, 6] = column("cancelled by sales; none: nothing was sold", nullable=True, ge=0)
 
     class Config:
-        metadata = facts(key=("feed_day",), owners=OWNERS, key_action=Action.FAIL)
+        metadata = table_metadata(key=("feed_day",), owners=OWNERS, key_action=Action.FAIL)
 
 
 class RevenueLive(Contract):
@@ -167,4 +169,4 @@ class RevenueLive(Contract):
     newest_event: T.TimestampNTZType = column("time of the newest event in it, UTC", action=Action.FAIL)
 
     class Config:
-        metadata = facts(key=("minute",), owners=OWNERS, event_time="newest_event", key_action=Action.FAIL)
+        metadata = table_metadata(key=("minute",), owners=OWNERS, event_time="newest_event", key_action=Action.FAIL)

@@ -61,8 +61,8 @@ def kept_lines_of(events: DataFrame, part: str) -> DataFrame:
     """
     contract = contracts.OrderLine.compiled()
     lines = order_lines_of(events, (part,)).select("*", F.col("feed_day").alias("processed_date"))
-    return row_validation.kept(
-        row_validation.mark(lines, contract, duplicates_of=("feed_day", part, "record_hash")), contract, [part]
+    return row_validation.passed_rows(
+        row_validation.validate_rows(lines, contract, duplicates_of=("feed_day", part, "record_hash")), contract, [part]
     )
 
 

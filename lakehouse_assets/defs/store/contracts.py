@@ -5,8 +5,14 @@ from typing import Annotated
 import pyspark.sql.types as T
 
 from lakehouse_assets.platform.contracts.base_contracts import SilverEvent
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column, facts, landed_contract, row_rule
-from lakehouse_assets.platform.contracts.rules import Dimension
+from lakehouse_assets.platform.contracts.contract import (
+    Contract,
+    column,
+    landed_contract,
+    row_rule,
+    table_metadata,
+)
+from lakehouse_assets.platform.contracts.rules import Action, Dimension
 
 OWNERS = ("team:store",)
 STATES = [
@@ -54,7 +60,7 @@ class Users(SilverEvent):
     state: T.StringType = column("state of Brazil, two letters", source=True, isin=STATES)
 
     class Config:
-        metadata = facts(key=("user_id",), owners=OWNERS)
+        metadata = table_metadata(key=("user_id",), owners=OWNERS)
 
     @row_rule(dimension=Dimension.COMPLETENESS, action=Action.WARN)
     def has_email(cls) -> str:
@@ -77,7 +83,7 @@ class Products(SilverEvent):
     stock: T.LongType = column("pieces in stock", source=True, nullable=True, ge=0)
 
     class Config:
-        metadata = facts(key=("product_id",), owners=OWNERS)
+        metadata = table_metadata(key=("product_id",), owners=OWNERS)
 
 
 class Orders(SilverEvent):
@@ -97,7 +103,7 @@ class Orders(SilverEvent):
     line: T.StringType = column("the product; empty for an order without items", action=Action.FAIL)
 
     class Config:
-        metadata = facts(key=("order_id", "line"), event_time="order_date", owners=OWNERS)
+        metadata = table_metadata(key=("order_id", "line"), event_time="order_date", owners=OWNERS)
 
     @row_rule(dimension=Dimension.COMPLETENESS)
     def quantity_goes_with_product(cls) -> str:
@@ -130,7 +136,7 @@ class Payments(SilverEvent):
     paid_at: T.TimestampNTZType = column("when it was paid", source=True)
 
     class Config:
-        metadata = facts(key=("payment_id",), event_time="paid_at", owners=OWNERS)
+        metadata = table_metadata(key=("payment_id",), event_time="paid_at", owners=OWNERS)
 
     @row_rule()
     def not_from_the_future(cls) -> str:
@@ -160,7 +166,7 @@ class DailySales(Contract):
     net: Annotated[T.DecimalType, 28, 2] = column("gross - cancelled", ge=0, action=Action.FAIL)
 
     class Config:
-        metadata = facts(key=("day", "category", "state"), owners=OWNERS, key_action=Action.FAIL)
+        metadata = table_metadata(key=("day", "category", "state"), owners=OWNERS, key_action=Action.FAIL)
 
     @row_rule(dimension=Dimension.INTEGRITY, action=Action.WARN)
     def user_is_known(cls) -> str:
@@ -195,7 +201,7 @@ class PaymentReconciliation(Contract):
     )
 
     class Config:
-        metadata = facts(key=("order_id",), owners=OWNERS, key_action=Action.FAIL)
+        metadata = table_metadata(key=("order_id",), owners=OWNERS, key_action=Action.FAIL)
 
     @row_rule(dimension=Dimension.INTEGRITY, action=Action.WARN)
     def order_is_known(cls) -> str:
@@ -214,4 +220,4 @@ class CustomerValue(Contract):
     value: Annotated[T.DecimalType, 28, 2] = column("their value in BRL", ge=0, action=Action.FAIL)
 
     class Config:
-        metadata = facts(key=("user_id",), owners=OWNERS, key_action=Action.FAIL)
+        metadata = table_metadata(key=("user_id",), owners=OWNERS, key_action=Action.FAIL)

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.store import contracts, silver
-from lakehouse_assets.platform.declare.table import day, table, through
+from lakehouse_assets.platform.declare.table import cumulative, day, table
 
 UNKNOWN = "unknown"
 CENT = Decimal("0.01")
@@ -20,8 +20,8 @@ SLA = timedelta(hours=8)
 @table(
     contracts.DailySales,
     orders=day(silver.orders),
-    users=through(silver.users),
-    products=through(silver.products),
+    users=cumulative(silver.users),
+    products=cumulative(silver.products),
     sla=SLA,
 )
 def daily_sales(orders: DataFrame, users: DataFrame, products: DataFrame) -> DataFrame:
@@ -39,8 +39,8 @@ def daily_sales(orders: DataFrame, users: DataFrame, products: DataFrame) -> Dat
 
 @table(
     contracts.PaymentReconciliation,
-    orders=through(silver.orders),
-    payments=through(silver.payments),
+    orders=cumulative(silver.orders),
+    payments=cumulative(silver.payments),
     sla=SLA,
 )
 def payment_reconciliation(orders: DataFrame, payments: DataFrame) -> DataFrame:
@@ -91,7 +91,7 @@ def payment_reconciliation(orders: DataFrame, payments: DataFrame) -> DataFrame:
     )
 
 
-@table(contracts.CustomerValue, orders=through(silver.orders), sla=SLA)
+@table(contracts.CustomerValue, orders=cumulative(silver.orders), sla=SLA)
 def customer_value(orders: DataFrame) -> DataFrame:
     """Recency, frequency and value of every customer on every day with orders of theirs."""
     counted = orders.where("user_id IS NOT NULL").select(

@@ -25,7 +25,7 @@ class Failpoint(Enum):
     AFTER_EVENTS = "after-events"
 
 
-def reach(place: Failpoint, table: object) -> None:
+def inject_fault(place: Failpoint, table: object) -> None:
     """Die here if the environment says so. Raises LakehouseError for a place that does not exist."""
     wanted = os.environ.get(VARIABLE)
     if wanted is None:

@@ -2,7 +2,8 @@
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.contracts.contract import Action, Contract, column
+from lakehouse_assets.platform.contracts.contract import Contract, column
+from lakehouse_assets.platform.contracts.rules import Action
 
 
 class SilverEvent(Contract):

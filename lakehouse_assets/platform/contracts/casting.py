@@ -97,7 +97,7 @@ def read_fields(rows: "DataFrame", texts: "Mapping[str, Column]", contract: "typ
 
     compiled = compile_contract(contract)
     text = {name: f"_text_{name}" for name in texts}
-    given = rows.select("*", *[meant(said).alias(text[name]) for name, said in texts.items()])
+    given = rows.select("*", *[meant(message).alias(text[name]) for name, message in texts.items()])
     values = {
         name: typed_value(F.col(text[name]), compiled.spark_schema[name].dataType, compiled.decimal_marks.get(name))
         for name in texts

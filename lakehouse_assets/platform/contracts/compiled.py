@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pyspark.sql.types as T
 
 from lakehouse_assets.platform.contracts.check_sql import check_sql
-from lakehouse_assets.platform.contracts.contract_facts import FACTS, ColumnFacts, RowRule, TableFacts
+from lakehouse_assets.platform.contracts.contract_facts import METADATA, ColumnMetadata, RowRule, TableMetadata
 from lakehouse_assets.platform.contracts.day_rules import UNIQUE, day_rule, has_sql
 from lakehouse_assets.platform.contracts.rules import Action, ContractError, Dimension, Rate, Rule
 
@@ -103,9 +103,9 @@ class CompiledContract:
         import dagster as dg
 
         def constraints(of: T.StructField) -> dg.TableColumnConstraints:
-            said = [r.description for r in self.rules if r.column == of.name and not r.name.endswith(":not_null")]
+            message = [r.description for r in self.rules if r.column == of.name and not r.name.endswith(":not_null")]
             unique = self.key == (of.name,) or any(r.name == f"{of.name}:{UNIQUE}" for r in self.rules)
-            return dg.TableColumnConstraints(nullable=of.nullable, unique=unique, other=said)
+            return dg.TableColumnConstraints(nullable=of.nullable, unique=unique, other=message)
 
         columns = [
             dg.TableColumn(f.name, f.dataType.simpleString(), self.comments[f.name], constraints(f))
@@ -121,10 +121,10 @@ def compile_contract(contract: "Model") -> CompiledContract:
     model = contract.to_schema()
     declared = model.columns
     types = _types(contract)
-    facts = {name: _facts(contract, name, column) for name, column in declared.items()}
+    table_metadata = {name: _facts(contract, name, column) for name, column in declared.items()}
     # The source's columns first, as people expect them, though those of a base class are declared before.
-    columns = {name: declared[name] for name in sorted(declared, key=lambda name: not facts[name].source)}
-    table = ((contract.__config__ and contract.__config__.metadata) or {}).get(FACTS, TableFacts())
+    columns = {name: declared[name] for name in sorted(declared, key=lambda name: not table_metadata[name].source)}
+    table = ((contract.__config__ and contract.__config__.metadata) or {}).get(METADATA, TableMetadata())
     schema = T.StructType(
         [
             T.StructField(name, types[name], column.nullable, {"comment": column.description})
@@ -133,7 +133,7 @@ def compile_contract(contract: "Model") -> CompiledContract:
     )
     rules: list[Rule] = []
     for name in columns:
-        rules += _column_rules(model, name, types[name].simpleString(), facts[name])
+        rules += _column_rules(model, name, types[name].simpleString(), table_metadata[name])
     whole = bool(contract.__config__ and contract.__config__.coerce)
     row_rules = _row_rules(contract)
     rules += [_row_rule(contract, name, rule) for name, rule in row_rules.items()]
@@ -155,13 +155,15 @@ def compile_contract(contract: "Model") -> CompiledContract:
         fresh_within=table.fresh_within,
         owners=table.owners,
         comments=MappingProxyType({name: column.description for name, column in columns.items()}),
-        source_columns=tuple(name for name, fact in facts.items() if fact.source),
-        pii=frozenset(name for name, fact in facts.items() if fact.pii),
-        pseudonyms=frozenset(name for name, fact in facts.items() if fact.pseudonym),
-        decimal_marks=MappingProxyType({n: f.decimal_mark for n, f in facts.items() if f.decimal_mark is not None}),
-        of=MappingProxyType({name: fact.of for name, fact in facts.items() if fact.of}),
+        source_columns=tuple(name for name, fact in table_metadata.items() if fact.source),
+        pii=frozenset(name for name, fact in table_metadata.items() if fact.pii),
+        pseudonyms=frozenset(name for name, fact in table_metadata.items() if fact.pseudonym),
+        decimal_marks=MappingProxyType(
+            {n: f.decimal_mark for n, f in table_metadata.items() if f.decimal_mark is not None}
+        ),
+        of=MappingProxyType({name: fact.of for name, fact in table_metadata.items() if fact.of}),
         may_be_empty=table.may_be_empty,
-        coerced=frozenset(name for name, fact in facts.items() if fact.coerce or whole),
+        coerced=frozenset(name for name, fact in table_metadata.items() if fact.coerce or whole),
     )
 
 
@@ -176,31 +178,31 @@ def _types(contract: "Model") -> dict[str, T.DataType]:
     return found
 
 
-def _facts(contract: "Model", name: str, column: Any) -> ColumnFacts:
+def _facts(contract: "Model", name: str, column: Any) -> ColumnMetadata:
     where = f"{contract.__name__}.{name}"
-    facts = (column.metadata or {}).get(FACTS)
-    if not isinstance(facts, ColumnFacts):
+    table_metadata = (column.metadata or {}).get(METADATA)
+    if not isinstance(table_metadata, ColumnMetadata):
         raise ContractError(f'{where}: declare it with column("what it is", …), so that it has a description.')
     if _NAME.fullmatch(name) is None:
         raise ContractError(f"{where}: a column name is letters, digits and underscores, and begins with a letter.")
     if not column.required:
         raise ContractError(f"{where}: a column of a table is always there; use nullable=True instead of Optional.")
-    return facts
+    return table_metadata
 
 
-def _column_rules(model: Any, name: str, type_name: str, facts: ColumnFacts) -> Iterator[Rule]:
+def _column_rules(model: Any, name: str, type_name: str, table_metadata: ColumnMetadata) -> Iterator[Rule]:
     column = model.columns[name]
     # A value that cannot be stored cannot be waved through either, so WARN is for values only.
-    strict = Action.FAIL if facts.action is Action.FAIL else Action.QUARANTINE
-    rule = partial(Rule, column=name, tolerate=facts.tolerate)
-    if facts.source and type_name.partition("(")[0] not in TEXT_FORMS:
+    strict = Action.FAIL if table_metadata.action is Action.FAIL else Action.QUARANTINE
+    rule = partial(Rule, column=name, tolerate=table_metadata.tolerate)
+    if table_metadata.source and type_name.partition("(")[0] not in TEXT_FORMS:
         raise ContractError(
             f"{name}: a source's text cannot be parsed as {type_name}; use one of {', '.join(TEXT_FORMS)}."
         )
-    if facts.parsed or (facts.source and type_name != "string"):
+    if table_metadata.parsed or (table_metadata.source and type_name != "string"):
         yield rule(
             name=f"{name}:parses",
-            dimension=facts.dimension or Dimension.VALIDITY,
+            dimension=table_metadata.dimension or Dimension.VALIDITY,
             action=strict,
             description=f"{name}: the source's text is {'a list' if type_name == 'string' else f'a {type_name}'}",
             sql=f"array_contains({MALFORMED}, '{name}')",
@@ -208,20 +210,20 @@ def _column_rules(model: Any, name: str, type_name: str, facts: ColumnFacts) -> 
     if not column.nullable:
         yield rule(
             name=f"{name}:not_null",
-            dimension=facts.dimension or Dimension.COMPLETENESS,
+            dimension=table_metadata.dimension or Dimension.COMPLETENESS,
             action=strict,
             description=f"{name} is not null",
             sql=f"{name} IS NULL",
         )
     for check in column.checks:
         if not has_sql(check):
-            yield day_rule(check, model, name, facts.of_day, facts.dimension)
+            yield day_rule(check, model, name, table_metadata.of_day, table_metadata.dimension)
             continue
         keyword, sql = check_sql(check.name, check.statistics or {}, name, type_name)
         yield rule(
             name=f"{name}:{keyword}",
-            dimension=facts.dimension or Dimension.VALIDITY,
-            action=facts.action,
+            dimension=table_metadata.dimension or Dimension.VALIDITY,
+            action=table_metadata.action,
             description=f"{name}: {check.error or keyword}",
             sql=sql,
         )
@@ -258,7 +260,7 @@ def _row_rule(contract: "Model", name: str, declared: RowRule) -> Rule:
     return replace(rule, fine=fine)
 
 
-def _key_rule(table: TableFacts) -> Rule:
+def _key_rule(table: TableMetadata) -> Rule:
     key = ", ".join(table.key)
     return Rule(
         name=KEY_RULE,
@@ -271,7 +273,7 @@ def _key_rule(table: TableFacts) -> Rule:
     )
 
 
-def _check_table(contract: "Model", table: TableFacts, schema: T.StructType) -> None:
+def _check_table(contract: "Model", table: TableMetadata, schema: T.StructType) -> None:
     named = [*table.key, *([table.event_time] if table.event_time else [])]
     missing = sorted(set(named) - set(schema.names))
     if missing:

@@ -29,7 +29,7 @@ from pandera.errors import SchemaInitError
 
 from lakehouse_assets.platform.contracts.check_sql import KEYWORDS
 from lakehouse_assets.platform.contracts.compiled import CompiledContract, compile_contract
-from lakehouse_assets.platform.contracts.contract_facts import FACTS, ColumnFacts, RowRule, TableFacts
+from lakehouse_assets.platform.contracts.contract_facts import METADATA, ColumnMetadata, RowRule, TableMetadata
 from lakehouse_assets.platform.contracts.day_rules import keywords
 from lakehouse_assets.platform.contracts.pandera_model import PanderaModel
 from lakehouse_assets.platform.contracts.rules import Action, ContractError, Dimension, Rate, Rule
@@ -47,9 +47,9 @@ __all__ = [
     "Rule",
     "column",
     "compile_contract",
-    "facts",
     "landed_contract",
     "row_rule",
+    "table_metadata",
 ]
 
 SPARK_TYPES = {
@@ -72,10 +72,10 @@ class Contract(PanderaModel):
         """Compile the contract where it is written, so that a mistake in it is an error there. Raises ContractError."""
         config = cls.__dict__.get("Config")
         metadata = getattr(config, "metadata", None) or {}
-        key = list(metadata[FACTS].key) if FACTS in metadata else []
+        key = list(metadata[METADATA].key) if METADATA in metadata else []
         if getattr(config, "unique", None) not in (None, key):
             raise ContractError(f"{cls.__name__}: say what is unique by facts(key=…), or by unique=True of a column.")
-        if FACTS in metadata:
+        if METADATA in metadata:
             cls.Config.unique = key or None
         _check_annotations(cls)
         try:
@@ -106,9 +106,9 @@ def _check_annotations(contract: type[Contract]) -> None:
             typing.get_args(hint)[0] if typing.get_origin(hint) in (typing.Annotated, typing.Union, UnionType) else hint
         )
         if not (isinstance(kind, T.DataType) or (isinstance(kind, type) and issubclass(kind, T.DataType))):
-            said = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
-            instead = SPARK_TYPES.get(said, "a type of pyspark.sql.types")
-            raise ContractError(f"{where}: {said} is no Spark type; write {name}: {instead}.")
+            message = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
+            instead = SPARK_TYPES.get(message, "a type of pyspark.sql.types")
+            raise ContractError(f"{where}: {message} is no Spark type; write {name}: {instead}.")
 
 
 def column(
@@ -147,17 +147,17 @@ def column(
         raise ContractError(f"{unknown[0]!r} is no check of a column; there are {', '.join(sorted(known))}.")
     if not description.strip():
         raise ContractError("A column needs a description: it is all that many readers will know of it.")
-    said = ColumnFacts(
+    message = ColumnMetadata(
         action or Action.QUARANTINE, tolerate or Rate(), dimension, pii, source, decimal_mark, of, pseudonym, parsed,
         of_day=action, unique=unique, coerce=coerce,
     )  # fmt: skip
     try:
-        return pa.Field(nullable=nullable, description=description, metadata={FACTS: said}, **checks)
+        return pa.Field(nullable=nullable, description=description, metadata={METADATA: message}, **checks)
     except (TypeError, ValueError, SchemaInitError) as error:
         raise ContractError(f"The checks of the column {description!r} make no sense: {error}") from error
 
 
-def facts(
+def table_metadata(
     *,
     key: tuple[str, ...] = (),
     event_time: str | None = None,
@@ -167,15 +167,15 @@ def facts(
     key_tolerate: Rate | None = None,
     may_be_empty: bool = False,
     documents: bool = False,
-) -> dict[str, TableFacts]:
+) -> dict[str, TableMetadata]:
     """What a table says of itself, for `Config.metadata`. A key is unique within a feed day and never NULL.
 
     `may_be_empty`: a day all of whose rows leave for quarantine is committed, empty; else it fails. `documents`: its
     rows are read from JSON documents; one that is none (`json_text.py`) breaks `document:parses`.
     """
     rate, unique = key_tolerate or Rate(), tuple(key)
-    told = TableFacts(unique, event_time, fresh_within, tuple(owners), key_action, rate, may_be_empty, documents)
-    return {FACTS: told}
+    told = TableMetadata(unique, event_time, fresh_within, tuple(owners), key_action, rate, may_be_empty, documents)
+    return {METADATA: told}
 
 
 def row_rule(
@@ -205,9 +205,9 @@ def row_rule(
             return frame.where(~good).limit(1).count() == 0
 
         judge.__name__, judge.__doc__ = fine.__name__, fine.__doc__
-        said = description or inspect.getdoc(fine) or fine.__name__.replace("_", " ")
+        message = description or inspect.getdoc(fine) or fine.__name__.replace("_", " ")
         checked = pa.dataframe_check(judge)
-        checked.__row_rule__ = RowRule(fine, returns == "str", dimension, action, tolerate or Rate(), said)  # type: ignore[attr-defined]
+        checked.__row_rule__ = RowRule(fine, returns == "str", dimension, action, tolerate or Rate(), message)  # type: ignore[attr-defined]
         return checked
 
     return declare
@@ -231,7 +231,7 @@ def landed_contract(name: str, typed: type[Contract]) -> type[Contract]:
         "__module__": typed.__module__,
         "__doc__": f"As it came, as text: {of.description}",
         "__annotations__": dict.fromkeys(of.source_columns, T.StringType),
-        "Config": type("Config", (), {"metadata": facts(owners=of.owners)}),
+        "Config": type("Config", (), {"metadata": table_metadata(owners=of.owners)}),
     }
     for source in of.source_columns:
         body[source] = column(of.comments[source], nullable=True, source=True, pii=source in of.pii)
@@ -242,7 +242,7 @@ def landed_contract(name: str, typed: type[Contract]) -> type[Contract]:
         "day on which the source delivered it",
         "number of the feed day's landing",
     )
-    for provenance, kind, said in zip(PROVENANCE, types, says, strict=True):
+    for provenance, kind, message in zip(PROVENANCE, types, says, strict=True):
         body["__annotations__"][provenance] = kind
-        body[provenance] = column(said, action=Action.FAIL, dimension=Dimension.SCHEMA)
+        body[provenance] = column(message, action=Action.FAIL, dimension=Dimension.SCHEMA)
     return type(name, (Contract,), body)

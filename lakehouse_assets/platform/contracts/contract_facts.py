@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from lakehouse_assets.platform.contracts.rules import Action, Dimension, Rate
 
-FACTS = "lakehouse"
+METADATA = "lakehouse"
 """Our entry in Pandera's metadata, of a column and of a table."""
 
 
 @dataclass(frozen=True)
-class ColumnFacts:
+class ColumnMetadata:
     """What a column says beyond what pandera knows. `of_day`: the action of its rules of whole days, if said."""
 
     action: Action
@@ -30,7 +30,7 @@ class ColumnFacts:
 
 
 @dataclass(frozen=True)
-class TableFacts:
+class TableMetadata:
     """What a table says beyond its columns."""
 
     key: tuple[str, ...] = ()

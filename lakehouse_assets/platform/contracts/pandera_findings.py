@@ -19,7 +19,7 @@ class Findings:
     """Rules that the rows break, with Pandera's words; and what Pandera could not judge (a type, a missing column)."""
 
     broken: Mapping[str, str]
-    unjudged: tuple[str, ...]
+    unvalidated: tuple[str, ...]
 
 
 def findings(contract: "type[Contract]", rows: "DataFrame") -> Findings:
@@ -27,23 +27,23 @@ def findings(contract: "type[Contract]", rows: "DataFrame") -> Findings:
     with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
         errors: dict[str, Any] = contract.validate(rows).pandera.errors
     broken: dict[str, str] = {}
-    unjudged: list[str] = []
+    unvalidated: list[str] = []
     described = {(rule.column, rule.description): rule.name for rule in contract.compiled().of_rows}
     of_day = {rule.name for rule in contract.compiled().of_day}
     for kind, report in _reports(errors):
-        column, check, said = report["column"], report["check"], str(report["error"])
+        column, check, message = report["column"], report["check"], str(report["error"])
         match kind:
             case "SERIES_CONTAINS_NULLS":
-                broken[f"{column}:not_null"] = said
+                broken[f"{column}:not_null"] = message
             case "DATAFRAME_CHECK":
                 of_column = f"{column}:{check}"
                 known = of_column if of_column in of_day else described.get((column, f"{column}: {check}"), check)
-                broken[known] = said
+                broken[known] = message
             case "DUPLICATES":
-                broken[KEY_RULE] = said
+                broken[KEY_RULE] = message
             case _:
-                unjudged.append(f"{kind}: {said}")
-    return Findings(broken, tuple(unjudged))
+                unvalidated.append(f"{kind}: {message}")
+    return Findings(broken, tuple(unvalidated))
 
 
 def _reports(errors: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> Iterator[tuple[str, dict[str, Any]]]:

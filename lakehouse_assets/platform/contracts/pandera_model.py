@@ -8,7 +8,7 @@ import pyspark.sql.types as T
 
 from lakehouse_assets.platform.contracts.casts import coerced
 from lakehouse_assets.platform.contracts.compiled import compile_contract
-from lakehouse_assets.platform.contracts.contract_facts import FACTS
+from lakehouse_assets.platform.contracts.contract_facts import METADATA
 from lakehouse_assets.platform.contracts.day_rules import claim, has_sql, named, unique_check
 
 
@@ -29,8 +29,8 @@ class PanderaModel(pa.DataFrameModel):  # type: ignore[type-arg]
     def _build_columns(cls, fields: Any, checks: Any) -> Any:
         columns = super()._build_columns(fields, checks)
         for name, (annotation, field) in fields.items():
-            facts = (field.metadata or {}).get(FACTS)
-            if facts is not None and facts.unique:
+            table_metadata = (field.metadata or {}).get(METADATA)
+            if table_metadata is not None and table_metadata.unique:
                 columns[name].checks = [*columns[name].checks, unique_check(name)]
             if annotation.arg is T.TimestampNTZType or isinstance(annotation.arg, T.TimestampNTZType):
                 columns[name].checks = [_without_zone(c) if has_sql(c) else c for c in columns[name].checks]

@@ -17,7 +17,7 @@ class Catalog:
 
     def __init__(self, tables: tuple[Table, ...]) -> None:
         self._tables = {table.key: table for table in tables}
-        self._tables |= {c.key: c for table in tables for c in table.companions}
+        self._tables |= {c.key: c for table in tables for c in table.co_materialized}
 
     def table(self, key: TableKey) -> Table:
         """A declared table. Raises LakehouseError naming those there are."""
@@ -76,8 +76,8 @@ def discover(package: ModuleType) -> Catalog:
                 )
             if found.setdefault(table.key, table) is not table:
                 raise DeclarationError(f"{module.__name__}: {table.key} is declared twice; give one another name")
-    companions = {companion.key for table in found.values() for companion in table.companions}
-    return Catalog(tuple(table for key, table in sorted(found.items()) if key not in companions))
+    co_materialized = {companion.key for table in found.values() for companion in table.co_materialized}
+    return Catalog(tuple(table for key, table in sorted(found.items()) if key not in co_materialized))
 
 
 def _tables(module: ModuleType) -> Iterator[Table]:

@@ -22,7 +22,7 @@ DELETE_LAST = ("is_deleted",)
 
 
 @dataclass(frozen=True)
-class State:
+class Scd:
     """A table folded from changes.
 
     `sequence` orders the changes of a key, its first column is their time. `ties`: SQL over the contract's columns that
@@ -48,9 +48,9 @@ def scd1(
     *,
     ties: tuple[str, ...] = DELETE_LAST,
     buckets: int = BUCKETS,
-) -> State:
+) -> Scd:
     """The current state of each key. `delete_when`: SQL that is TRUE for a change that deletes its key."""
-    return State(keys, _columns(sequence), delete_when, ties, buckets=buckets)
+    return Scd(keys, _columns(sequence), delete_when, ties, buckets=buckets)
 
 
 def scd2(
@@ -61,23 +61,21 @@ def scd2(
     ties: tuple[str, ...] = DELETE_LAST,
     track: tuple[str, ...] | None = None,
     buckets: int = BUCKETS,
-) -> State:
+) -> Scd:
     """Every version of each key, from the time of its change until that of the next."""
-    return State(keys, _columns(sequence), delete_when, ties, history=True, track=track, buckets=buckets)
+    return Scd(keys, _columns(sequence), delete_when, ties, history=True, track=track, buckets=buckets)
 
 
-def scd2_from_snapshots(
-    keys: tuple[str, ...], *, track: tuple[str, ...] | None = None, buckets: int = BUCKETS
-) -> State:
+def scd2_from_snapshots(keys: tuple[str, ...], *, track: tuple[str, ...] | None = None, buckets: int = BUCKETS) -> Scd:
     """Every version of each key of daily full snapshots, by feed day; a key missing from a snapshot is deleted."""
-    return State(keys, ("feed_day",), history=True, track=track, snapshots=True, buckets=buckets)
+    return Scd(keys, ("feed_day",), history=True, track=track, snapshots=True, buckets=buckets)
 
 
 def _columns(sequence: str | tuple[str, ...]) -> tuple[str, ...]:
     return (sequence,) if isinstance(sequence, str) else sequence
 
 
-def faults(spec: State, compiled: "CompiledContract") -> list[str]:
+def faults(spec: Scd, compiled: "CompiledContract") -> list[str]:
     """What makes the kind of write and the contract not fit each other."""
     columns = {field.name: field for field in compiled.spark_schema}
     added = ("is_deleted", "record_hash", *(("effective_from", "effective_to", "is_current") if spec.history else ()))

@@ -42,7 +42,7 @@ class EventFiles:
     person where `subject_form` of them is equal. `streamed`: its files also
     come as a stream (`streaming/inbox.py`).
     `day_formats`: how the day column writes its days, besides ISO, in strptime's letters.
-    `whole`: a file is one record, its text the only column; its path says its day as with `day_in_name`.
+    `full`: a file is one record, its text the only column; its path says its day as with `day_in_name`.
     """
 
     columns: tuple[str, ...]

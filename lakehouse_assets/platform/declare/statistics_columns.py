@@ -7,7 +7,7 @@ names. A file without statistics is always read.
 """
 
 from lakehouse_assets.platform.declare.table import Table
-from lakehouse_assets.platform.storage.statistics_properties import DOOR
+from lakehouse_assets.platform.storage.statistics_properties import CHANNEL
 
 _SELECTED_BY = ("tinyint", "smallint", "int", "bigint", "date", "timestamp", "timestamp_ntz")
 
@@ -18,5 +18,5 @@ def stats_columns(table: Table) -> tuple[str, ...]:
     return tuple(
         column.name
         for column in of.spark_schema
-        if (column.dataType.simpleString() in _SELECTED_BY or column.name == DOOR) and column.name not in of.personal
+        if (column.dataType.simpleString() in _SELECTED_BY or column.name == CHANNEL) and column.name not in of.personal
     )

@@ -56,13 +56,13 @@ class Fresh:
 
 
 class StreamSource(Protocol):
-    """A source of rows. `door` names this way in, in the table's column `door`.
+    """A source of rows. `channel` names this way in, in the table's column `channel`.
 
     `path` is the folder of the table, whose commits say how far the source was read.
     """
 
     @property
-    def door(self) -> str: ...
+    def channel(self) -> str: ...
 
     @property
     def days(self) -> SourceDays | None:

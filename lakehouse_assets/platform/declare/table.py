@@ -22,7 +22,7 @@ from lakehouse_assets.platform.declare.declaration_checks import (
     faults_of_rules,
     faults_of_stream,
 )
-from lakehouse_assets.platform.declare.scd import State, faults
+from lakehouse_assets.platform.declare.scd import Scd, faults
 from lakehouse_assets.platform.declare.source_files import EventFiles
 from lakehouse_assets.platform.declare.stream_source import StreamSource
 
@@ -91,15 +91,15 @@ class Read:
     span: Span
     days: int = 1
 
-    def bounds(self, first: date, last: date) -> tuple[date | None, date]:
+    def bounds(self, first: date, rolling_window: date) -> tuple[date | None, date]:
         """First (None: the beginning) and last input day that the output days first..last read."""
         match self.span:
             case Span.DAY:
-                return first, last
+                return first, rolling_window
             case Span.LAST:
-                return date.fromordinal(first.toordinal() - self.days + 1), last
+                return date.fromordinal(first.toordinal() - self.days + 1), rolling_window
             case Span.THROUGH:
-                return None, last
+                return None, rolling_window
             case Span.WHOLE:
                 return None, date.max
 
@@ -119,12 +119,12 @@ class ByMinute:
 class ReplaceDays:
     """Materializing a day replaces exactly that day; `rows_per_file` bounds the files of one write.
 
-    `door`: of that day only the rows with this value in the column `door`; what came by another, a stream, stays.
+    `channel`: of that day only the rows with this value in the column `channel`; what came by another, a stream, stays.
     `live`: the stream that it reads keeps it up to date itself, commit by commit, by the minutes that a commit touched.
     """
 
     rows_per_file: int = 500_000
-    door: str | None = None
+    channel: str | None = None
     live: ByMinute | None = None
 
 
@@ -137,17 +137,18 @@ class Overwrite:
 class Ledger:
     """Append-only history of figures. The function returns contributions (see `ledger.py`), the platform publishes.
 
-    `entity` identifies who contributes, `dimensions` the key of a figure, `figures` maps a figure to the column summed.
+    `grouping_key` identifies who contributes, `dimensions` the key of a figure, `figures` maps a figure to the column
+    summed.
     """
 
-    entity: tuple[str, ...]
+    grouping_key: tuple[str, ...]
     dimensions: tuple[str, ...]
     amount: str
     figure: str
     count: str
 
 
-Write = ReplaceDays | Overwrite | Ledger | State
+Write = ReplaceDays | Overwrite | Ledger | Scd
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,9 @@ class Table:
     function: "Callable[..., DataFrame]"
     reads: Mapping[str, Read]
     write: Write = ReplaceDays()
-    conserves: str | None = None
+    reconciles: str | None = None
     source: EventFiles | None = None
-    companions: "tuple[Table, ...]" = field(default=())
+    co_materialized: "tuple[Table, ...]" = field(default=())
     stream: StreamSource | None = None
     sla: timedelta | None = None
     parquet: Parquet | None = None
@@ -182,13 +183,13 @@ class Table:
             raise DeclarationError(
                 f"{self.key}: sla={self.sla} is not from 0 to {LONGEST_SLA} after the end of the day"
             )
-        if self.conserves is not None and self.conserves not in self.reads:
+        if self.reconciles is not None and self.reconciles not in self.reads:
             raise DeclarationError(
-                f"{self.key}: conserves={self.conserves!r} is not one of its inputs {list(self.reads)}"
+                f"{self.key}: conserves={self.reconciles!r} is not one of its inputs {list(self.reads)}"
             )
         if self.publish is not None and (unknown := set(self.publish.personal) - self.compiled.pii):
             raise DeclarationError(f"{self.key}: {sorted(unknown)[0]!r} is no personal column, nothing withholds it")
-        misfits = faults(self.write, self.compiled) if isinstance(self.write, State) else []
+        misfits = faults(self.write, self.compiled) if isinstance(self.write, Scd) else []
         if misfits:
             raise DeclarationError(f"{self.key}: {self.contract.__name__} does not fit its write: {'; '.join(misfits)}")
         of_function, of_rules = faults_of_function(self.function, self.reads), faults_of_rules(self.compiled)
@@ -221,19 +222,19 @@ def day(source: Table | TableKey) -> Read:
     return Read(_key(source), Span.DAY)
 
 
-def last(days: int, source: Table | TableKey) -> Read:
+def rolling_window(days: int, source: Table | TableKey) -> Read:
     """The day and the `days - 1` before it."""
     if days < 1:
         raise DeclarationError(f"last({days}): at least one day")
     return Read(_key(source), Span.LAST, days)
 
 
-def through(source: Table | TableKey) -> Read:
+def cumulative(source: Table | TableKey) -> Read:
     """Everything up to and including the day."""
     return Read(_key(source), Span.THROUGH)
 
 
-def whole(source: Table | TableKey) -> Read:
+def full(source: Table | TableKey) -> Read:
     """Everything there is: for a table that is one state, whatever day asks for it."""
     return Read(_key(source), Span.WHOLE)
 
@@ -243,8 +244,8 @@ def table(
     /,
     *,
     write: Write | Read | None = None,
-    conserves: str | Read | None = None,
-    companions: tuple[Table, ...] | Read = (),
+    reconciles: str | Read | None = None,
+    co_materialized: tuple[Table, ...] | Read = (),
     sla: timedelta | Read | None = None,
     parquet: Parquet | Read | None = None,
     publish: Publish | Read | None = None,
@@ -253,12 +254,12 @@ def table(
 ) -> "Callable[[Callable[..., DataFrame]], Table]":
     """Declare the decorated function as a table.
 
-    `conserves` names the input whose rows must all arrive: in the table, in quarantine or among the exact duplicates.
-    `companions` are plain tables refreshed in the same step. `sla`: how long after a day's end, in UTC, its data must
-    be there (`sla.py`). `parquet`: the layout of its files. `publish`: to the warehouse, as gold is anyway.
-    An input may be called as one of these, in `inputs` where the option is given too. Raises DeclarationError.
+    `reconciles` names the input whose rows must all arrive: in the table, in quarantine or among the exact duplicates.
+    `co_materialized` are plain tables refreshed in the same step. `sla`: how long after a day's end, in UTC, its data
+    must be there (`sla.py`). `parquet`: the layout of its files. `publish`: to the warehouse, as gold is anyway. An
+    input may be called as one of these, in `inputs` where the option is given too. Raises DeclarationError.
     """
-    options: dict[str, Any] = {"write": write, "conserves": conserves, "companions": companions, "sla": sla}
+    options: dict[str, Any] = {"write": write, "reconciles": reconciles, "co_materialized": co_materialized, "sla": sla}
     options |= {"parquet": parquet, "publish": publish, "inputs": inputs}
     named = {name: option for name, option in options.items() if isinstance(option, Read)}
     given = {name: option for name, option in options.items() if option is not None and name not in named}
@@ -297,7 +298,7 @@ def landed_table(
         function=rows,
         reads=MappingProxyType({"landed": day(TableKey(key.domain, LANDING_LAYER, name))}),
         write=write or ReplaceDays(),
-        conserves="landed",
+        reconciles="landed",
         source=source,
         stream=stream,
         sla=sla,

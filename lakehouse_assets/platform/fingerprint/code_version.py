@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from typing import TYPE_CHECKING, Any, Self
 
 from lakehouse_assets.platform.fingerprint.code_walk import Reached, reach
-from lakehouse_assets.platform.runtime.jars import COORDINATES
+from lakehouse_assets.platform.runtime.jar_sets import COORDINATES
 
 if TYPE_CHECKING:
     from lakehouse_assets.platform.declare.table import Table
@@ -65,7 +65,7 @@ def fingerprint(table: "Table") -> Fingerprint:
     """The fingerprint of a table's code as it is now."""
     project = {table.function.__module__.partition(".")[0], table.contract.__module__.partition(".")[0]}
     reads = tuple((name, str(read.table), read.span.value, read.days) for name, read in sorted(table.reads.items()))
-    declared = (reads, table.write, table.conserves, table.source, table.stream)
+    declared = (reads, table.write, table.reconciles, table.source, table.stream)
     function = reach((table.function, declared), project)
     in_python = tuple(rule.fine for rule in table.compiled.rules if rule.fine is not None)
     of_days = tuple(rule.code for rule in table.compiled.of_day)
@@ -106,8 +106,8 @@ def _version(top: str) -> str:
         return version(top)
     except PackageNotFoundError:
         module: Any = sys.modules.get(top)
-        said = getattr(module, "__version__", None)
-        return said if isinstance(said, str) else _of_distributions(top)
+        message = getattr(module, "__version__", None)
+        return message if isinstance(message, str) else _of_distributions(top)
 
 
 def _of_distributions(top: str) -> str:

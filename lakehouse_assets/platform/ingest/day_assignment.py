@@ -53,8 +53,8 @@ def other_days(rows: pa.Table, day_column: str, day: date, formats: Sequence[str
     if not len(others):
         return None
     first, last = (_EPOCH + timedelta(days=number) for number in pc.min_max(others).as_py().values())
-    said = f"{first}" if first == last else f"{first}..{last}"
-    return f"{len(others)} of {rows.num_rows} rows say {said} in {day_column}"
+    message = f"{first}" if first == last else f"{first}..{last}"
+    return f"{len(others)} of {rows.num_rows} rows say {message} in {day_column}"
 
 
 def _day_numbers(column: pa.ChunkedArray, formats: Sequence[str]) -> pa.Array:
@@ -92,9 +92,9 @@ def _check_days(name: str, days: pa.Array, day_column: str, source: SourceDays, 
         )
 
 
-def _refusal(said: str, newest: date, source: SourceDays, today: date) -> LandingError:
+def _refusal(message: str, newest: date, source: SourceDays, today: date) -> LandingError:
     """The error of a file whose days, `newest` the greatest, are not all of the source."""
-    return NotYet(said, newest) if today < newest in source.until(newest) else LandingError(said)
+    return NotYet(message, newest) if today < newest in source.until(newest) else LandingError(message)
 
 
 def _slices(rows: pa.Table, days: pa.Array) -> dict[date, pa.Table]:

@@ -50,7 +50,7 @@ class Delivery:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be said of its files."""
-        return tuple(note for file in self.files for note in file.notes)
+        return tuple(metadata for file in self.files for metadata in file.notes)
 
 
 def rows_by_day(source: EventFiles, file: Path, *, today: date) -> dict[date, pa.Table]:

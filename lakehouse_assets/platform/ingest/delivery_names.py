@@ -119,8 +119,8 @@ def listed(manifest: Path) -> tuple[SourceFile, ...]:
         raise LandingError(f"{manifest}: the manifest cannot be read: {error}.") from error
     found = []
     for line in filter(None, map(str.strip, lines)):
-        said = _CHECKSUM.fullmatch(line)
-        name, sha256 = (said["name"], said["sha256"]) if said else (line, None)
+        message = _CHECKSUM.fullmatch(line)
+        name, sha256 = (message["name"], message["sha256"]) if message else (line, None)
         found.append(SourceFile(name, manifest.parent / name, sha256))
     missing = [file.name for file in found if not os.path.isfile(file.path)]  # False also without permission
     if missing:

@@ -26,7 +26,7 @@ from lakehouse_assets.platform.ingest.manifest import ADD, REMOVE, Entry, Manife
 from lakehouse_assets.platform.ingest.manifest import FOLDER as MANIFEST
 from lakehouse_assets.platform.ingest.parts import locked, publish, stage, stored
 from lakehouse_assets.platform.ingest.pseudonyms import key, pseudonym
-from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.storage.delta_table import query_rows
 from lakehouse_assets.platform.storage.location import Location, answering, parquet, storage_options
 from lakehouse_assets.platform.storage.statistics_properties import stats_properties
 from lakehouse_assets.settings import settings
@@ -105,7 +105,7 @@ class Subject:
 def erased(root: Location, domain: str) -> frozenset[str]:
     """Pseudonyms of the subjects that a domain has erased. Raises OtherKey, NoKey, StoreError."""
     folder = root / domain / FOLDER
-    rows = ask(folder, "SELECT * FROM t")
+    rows = query_rows(folder, "SELECT * FROM t")
     # A list of before key ids were kept in it has none; they were then of the key that there was.
     others = {row["pseudonym"]: of for row in rows if (of := row.get("pseudonym_key_id")) not in (None, _key_id())}
     if others:

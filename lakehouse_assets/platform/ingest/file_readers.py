@@ -35,8 +35,8 @@ class NotNow(LandingError):
 class NotYet(LandingError):
     """Nothing is wrong with the file but that `day`, the newest of its days, is still to come."""
 
-    def __init__(self, said: str, day: date) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, day: date) -> None:
+        super().__init__(message)
         self.day = day
 
 

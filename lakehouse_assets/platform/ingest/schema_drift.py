@@ -29,7 +29,7 @@ def read_drifting(name: str, kind: str, data: bytes, columns: Sequence[str], dri
     missing = [column for column in columns if column not in (*named, *drift.optional, drift.extra)]
     unknown = [given for given, column in meant.items() if column is None]
     if twice or missing or (unknown and drift.extra is None):
-        faults = [f"{said} {', '.join(map(repr, of))}" for said, of in (
+        faults = [f"{message} {', '.join(map(repr, of))}" for message, of in (
             ("missing", missing), ("not declared", unknown if drift.extra is None else []), ("more than once", twice)
         ) if of]  # fmt: skip
         raise LandingError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql.types import DateType, StructField, StructType
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
-from lakehouse_assets.platform.storage.delta_table import ask
+from lakehouse_assets.platform.storage.delta_table import query_rows
 from lakehouse_assets.platform.storage.delta_writer import days_predicate, on_days
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.log_statistics import most_rows
@@ -34,22 +34,24 @@ class Records:
     days: frozenset[date]
 
 
-def look_up(spark: "SparkSession", records: Collection[Records], entity: "StructType") -> "DataFrame":
-    """Each entity of these records once: columns as in `entity`. Raises StoreError."""
+def look_up(spark: "SparkSession", records: Collection[Records], grouping_key: "StructType") -> "DataFrame":
+    """Each entity of these records once: columns as in `grouping_key`. Raises StoreError."""
     most = [most_rows(of.path, of.version, DAY_COLUMN, of.days) for of in records]
     if None in most or sum(rows or 0 for rows in most) > FEW_ROWS:
-        return reduce(lambda one, other: one.union(other), [_read(spark, of, entity) for of in records]).distinct()
-    found = [tuple(row.values()) for of in records for row in ask(of.path, _query(of, entity), of.version)]
-    return spark.createDataFrame(list(dict.fromkeys(found)), entity)
+        return reduce(
+            lambda one, other: one.union(other), [_read(spark, of, grouping_key) for of in records]
+        ).distinct()
+    found = [tuple(row.values()) for of in records for row in query_rows(of.path, _query(of, grouping_key), of.version)]
+    return spark.createDataFrame(list(dict.fromkeys(found)), grouping_key)
 
 
-def _query(of: Records, entity: "StructType") -> str:
-    columns = ", ".join(f'"{name}"' for name in entity.names)
+def _query(of: Records, grouping_key: "StructType") -> str:
+    columns = ", ".join(f'"{name}"' for name in grouping_key.names)
     return f"SELECT DISTINCT {columns} FROM t WHERE {days_predicate(DAY_COLUMN, of.days)}"  # noqa: S608  (typed values)
 
 
-def _read(spark: "SparkSession", of: Records, entity: "StructType") -> "DataFrame":
-    schema = StructType([*entity, StructField(DAY_COLUMN, DateType())])
+def _read(spark: "SparkSession", of: Records, grouping_key: "StructType") -> "DataFrame":
+    schema = StructType([*grouping_key, StructField(DAY_COLUMN, DateType())])
     first, last = min(of.days), max(of.days)
     table = read_version(spark, of.path, of.version, schema, lambda file: file.may_hold(DAY_COLUMN, first, last))
-    return table.where(on_days(DAY_COLUMN, of.days)).select(*entity.names)
+    return table.where(on_days(DAY_COLUMN, of.days)).select(*grouping_key.names)

@@ -23,7 +23,8 @@ from lakehouse_assets.platform.ledger.ledger import News, Steps, everything, onl
 from lakehouse_assets.platform.planning.plan import Lake, Plan
 from lakehouse_assets.platform.planning.reader import read_input, read_table
 from lakehouse_assets.platform.storage.changed_days import changed_days, first_day, is_readable
-from lakehouse_assets.platform.storage.delta_table import Commit, Note, ask, last_commit, open_table
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
+from lakehouse_assets.platform.storage.delta_table import Commit, last_commit, open_table, query_rows
 from lakehouse_assets.platform.storage.delta_writer import on_days
 
 if TYPE_CHECKING:
@@ -69,11 +70,11 @@ def rows_before(lake: Lake, plan: Plan, days: Collection[date]) -> dict[date, in
         return {}
     listed = ", ".join(f"DATE '{day.isoformat()}'" for day in asked)
     query = f"SELECT {DAY_COLUMN}, count(*) AS n FROM t WHERE {DAY_COLUMN} IN ({listed}) GROUP BY {DAY_COLUMN}"  # noqa: S608
-    return {row[DAY_COLUMN]: row["n"] for row in ask(lake.path(plan.table.key), query, plan.base)}
+    return {row[DAY_COLUMN]: row["n"] for row in query_rows(lake.path(plan.table.key), query, plan.base)}
 
 
 def news(spark: "SparkSession", lake: Lake, catalog: Catalog, plan: Plan, *, whole: bool = False) -> News:
-    """The contributions to publish, as the table's function computes them. `whole`: look at all of them in any case."""
+    """The contributions to publish, as the table's function computes them. `full`: look at all of them in any case."""
     steps, write = steps_of(plan), plan.table.write
     assert isinstance(write, Ledger), plan.table.key
     since = None if whole else since_last(lake, catalog, plan)
@@ -84,12 +85,12 @@ def news(spark: "SparkSession", lake: Lake, catalog: Catalog, plan: Plan, *, who
         name: read_table(spark, lake, catalog.table(plan.table.reads[name].table), version)
         for name, version in since.versions.items()
     }
-    entity = _entity_of(catalog, plan.table)
-    assert entity is not None, "nothing is cut where it is not known"
-    concerned = F.broadcast(look_up(spark, touched_records(lake, plan, since), entity))
+    grouping_key = _grouping_key_of(catalog, plan.table)
+    assert grouping_key is not None, "nothing is cut where it is not known"
+    concerned = F.broadcast(look_up(spark, touched_records(lake, plan, since), grouping_key))
 
     def contributions(inputs: "Mapping[str, DataFrame]") -> "DataFrame":
-        return plan.table(**{n: rows.join(concerned, [*write.entity], "left_semi") for n, rows in inputs.items()})
+        return plan.table(**{n: rows.join(concerned, [*write.grouping_key], "left_semi") for n, rows in inputs.items()})
 
     if not any(since.stale.values()):
         return only_after(since.published, contributions(now), write)
@@ -105,14 +106,14 @@ def since_last(lake: Lake, catalog: Catalog, plan: Plan) -> Since | None:
     """
     table, path = plan.table, lake.path(plan.table.key)
     last = last_commit(path, plan.base) if plan.base is not None else None
-    if last is None or last.note is None or plan.published is None:
+    if last is None or last.metadata is None or plan.published is None:
         return None
-    if last.note.code_version != code_version(table) or not _can_be_cut(catalog, table):
+    if last.metadata.code_version != code_version(table) or not _can_be_cut(catalog, table):
         return None
     stale: dict[str, frozenset[date]] = {}
     versions: dict[str, int] = {}
     for name in table.reads:
-        changed = _changed(lake, plan, name, last, last.note)
+        changed = _changed(lake, plan, name, last, last.metadata)
         if changed is None:
             return None
         versions[name], stale[name] = changed
@@ -126,26 +127,28 @@ def _can_be_cut(catalog: Catalog, table: Table) -> bool:
         return False
     sources = [catalog.table(read.table) for read in table.reads.values()]
     by_day = all(isinstance(s.write, ReplaceDays) and DAY_COLUMN in s.compiled.spark_schema.names for s in sources)
-    return by_day and _entity_of(catalog, table) is not None
+    return by_day and _grouping_key_of(catalog, table) is not None
 
 
-def _entity_of(catalog: Catalog, table: Table) -> StructType | None:
+def _grouping_key_of(catalog: Catalog, table: Table) -> StructType | None:
     """The columns of an entity; None where an input lacks one, has it in another type, or may have NULL in it."""
     assert isinstance(table.write, Ledger), table.key
     found: set[tuple[StructField | None, ...]] = set()
     for read in table.reads.values():
         columns = {field.name: field for field in catalog.table(read.table).compiled.spark_schema}
-        known = [columns.get(name) for name in table.write.entity]
+        known = [columns.get(name) for name in table.write.grouping_key]
         found.add(tuple(StructField(field.name, field.dataType, field.nullable) if field else None for field in known))
-    (entity, *others) = found
-    fields = [field for field in entity if field is not None and not field.nullable]
-    return StructType(fields) if not others and len(fields) == len(entity) else None
+    (grouping_key, *others) = found
+    fields = [field for field in grouping_key if field is not None and not field.nullable]
+    return StructType(fields) if not others and len(fields) == len(grouping_key) else None
 
 
-def _changed(lake: Lake, plan: Plan, name: str, last: Commit, note: Note) -> tuple[int, frozenset[date]] | None:
+def _changed(
+    lake: Lake, plan: Plan, name: str, last: Commit, metadata: CommitMetadata
+) -> tuple[int, frozenset[date]] | None:
     """The version of an input that the last publication read, and its days that changed since and were published."""
     path = lake.path(plan.table.reads[name].table)
-    was, now = note.inputs.get(name), plan.pins[name].version
+    was, now = metadata.inputs.get(name), plan.input_versions[name].version
     if was is None or was.version is None or now is None or now < was.version or plan.published is None:
         return None
     source = open_table(path)
@@ -160,7 +163,9 @@ def _changed(lake: Lake, plan: Plan, name: str, last: Commit, note: Note) -> tup
 
 def _few(lake: Lake, plan: Plan, since: Since) -> bool:
     top = steps_of(plan).top
-    firsts = [first_day(lake.path(read.table), plan.pins[n].version or 0) for n, read in plan.table.reads.items()]
+    firsts = [
+        first_day(lake.path(read.table), plan.input_versions[n].version or 0) for n, read in plan.table.reads.items()
+    ]
     first = min((day for day in firsts if day is not None), default=top)
     concerned = set(plan.days).union(*[since.touched(name, top) for name in plan.table.reads])
     return len(concerned) <= MOST_TOUCHED * ((top - first).days + 1)
@@ -171,7 +176,7 @@ def touched_records(lake: Lake, plan: Plan, since: Since) -> list[Records]:
     found: list[Records] = []
     for name, read in plan.table.reads.items():
         path, days = lake.path(read.table), since.touched(name, steps_of(plan).top)
-        sides = ((plan.pins[name].version, days), (since.versions[name], since.stale[name]))
+        sides = ((plan.input_versions[name].version, days), (since.versions[name], since.stale[name]))
         found += [Records(path, version, of_days) for version, of_days in sides if of_days and version is not None]
     return found
 

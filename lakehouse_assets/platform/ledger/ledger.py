@@ -87,14 +87,16 @@ def replaced(then: "DataFrame", now: "DataFrame", spec: Ledger, steps: Steps) ->
     """Contributions of some entities as they were published, and as they are now."""
     was = _at(then, spec, F.lit(BEGINNING))
     # Unless something follows in that very step, an entity contributes nothing any more.
-    gone = was.select(*spec.entity, F.lit(BEGINNING).alias("known_on"), F.lit(steps.base).alias("step")).distinct()
+    gone = was.select(
+        *spec.grouping_key, F.lit(BEGINNING).alias("known_on"), F.lit(steps.base).alias("step")
+    ).distinct()
     is_now = _at(now, spec, F.greatest("known_on", F.lit(steps.base)))
     return News(was.unionByName(gone, allowMissingColumns=True).unionByName(is_now), whole=False)
 
 
 def _at(contributions: "DataFrame", spec: Ledger, step: "Column") -> "DataFrame":
     share = F.when(F.col(spec.amount).isNotNull(), F.struct(*spec.dimensions, F.col(spec.amount).alias("amount")))
-    return contributions.select(*spec.entity, "known_on", step.alias("step"), share.alias("share"))
+    return contributions.select(*spec.grouping_key, "known_on", step.alias("step"), share.alias("share"))
 
 
 def rows_to_append(news: News, published: "DataFrame", spec: Ledger, steps: Steps, amount: "DataType") -> "DataFrame":
@@ -152,7 +154,7 @@ def rows_to_append(news: News, published: "DataFrame", spec: Ledger, steps: Step
 
 def _changes(news: "DataFrame", spec: Ledger, steps: Steps) -> "DataFrame":
     """Moves per key and step: amount and number of entities to add (or, negative, to take off)."""
-    by_entity = Window.partitionBy(*spec.entity).orderBy("step", "known_on")
+    by_entity = Window.partitionBy(*spec.grouping_key).orderBy("step", "known_on")
     last_of_step = (
         news.where(F.col("known_on") <= F.lit(steps.top))
         .select("*", F.lead("step").over(by_entity).alias("next_step"))

@@ -11,7 +11,8 @@ from lakehouse_assets.platform.declare.table import LANDING_LAYER, Ledger, Span,
 from lakehouse_assets.platform.fingerprint.code_version import code_version, differing
 from lakehouse_assets.platform.ingest.landing import parts
 from lakehouse_assets.platform.planning.plan import Lake, landed_name
-from lakehouse_assets.platform.storage.delta_table import Commit, Kind, Note, commits
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, Kind
+from lakehouse_assets.platform.storage.delta_table import Commit, commits
 
 MOST_FILES = 50
 
@@ -42,14 +43,14 @@ class Node:
             yield from (f"{'    ' if last else '│   '}{line}" for line in rest)
 
 
-def made_by(lake: Lake, key: TableKey, day: date, until: int | None = None) -> tuple[Commit, Note]:
+def made_by(lake: Lake, key: TableKey, day: date, until: int | None = None) -> tuple[Commit, CommitMetadata]:
     """The newest commit, at or before version `until`, that made this day. Raises LineageError."""
-    streamed: tuple[Commit, Note] | None = None
+    streamed: tuple[Commit, CommitMetadata] | None = None
     for commit in commits(lake.path(key), until=until):
-        if commit.note and commit.note.kind is not Kind.ERASURE and day in commit.note.made:
-            if commit.note.kind is not Kind.STREAM:
-                return commit, commit.note
-            streamed = streamed or (commit, commit.note)
+        if commit.metadata and commit.metadata.kind is not Kind.ERASURE and day in commit.metadata.made:
+            if commit.metadata.kind is not Kind.STREAM:
+                return commit, commit.metadata
+            streamed = streamed or (commit, commit.metadata)
     if streamed:
         return streamed
     raise LineageError(f"{key} of {day} was never materialized. Materialize it in Dagster first.")
@@ -57,25 +58,27 @@ def made_by(lake: Lake, key: TableKey, day: date, until: int | None = None) -> t
 
 def trace(lake: Lake, catalog: Catalog, key: TableKey, day: date, until: int | None = None) -> Node:
     """The tree of versions below a day. Of inputs that are read through the day, the newest day's tree is followed."""
-    commit, note = made_by(lake, key, day, until)
+    commit, metadata = made_by(lake, key, day, until)
     table = catalog.table(key)
-    if note.kind is Kind.ADOPTION:
-        return Node(str(key), f"{day}: version {commit.version}, written outside Dagster, checked by run {note.run_id}")
+    if metadata.kind is Kind.ADOPTION:
+        return Node(
+            str(key), f"{day}: version {commit.version}, written outside Dagster, checked by run {metadata.run_id}"
+        )
     inputs = []
-    for name, pin in note.inputs.items():
+    for name, input_version in metadata.inputs.items():
         read = table.reads.get(name)
         if read is None:
             continue
         if read.table.layer == LANDING_LAYER:
-            inputs.append(_files(lake, read.table, day, pin.version))
-        elif pin.version is None:
-            inputs.append(Node(str(read.table), f"days {pin.days}: did not exist yet"))
+            inputs.append(_files(lake, read.table, day, input_version.version))
+        elif input_version.version is None:
+            inputs.append(Node(str(read.table), f"days {input_version.days}: did not exist yet"))
         else:
-            inputs.append(_input(lake, catalog, read.table, read.span, day, pin.version, pin.days))
-    if isinstance(table.write, Ledger) and note.base is not None:
-        inputs.append(Node(str(key), f"its own version {note.base}, before"))
-    code = f"code {note.code_version}{_since(note.code_version, code_version(table))}"
-    return Node(str(key), f"{day}: version {commit.version}, {code}, run {note.run_id}", tuple(inputs))
+            inputs.append(_input(lake, catalog, read.table, read.span, day, input_version.version, input_version.days))
+    if isinstance(table.write, Ledger) and metadata.base is not None:
+        inputs.append(Node(str(key), f"its own version {metadata.base}, before"))
+    code = f"code {metadata.code_version}{_since(metadata.code_version, code_version(table))}"
+    return Node(str(key), f"{day}: version {commit.version}, {code}, run {metadata.run_id}", tuple(inputs))
 
 
 def _since(recorded: str, now: str) -> str:
@@ -95,8 +98,8 @@ def _input(lake: Lake, catalog: Catalog, key: TableKey, span: Span, day: date, v
 
 
 def _newest_day(lake: Lake, key: TableKey, day: date, version: int) -> date | None:
-    notes = (commit.note for commit in commits(lake.path(key), until=version) if commit.note)
-    made = {made for note in notes for made, rows in note.rows.items() if made <= day and rows.kept}
+    notes = (commit.metadata for commit in commits(lake.path(key), until=version) if commit.metadata)
+    made = {made for metadata in notes for made, rows in metadata.rows.items() if made <= day and rows.kept}
     return max(made, default=None)
 
 

@@ -15,7 +15,7 @@ from deltalake.exceptions import DeltaError
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
-from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.scd import Scd
 from lakehouse_assets.platform.declare.table import LANDING_LAYER, Ledger, ReplaceDays, Table, TableKey
 from lakehouse_assets.platform.fingerprint.code_version import code_version, differing
 from lakehouse_assets.platform.ingest.file_readers import LandingError
@@ -24,10 +24,11 @@ from lakehouse_assets.platform.lineage.provenance import made_by
 from lakehouse_assets.platform.planning.plan import Plan
 from lakehouse_assets.platform.planning.reader import landed_parts, read_table
 from lakehouse_assets.platform.planning.step import Step
-from lakehouse_assets.platform.scd.scd_table import CHANGES, StateTable
-from lakehouse_assets.platform.storage.delta_table import Kind, Note, Pin, commits, last_note, open_table
+from lakehouse_assets.platform.scd.scd_table import CHANGES, ScdTable
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, InputVersion, Kind
+from lakehouse_assets.platform.storage.delta_table import commits, last_metadata, open_table
 from lakehouse_assets.platform.storage.location import Location, files_of, missing
-from lakehouse_assets.platform.storage.statistics_properties import DOOR
+from lakehouse_assets.platform.storage.statistics_properties import CHANNEL
 from lakehouse_assets.platform.transform.materialize import stamped, transformed
 from lakehouse_assets.platform.transform.step_write import duplicates_of
 from lakehouse_assets.platform.validation import row_validation
@@ -62,7 +63,7 @@ class Replay:
     day: date
     version: int
     answer: Answer
-    said: str
+    message: str
     rows: int | None = None
     missing: int | None = None
     extra: int | None = None
@@ -74,7 +75,7 @@ class Replay:
 
     def as_json(self) -> dict[str, Any]:
         """The fields, as JSON has them."""
-        return {name: getattr(self, name) for name in ("table", "version", "said", "rows", "missing", "extra")} | {
+        return {name: getattr(self, name) for name in ("table", "version", "message", "rows", "missing", "extra")} | {
             "day": str(self.day),
             "answer": self.answer.value,
         }
@@ -82,72 +83,74 @@ class Replay:
 
 def replay(step: Step, key: TableKey, day: date, version: int | None = None) -> Replay:
     """Replay the newest commit (at or before `version`) that made a day. Raises LineageError when none did."""
-    commit, note = made_by(step.lake, key, day, version)
+    commit, metadata = made_by(step.lake, key, day, version)
     table = step.catalog.table(key)
-    why_not = next(_obstacles(step, table, note, day, commit.version), None)
+    why_not = next(_obstacles(step, table, metadata, day, commit.version), None)
     if why_not:
         return Replay(str(key), day, commit.version, *why_not)
-    differs = differing(note.code_version, code_version(table))
-    plan = _plan(step, table, note, day)
+    differs = differing(metadata.code_version, code_version(table))
+    plan = _plan(step, table, metadata, day)
     then = _then(step, table, plan, commit.version)
     now = _now(step, plan)
-    recorded = note.rows[day]
+    recorded = metadata.rows[day]
     rows, missing, extra = _compare(then, now, table)
     same = missing == 0 and extra == 0 and (not isinstance(table.write, ReplaceDays) or rows == recorded.kept)
     outcome = (
         f"{rows} rows, all the same" if same else f"{missing} of {rows} rows are not made any more, {extra} are new"
     )
     if differs is None:
-        said = f"whether the code is the same is unknown, version {commit.version} has no fingerprint: {outcome}"
-        return Replay(str(key), day, commit.version, Answer.UNKNOWN_CODE, said, rows, missing, extra)
+        message = f"whether the code is the same is unknown, version {commit.version} has no fingerprint: {outcome}"
+        return Replay(str(key), day, commit.version, Answer.UNKNOWN_CODE, message, rows, missing, extra)
     if differs:
-        said = f"the code is another one now ({', '.join(differs)}): {outcome}"
-        return Replay(str(key), day, commit.version, Answer.CHANGED_CODE, said, rows, missing, extra)
+        message = f"the code is another one now ({', '.join(differs)}): {outcome}"
+        return Replay(str(key), day, commit.version, Answer.CHANGED_CODE, message, rows, missing, extra)
     answer = Answer.SAME if same else Answer.DIFFERENT
     return Replay(str(key), day, commit.version, answer, outcome, rows, missing, extra)
 
 
-def _obstacles(step: Step, table: Table, note: Note, day: date, version: int) -> Iterator[tuple[Answer, str]]:
+def _obstacles(
+    step: Step, table: Table, metadata: CommitMetadata, day: date, version: int
+) -> Iterator[tuple[Answer, str]]:
     """Why the day cannot be replayed, the first reason first. Logs and file names alone are read."""
     path = step.lake.path(table.key)
-    if note.kind is Kind.STREAM:
+    if metadata.kind is Kind.STREAM:
         yield (
             Answer.STREAM,
-            f"version {version} was appended by a stream, up to {dict(note.position or {})}: see its source",
+            f"version {version} was appended by a stream, up to {dict(metadata.position or {})}: see its source",
         )
         return
-    if note.kind is not Kind.STEP:
+    if metadata.kind is not Kind.STEP:
         yield Answer.OUTSIDE, f"version {version} was written {Answer.OUTSIDE.value}: nothing says how. Its rows stand."
         return
     # What was erased of other days matters to a table that is one whole, not to one whose days stand alone.
     yield from _erased(path, table.key, version, day if isinstance(table.write, ReplaceDays) else None, day)
-    for name, pin in note.inputs.items():
+    for name, input_version in metadata.inputs.items():
         read = table.reads.get(name)
         if name.startswith(CHANGES):
-            if pin.version is not None:
-                yield from _vacuumed(step.lake.changes(table.key), table.key, pin.version)
+            if input_version.version is not None:
+                yield from _vacuumed(step.lake.changes(table.key), table.key, input_version.version)
         elif read is None:
             yield (
                 Answer.CHANGED_CODE,
-                f"the code was {note.code_version} and read {name}, which the table no longer reads",
+                f"the code was {metadata.code_version} and read {name}, which the table no longer reads",
             )
-        elif pin.version is not None and read.table.layer == LANDING_LAYER:
-            yield from _landed(step, table, pin, day)
-        elif pin.version is not None:
-            first, last = read.bounds(day, max(day, note.published or day))
-            yield from _erased(step.lake.path(read.table), read.table, pin.version, first, last)
-            yield from _vacuumed(step.lake.path(read.table), read.table, pin.version)
+        elif input_version.version is not None and read.table.layer == LANDING_LAYER:
+            yield from _landed(step, table, input_version, day)
+        elif input_version.version is not None:
+            first, last = read.bounds(day, max(day, metadata.published or day))
+            yield from _erased(step.lake.path(read.table), read.table, input_version.version, first, last)
+            yield from _vacuumed(step.lake.path(read.table), read.table, input_version.version)
     yield from _vacuumed(path, table.key, version)
-    if isinstance(table.write, Ledger) and note.base is not None:
-        yield from _vacuumed(path, table.key, note.base)
+    if isinstance(table.write, Ledger) and metadata.base is not None:
+        yield from _vacuumed(path, table.key, metadata.base)
 
 
 def _erased(
     path: Location, key: TableKey, version: int, first: date | None, last: date
 ) -> Iterator[tuple[Answer, str]]:
     for commit in commits(path, after=version):
-        if commit.note and commit.note.kind is Kind.ERASURE:
-            days = [day for day in commit.note.days if (first is None or day >= first) and day <= last]
+        if commit.metadata and commit.metadata.kind is Kind.ERASURE:
+            days = [day for day in commit.metadata.days if (first is None or day >= first) and day <= last]
             if days:
                 yield Answer.ERASED, f"rows of {key} of {min(days)} were erased on request by version {commit.version}"
 
@@ -167,46 +170,46 @@ def _vacuumed(path: Location, key: TableKey, version: int) -> Iterator[tuple[Ans
         yield Answer.VACUUMED, f"{len(gone)} of {len(files)} files of version {version} of {key} were vacuumed. {kept}"
 
 
-def _landed(step: Step, table: Table, pin: Pin, day: date) -> Iterator[tuple[Answer, str]]:
-    for part in landed_parts(step.lake, table.key, (day,), pin.version):
+def _landed(step: Step, table: Table, input_version: InputVersion, day: date) -> Iterator[tuple[Answer, str]]:
+    for part in landed_parts(step.lake, table.key, (day,), input_version.version):
         try:
             verify(part)
         except LandingError as error:
             yield Answer.LANDED_FILE, str(error)
 
 
-def _plan(step: Step, table: Table, note: Note, day: date) -> Plan:
+def _plan(step: Step, table: Table, metadata: CommitMetadata, day: date) -> Plan:
     """The plan that the step had. Of a table whose days are replaced, the one day is enough."""
-    days = (day,) if isinstance(table.write, ReplaceDays | State) else tuple(sorted(note.requested))
-    before = last_note(step.lake.path(table.key), note.base) if note.base is not None else None
+    days = (day,) if isinstance(table.write, ReplaceDays | Scd) else tuple(sorted(metadata.requested))
+    before = last_metadata(step.lake.path(table.key), metadata.base) if metadata.base is not None else None
     return Plan(
         table=table,
         requested=days,
         days=days,
         blocked={},
-        base=note.base,
+        base=metadata.base,
         published=before.published if before else None,
-        pins=note.inputs,
+        input_versions=metadata.inputs,
     )
 
 
 def _now(step: Step, plan: Plan) -> "DataFrame":
     rows, schema = stamped(step, plan, transformed(step, plan, whole=True), datetime.now(UTC))
-    marked = row_validation.mark(rows, plan.table.compiled, duplicates_of=duplicates_of(plan), schema=schema)
-    kept = row_validation.kept(marked, plan.table.compiled)
+    marked = row_validation.validate_rows(rows, plan.table.compiled, duplicates_of=duplicates_of(plan), schema=schema)
+    kept = row_validation.passed_rows(marked, plan.table.compiled)
     spec = plan.table.write
-    return StateTable(step.spark, step.lake, plan.table, spec).log.as_judged(kept) if isinstance(spec, State) else kept
+    return ScdTable(step.spark, step.lake, plan.table, spec).log.as_validated(kept) if isinstance(spec, Scd) else kept
 
 
 def _then(step: Step, table: Table, plan: Plan, version: int) -> "DataFrame":
     """What the commit wrote: its day, the rows it appended, the changes it was made of, or the whole state."""
-    if isinstance(table.write, State):
-        return StateTable(step.spark, step.lake, table, table.write).judged_then(plan, plan.days[0])
+    if isinstance(table.write, Scd):
+        return ScdTable(step.spark, step.lake, table, table.write).validated_then(plan, plan.days[0])
     stored = read_table(step.spark, step.lake, table, version)
     match table.write:
-        case ReplaceDays(door=door):
+        case ReplaceDays(channel=channel):
             of_day = stored.where(F.col(DAY_COLUMN) == F.lit(plan.days[0]))
-            return of_day if door is None else of_day.where(F.col(DOOR) == F.lit(door))
+            return of_day if channel is None else of_day.where(F.col(CHANNEL) == F.lit(channel))
         case Ledger():
             keys = table.compiled.key
             before = read_table(step.spark, step.lake, table, plan.base).select(*keys)

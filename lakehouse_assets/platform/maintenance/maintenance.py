@@ -24,7 +24,7 @@ from lakehouse_assets.platform.ingest.manifest import STATISTICS as OF_MANIFESTS
 from lakehouse_assets.platform.planning.plan import Lake, landed_name
 from lakehouse_assets.platform.results.audit_log import STATISTICS as OF_JOURNALS
 from lakehouse_assets.platform.results.audit_log import alerts_path, audit_path, check_results_path
-from lakehouse_assets.platform.storage.commit import LostRace
+from lakehouse_assets.platform.storage.commit import ConcurrentCommit
 from lakehouse_assets.platform.storage.compaction import compact, merges_of
 from lakehouse_assets.platform.storage.data_files import ActiveFile, active_files
 from lakehouse_assets.platform.storage.delta_table import open_table
@@ -42,7 +42,7 @@ TRIES = 3
 
 
 @dataclass(frozen=True)
-class Place:
+class StoredTable:
     """A Delta table of the lake, declared or our own. `keeps_all`: every version of it stays readable for ever.
 
     `parquet`: the layout that its files have. `statistics`: the columns whose bounds its log keeps; None: as it is.
@@ -69,17 +69,17 @@ class Place:
 
 
 @dataclass(frozen=True)
-class State:
+class Survey:
     """A table's files as they are: how many, how many small ones could be merged, how many would be removed.
 
-    `said`: why the table is not maintained.
+    `message`: why the table is not maintained.
     """
 
-    place: Place
+    place: StoredTable
     files: int
     small: int
     dead: int
-    said: str = ""
+    message: str = ""
 
     @property
     def due(self) -> bool:
@@ -91,18 +91,18 @@ class State:
 class Maintained:
     """What was done: files before and after, files removed, and why not where another writer was faster."""
 
-    before: State
+    before: Survey
     files: int
     removed: int
-    said: str = ""
+    message: str = ""
 
 
-def places(lake: Lake, catalog: Catalog, only: str | None = None) -> list[Place]:
+def stored_tables(lake: Lake, catalog: Catalog, only: str | None = None) -> list[StoredTable]:
     """Every Delta table there is, or those called `only` or below it (`gmv`, `gmv/silver/purchase`).
 
     Raises LakehouseError when there is none.
     """
-    found = [place for place in _places(lake, catalog) if _is_there(place)]
+    found = [place for place in _stored_tables(lake, catalog) if _is_there(place)]
     if only is None:
         return found
     wanted = only.replace(".", "/").rstrip("/")
@@ -113,29 +113,29 @@ def places(lake: Lake, catalog: Catalog, only: str | None = None) -> list[Place]
     return chosen
 
 
-def _is_there(place: Place) -> bool:
+def _is_there(place: StoredTable) -> bool:
     try:
         return open_table(place.path) is not None
     except UnknownFeature:
         return True
 
 
-def _places(lake: Lake, catalog: Catalog) -> Iterator[Place]:
+def _stored_tables(lake: Lake, catalog: Catalog) -> Iterator[StoredTable]:
     for table in catalog.tables:
-        yield from data_places(lake, table)
+        yield from data_tables(lake, table)
         if table.stream is not None:
             path = set_aside_path(lake, table.key)
-            yield Place(f"{table.key}{SUFFIX}", path, statistics=(DAY_COLUMN,))
+            yield StoredTable(f"{table.key}{SUFFIX}", path, statistics=(DAY_COLUMN,))
         if table.landing is not None:
             path = manifest_path(lake.landing, landed_name(table.landing))
-            yield Place(str(table.landing), path, keeps_all=True, statistics=OF_MANIFESTS)
+            yield StoredTable(str(table.landing), path, keeps_all=True, statistics=OF_MANIFESTS)
     for domain in sorted({table.key.domain for table in catalog.tables}):
-        yield Place(f"{domain}/audit", audit_path(lake.tables, domain), statistics=OF_JOURNALS)
-    yield Place("ops/check_results", check_results_path(lake.tables), statistics=OF_JOURNALS)
-    yield Place("ops/alerts", alerts_path(lake.tables), statistics=OF_JOURNALS)
+        yield StoredTable(f"{domain}/audit", audit_path(lake.tables, domain), statistics=OF_JOURNALS)
+    yield StoredTable("ops/check_results", check_results_path(lake.tables), statistics=OF_JOURNALS)
+    yield StoredTable("ops/alerts", alerts_path(lake.tables), statistics=OF_JOURNALS)
 
 
-def data_places(lake: Lake, table: Table) -> Iterator[Place]:
+def data_tables(lake: Lake, table: Table) -> Iterator[StoredTable]:
     """A declared table and the Delta tables beside it, whether they are there or not."""
     kept = stats_columns(table)
     for name, path, statistics in (
@@ -143,10 +143,10 @@ def data_places(lake: Lake, table: Table) -> Iterator[Place]:
         (f"{table.key}__quarantine", lake.quarantine(table.key), (DAY_COLUMN,)),
         (f"{table.key}__changes", lake.changes(table.key), kept),
     ):
-        yield Place(name, path, parquet=table.parquet, statistics=statistics)
+        yield StoredTable(name, path, parquet=table.parquet, statistics=statistics)
 
 
-def survey(place: Place) -> State:
+def survey(place: StoredTable) -> Survey:
     """Look at a table's files; changes nothing. Raises StoreError, LakehouseError when there is no table."""
     files: list[ActiveFile] = []
     try:
@@ -155,43 +155,43 @@ def survey(place: Place) -> State:
         require(Reader.FILES, table, place.path, place.name)
         require_writable(table, place.path, place.name)
     except UnknownFeature as error:
-        return State(place, len(files), 0, 0, f"not maintained: {error}")
+        return Survey(place, len(files), 0, 0, f"not maintained: {error}")
     small = sum(len(merge) for merge in merges_of(files))
-    return State(place, len(files), small, 0 if place.keeps_all else len(dead_files(place.path, table)))
+    return Survey(place, len(files), small, 0 if place.keeps_all else len(dead_files(place.path, table)))
 
 
-def _open(place: Place) -> DeltaTable:
+def _open(place: StoredTable) -> DeltaTable:
     table = open_table(place.path, fresh=True)
     if table is None:
         raise LakehouseError(f"{place.name} is gone from {place.path}")
     return table
 
 
-def maintain(state: State) -> Maintained:
+def maintain(state: Survey) -> Maintained:
     """Compact one table and remove its dead files, if it needs it; its log keeps no bounds of personal columns.
 
     A writer that commits meanwhile goes first: compaction is then tried again. Raises LakehouseError when it fails.
     """
-    place, said, removed = state.place, "", 0
-    if state.said:
-        return Maintained(state, state.files, 0, state.said)
+    place, message, removed = state.place, "", 0
+    if state.message:
+        return Maintained(state, state.files, 0, state.message)
     if state.due:
-        said = _compact(place)
+        message = _compact(place)
     if state.dead:
         removed = remove_files(place.path, dead_files(place.path, _open(place)))
     if place.statistics is not None:
         keep_statistics(place.path, place.statistics)
-    return Maintained(state, len(active_files(_open(place))), removed, said)
+    return Maintained(state, len(active_files(_open(place))), removed, message)
 
 
-def _compact(place: Place) -> str:
+def _compact(place: StoredTable) -> str:
     """Compact a table; why not, where other writers were faster each time."""
     failure = ""
     for _ in range(TRIES):
         table = _open(place)
         try:
             compact(place.target(table), table)
-        except LostRace as error:
+        except ConcurrentCommit as error:
             failure = f"not compacted: {error}"
         except (ValueError, OSError, pa.ArrowException) as error:
             raise LakehouseError(f"{place.name} could not be compacted: {error}") from error

@@ -19,8 +19,8 @@ from lakehouse_assets.platform.declare.table import Ledger, Overwrite, ReplaceDa
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.planning.reader import read_table
 from lakehouse_assets.platform.results.audit_log import failed_days
-from lakehouse_assets.platform.storage.commit_log import unjudged
-from lakehouse_assets.platform.storage.delta_table import ask, last_note
+from lakehouse_assets.platform.storage.commit_log import unvalidated
+from lakehouse_assets.platform.storage.delta_table import last_metadata, query_rows
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.log_statistics import files
 from lakehouse_assets.platform.transform.unchanged import standing
@@ -77,10 +77,12 @@ def draw(lake: Lake, table: Table, on: date) -> Sample | None:
     if version is None:
         return None
     if DAY_COLUMN not in table.compiled.spark_schema.names:
-        note = last_note(path, version)
-        return Sample(table, version, max(note.made)) if note and note.made and not unjudged(path) else None
+        metadata = last_metadata(path, version)
+        return (
+            Sample(table, version, max(metadata.made)) if metadata and metadata.made and not unvalidated(path) else None
+        )
     failed = failed_days(lake.tables, table.key.domain, str(table.key), path)
-    days = sorted(_held_days(path, version) - failed - unjudged(path).keys())
+    days = sorted(_held_days(path, version) - failed - unvalidated(path).keys())
     if not days:
         return None
     number = int.from_bytes(hashlib.sha256(f"{on} {table.key}".encode()).digest()[:8])
@@ -107,7 +109,7 @@ def _held_days(path: Location, version: int) -> frozenset[date]:
     if all(low is not None and low == high for low, high in zip(lows, highs, strict=True)):
         return frozenset(lows)
     query = f"SELECT DISTINCT {DAY_COLUMN} FROM t"  # noqa: S608  (a constant)
-    return frozenset(row[DAY_COLUMN] for row in ask(path, query, version)) - {None}
+    return frozenset(row[DAY_COLUMN] for row in query_rows(path, query, version)) - {None}
 
 
 def _rows(spark: "SparkSession", lake: Lake, sample: Sample) -> "DataFrame":
@@ -123,11 +125,11 @@ def _claim(lake: Lake, sample: Sample) -> Claim | None:
     path, version = lake.path(sample.table.key), sample.version
     match sample.table.write:
         case Overwrite():
-            note = last_note(path, version)
-            return _claim_of(path, version, note.rows if note else ())
+            metadata = last_metadata(path, version)
+            return _claim_of(path, version, metadata.rows if metadata else ())
         case Ledger():
             return _claim_of(path, version, [sample.day])
-        case ReplaceDays(door=None, live=None):
+        case ReplaceDays(channel=None, live=None):
             return _claim_of(path, version, [sample.day])
     return None
 
@@ -148,17 +150,17 @@ def _claim_of(path: Location, version: int, days: Collection[date]) -> Claim | N
 
 def differences(contract: "CompiledContract", found: Findings, rows: int, claim: Claim | None) -> Iterator[str]:
     """Where what Pandera finds on the rows of a table is not what the platform says of them."""
-    for said in found.unjudged:
-        yield f"Pandera could not judge: {said}"
+    for message in found.unvalidated:
+        yield f"Pandera could not judge: {message}"
     actions = {rule.name: rule.action for rule in contract.rules}
     of_day = {rule.name for rule in contract.of_day}
-    for name, said in found.broken.items():
+    for name, message in found.broken.items():
         if name in of_day and (claim is None or claim.broken is None):
             continue  # it was judged of other rows together
         if actions.get(name) is not Action.WARN:
-            yield f"{name}: rows of the table break it, says Pandera ({said}); the platform let them pass"
+            yield f"{name}: rows of the table break it, says Pandera ({message}); the platform let them pass"
         elif claim and claim.broken is not None and not claim.broken.get(name):
-            yield f"{name}: rows of the table break it, says Pandera ({said}); the platform counted none"
+            yield f"{name}: rows of the table break it, says Pandera ({message}); the platform counted none"
     if claim is None:
         return
     if claim.rows != rows:

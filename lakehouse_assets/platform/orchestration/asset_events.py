@@ -19,7 +19,7 @@ from dagster._core.definitions.data_version import (
 )
 
 from lakehouse_assets.platform.common.days import DayRange
-from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.scd import Scd
 from lakehouse_assets.platform.declare.table import Ledger, Table
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.check_results import evaluations
@@ -37,7 +37,7 @@ def input_tags(table: Table, outcome: Outcome) -> dict[str, str]:
 
     No event is pointed at: what is behind is found by comparing levels (`staleness.py`), not by Dagster's events.
     """
-    pinned = {name: pin.version for name, pin in outcome.pins.items()}
+    pinned = {name: input_version.version for name, input_version in outcome.input_versions.items()}
     keys = {dg.AssetKey(read.table.parts): pinned[name] for name, read in table.reads.items() if name in pinned}
     versions = {get_input_data_version_tag(key): str(version) for key, version in keys.items()}
     return versions | {get_input_event_pointer_tag(key): NULL_EVENT_POINTER for key in keys}
@@ -46,13 +46,13 @@ def input_tags(table: Table, outcome: Outcome) -> dict[str, str]:
 def input_versions(table: Table, outcome: Outcome, day: date) -> dict[str, dict[str, Any]]:
     """What a day was made of: `{input: {version, days}}`; a ledger's or state's own version before is an input too."""
     found: dict[str, dict[str, Any]] = {}
-    for name, pin in outcome.pins.items():
+    for name, input_version in outcome.input_versions.items():
         if name not in table.reads:  # of a state, the changes it was folded from; or an input of former code
-            found[f"{table.key}{name.partition(' ')[0]}" if name.startswith("__") else name] = pin.as_json()
+            found[f"{table.key}{name.partition(' ')[0]}" if name.startswith("__") else name] = input_version.as_json()
             continue
         first, last = table.reads[name].bounds(day, day)
-        days = pin.days if last == date.max else str(DayRange(first, last)) if first else f"..{last}"
-        found[str(table.reads[name].table)] = {"version": pin.version, "days": days}
+        days = input_version.days if last == date.max else str(DayRange(first, last)) if first else f"..{last}"
+        found[str(table.reads[name].table)] = {"version": input_version.version, "days": days}
     if isinstance(table.write, Ledger):
         found[str(table.key)] = {"version": outcome.base, "days": "all"}
     return found
@@ -75,7 +75,7 @@ def materialization(table: Table, lake: Lake, outcome: Outcome, day: DayOutcome)
             "rows_quarantined": day.rows.quarantined,
             "exact_duplicates": day.rows.duplicates,
             "unchanged": day.unchanged,
-            **({"ties_broken": day.rows.ties} if isinstance(table.write, State) else {}),
+            **({"ties_broken": day.rows.ties} if isinstance(table.write, Scd) else {}),
         },
         tags={
             DATA_VERSION_TAG: data_version(outcome.version, day.rows.digest),

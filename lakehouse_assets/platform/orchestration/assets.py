@@ -35,7 +35,7 @@ def partitions(first_day: date, zone: str = "UTC") -> dg.DailyPartitionsDefiniti
 def partition_mapping(read: Read) -> dg.PartitionMapping:
     """The days of an input that are made together with a day; what a day reads, the reader knows from the declaration.
 
-    A read `through` the day is the same day here: Dagster adds to a backfill every day downstream of the days asked
+    A read `cumulative` the day is the same day here: Dagster adds to a backfill every day downstream of the days asked
     for, so that a backfill of a past week would publish a ledger through today.
     """
     if read.span is Span.LAST:
@@ -78,7 +78,7 @@ def landing_spec(table: Table, days: dg.PartitionsDefinition) -> dg.AssetSpec | 
 
 def build_asset(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -> dg.AssetsDefinition:
     """The asset of a table; its companions are outputs of the same step."""
-    made = (table, *table.companions)
+    made = (table, *table.co_materialized)
     upstream = {read.table: read for read in reversed([*table.reads.values()])}  # Dagster knows an asset once
     specs = {one.key.name: _without_deps(asset_spec(one, days, catalog)) for one in made}
     checks = [spec for one in made for spec in check_specs(one, days)]
@@ -132,10 +132,10 @@ def build_assets(catalog: Catalog, first_days: dict[str, date]) -> list[dg.Asset
 def _build_assets(
     catalog: Catalog, days: dict[str, dg.DailyPartitionsDefinition]
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    companions = {companion.key for table in catalog.tables for companion in table.companions}
+    co_materialized = {companion.key for table in catalog.tables for companion in table.co_materialized}
     built: list[dg.AssetsDefinition | dg.AssetSpec] = []
     for table in catalog.tables:
-        if table.key in companions:
+        if table.key in co_materialized:
             continue
         of_domain = days[table.key.domain]
         built.append(build_asset(table, of_domain, catalog))

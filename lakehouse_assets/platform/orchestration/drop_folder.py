@@ -185,5 +185,5 @@ def _remember(context: dg.OpExecutionContext, source: EventFiles, file: Dropped,
     except OSError:
         return  # it is another already, or gone
     if state_of(file.path) == file.state:
-        said = refusal(source, file, hashlib.sha256(data).hexdigest(), landed)
-        context.instance.add_run_tags(context.run_id, {f"{REFUSED_TAG}{file.table}": said})
+        message = refusal(source, file, hashlib.sha256(data).hexdigest(), landed)
+        context.instance.add_run_tags(context.run_id, {f"{REFUSED_TAG}{file.table}": message})

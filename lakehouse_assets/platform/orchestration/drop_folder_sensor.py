@@ -37,7 +37,7 @@ from lakehouse_assets.platform.storage.location import Location
 TICK_SECONDS = 5
 READING_SECONDS = 2.0
 """How long a tick compares contents with what is landed; it goes on with the next one."""
-PATIENCE = timedelta(seconds=60)
+LONGEST_WAIT = timedelta(seconds=60)
 LONGEST_PAUSE = timedelta(minutes=15)
 
 
@@ -96,9 +96,9 @@ class DropFolder:
         except OSError:
             return False  # the job says why it cannot be read
         source = self.sources[file.table]
-        said = {f"{REFUSED_TAG}{file.table}": refusal(source, file, sha256, landed)}
+        message = {f"{REFUSED_TAG}{file.table}": refusal(source, file, sha256, landed)}
         held = landed.holds(file.name, sha256, file.day)
-        refused = not held and bool(instance.get_runs_count(dg.RunsFilter(tags=said)))
+        refused = not held and bool(instance.get_runs_count(dg.RunsFilter(tags=message)))
         if held or (refused and source.most_missing is None):  # a snapshot's refusal ends with what it is compared with
             self.seen.settle(file.path, file.state)
         return held or refused
@@ -111,7 +111,7 @@ class DropFolder:
 
 
 def ready(
-    files: Iterable[Dropped], waiting: Mapping[Path, Waiting], tables: Iterable[str], now: datetime, quiet: timedelta
+    files: Iterable[Dropped], waiting: Mapping[Path, Waiting], tables: Iterable[str], now: datetime, settled: timedelta
 ) -> dict[date, list[Dropped]]:
     """What of the `waiting` files may be landed now, by day: those of a day that is whole and quiet; or alone."""
     complete = set(tables)
@@ -121,8 +121,8 @@ def ready(
     found = {}
     for day, dropped in by_day.items():
         age = {file: now - waiting[file.path].since for file in dropped if file.path in waiting}
-        whole = {file.table for file in dropped} == complete and all(one >= quiet for one in age.values())
-        taken = [file for file, one in age.items() if whole or one >= max(quiet, PATIENCE)]
+        whole = {file.table for file in dropped} == complete and all(one >= settled for one in age.values())
+        taken = [file for file, one in age.items() if whole or one >= max(settled, LONGEST_WAIT)]
         if taken:
             found[day] = taken
     return found
@@ -159,13 +159,13 @@ def drop_sensor(domain: str, catalog: Catalog, job: dg.JobDefinition) -> dg.Sens
             for file in files
             if not known.seen.is_settled(file.path, file.state)
         }
-        quiet = timedelta(seconds=here.quiet_seconds)
-        ripe = {file.path for taken in ready(files, waiting, sources, now, quiet).values() for file in taken}
+        settled = timedelta(seconds=here.debounce_seconds)
+        ripe = {file.path for taken in ready(files, waiting, sources, now, settled).values() for file in taken}
         left, later = known.unlanded(context.instance, here.landing, files, ripe)
         waiting = {file.path: waiting[file.path] for file in (*left, *later)}
         taken = {
             day: chosen
-            for day, dropped in ready(files, waiting, sources, now, quiet).items()
+            for day, dropped in ready(files, waiting, sources, now, settled).items()
             if str(day) not in under_way
             and (chosen := [f for f in dropped if f in left and waiting[f.path].is_due(now)])
         }
@@ -203,9 +203,9 @@ def cursor_of(waiting: Mapping[Path, Waiting]) -> str:
 def _read_cursor(cursor: str | None) -> dict[Path, Waiting]:
     """What `cursor_of` wrote. One of a version before says nothing: what it knew is asked of the manifest."""
     found = {}
-    for path, said in json.loads(cursor or "{}").items():
-        if isinstance(said, list) and len(said) == 4:
-            (inode, size, written, changed), since, asked, last = said
+    for path, message in json.loads(cursor or "{}").items():
+        if isinstance(message, list) and len(message) == 4:
+            (inode, size, written, changed), since, asked, last = message
             state = (inode, size, written, changed)
             ended = datetime.fromisoformat(last) if last else None
             found[Path(path)] = Waiting(state, datetime.fromisoformat(since), asked, ended)

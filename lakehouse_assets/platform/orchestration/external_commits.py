@@ -15,7 +15,7 @@ from pyspark.errors import PySparkException
 from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.common.errors import first_line
 from lakehouse_assets.platform.declare.table import Ledger, Table
-from lakehouse_assets.platform.maintenance.maintenance import data_places
+from lakehouse_assets.platform.maintenance.maintenance import data_tables
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.results.audit_log import audited
@@ -24,13 +24,13 @@ from lakehouse_assets.platform.results.step_result import DayOutcome, Outcome, S
 from lakehouse_assets.platform.scd.scd_table import target_of
 from lakehouse_assets.platform.storage import delta_writer
 from lakehouse_assets.platform.storage.commit import Swap, commit
-from lakehouse_assets.platform.storage.commit_log import Entry, read_entry, unjudged
-from lakehouse_assets.platform.storage.delta_table import DayRows, Kind, Note
+from lakehouse_assets.platform.storage.commit_log import Entry, read_entry, unvalidated
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, DayRows, Kind
 from lakehouse_assets.platform.storage.delta_writer import on_days
 from lakehouse_assets.platform.storage.log_cleaning import keep_statistics
 from lakehouse_assets.platform.storage.pinned_read import read_delta
 from lakehouse_assets.platform.validation import row_validation
-from lakehouse_assets.platform.validation.day_result import DayCounts, verdict
+from lakehouse_assets.platform.validation.day_result import DayCounts, day_result
 from lakehouse_assets.platform.validation.pandera_day_rules import with_day_rules
 from lakehouse_assets.platform.validation.schema_check import ContractMismatch
 from lakehouse_assets.platform.validation.validated_rows import write_validated
@@ -44,57 +44,57 @@ def recover(lake: Lake, table: Table, version: int, days: Collection[date]) -> O
     None when the commit is not ours or the log no longer has it.
     """
     entry = read_entry(lake.path(table.key), version)
-    if entry is None or entry.note is None or entry.note.kind not in (Kind.STEP, Kind.ADOPTION):
+    if entry is None or entry.metadata is None or entry.metadata.kind not in (Kind.STEP, Kind.ADOPTION):
         return None
-    outcome = _outcome(table, entry, entry.note, days)
-    known = audited(lake.tables, table.key.domain, str(table.key), entry.note.run_id)
+    outcome = _outcome(table, entry, entry.metadata, days)
+    known = audited(lake.tables, table.key.domain, str(table.key), entry.metadata.run_id)
     missing = tuple(day for day in outcome.days if day.day not in known)
     write_records(lake.tables, table.compiled, replace(outcome, days=missing))
     return outcome
 
 
-def _outcome(table: Table, entry: Entry, note: Note, days: Collection[date]) -> Outcome:
-    published = note.published is not None and min(note.requested, default=date.max) < note.published
+def _outcome(table: Table, entry: Entry, metadata: CommitMetadata, days: Collection[date]) -> Outcome:
+    published = metadata.published is not None and min(metadata.requested, default=date.max) < metadata.published
     return Outcome(
         table=table.key,
-        run_id=note.run_id,
-        code_version=note.code_version,
-        pins=note.inputs,
-        base=note.base,
+        run_id=metadata.run_id,
+        code_version=metadata.code_version,
+        input_versions=metadata.inputs,
+        base=metadata.base,
         version=entry.version,
-        days=tuple(_day(table, day, note) for day in sorted(note.made & set(days)) if day in note.rows),
+        days=tuple(_day(table, day, metadata) for day in sorted(metadata.made & set(days)) if day in metadata.rows),
         started=entry.at,
         finished=entry.at,
         restates=isinstance(table.write, Ledger) and published,
     )
 
 
-def _day(table: Table, day: date, note: Note) -> DayOutcome:
-    rows = note.rows[day]
+def _day(table: Table, day: date, metadata: CommitMetadata) -> DayOutcome:
+    rows = metadata.rows[day]
     asked = rows.kept + rows.quarantined + rows.duplicates
     counts = DayCounts(asked, rows.duplicates, rows.quarantined, rows.kept, rows.broken, rows.newest, rows.digest)
-    rules = verdict(counts, table.compiled).rules
-    return DayOutcome(day, Status.COMMITTED, rows, rules, unchanged=day in note.unchanged)
+    rules = day_result(counts, table.compiled).rules
+    return DayOutcome(day, Status.COMMITTED, rows, rules, unchanged=day in metadata.unchanged)
 
 
-def judge(step: Step, table: Table) -> Outcome | None:
+def validate(step: Step, table: Table) -> Outcome | None:
     """Judge every day that was written outside Dagster, and adopt those that pass. None when there is none.
 
     A row that belongs in quarantine fails its day: nobody may have read it, and nobody but its writer may remove it.
-    Raises LakehouseError: LostRace when the table moved on meanwhile, WriteError.
+    Raises LakehouseError: ConcurrentCommit when the table moved on meanwhile, WriteError.
     """
     path = step.lake.path(table.key)
-    if not unjudged(path):
+    if not unvalidated(path):
         return None
-    for place in data_places(step.lake, table):
+    for place in data_tables(step.lake, table):
         keep_statistics(place.path, place.statistics or ())
     version = step.lake.version(table.key)
-    foreign = unjudged(path)
+    foreign = unvalidated(path)
     if not foreign or version is None:
         return None
     started = datetime.now(UTC)
-    days = _judged(step, table, version, foreign)
-    note = Note(
+    days = _validated(step, table, version, foreign)
+    metadata = CommitMetadata(
         table=str(table.key),
         run_id=step.run_id,
         attempt=f"{step.run_id}/{table.key}@{version}",
@@ -111,16 +111,16 @@ def judge(step: Step, table: Table) -> Outcome | None:
     # The verdict first: a failed day is blocked from here on, and only then no longer unjudged.
     write_records(step.lake.tables, table.compiled, outcome)
     nothing = Swap([], [], lambda file: True)
-    return replace(outcome, version=commit(target_of(step.lake, table), note, version, nothing))
+    return replace(outcome, version=commit(target_of(step.lake, table), metadata, version, nothing))
 
 
-def _judged(step: Step, table: Table, version: int, foreign: dict[date, int]) -> tuple[DayOutcome, ...]:
+def _validated(step: Step, table: Table, version: int, foreign: dict[date, int]) -> tuple[DayOutcome, ...]:
     contract = table.compiled
     rows = read_delta(step.spark, step.lake.path(table.key), version)
     if DAY_COLUMN not in rows.columns:
         return ()
     try:
-        marked = row_validation.mark(rows.where(on_days(DAY_COLUMN, foreign)), contract, duplicates_of=None)
+        marked = row_validation.validate_rows(rows.where(on_days(DAY_COLUMN, foreign)), contract, duplicates_of=None)
         written = write_validated(marked.coalesce(1), target_of(step.lake, table), contract)
     except ContractMismatch as error:
         nothing = DayRows(0, 0, 0, 0, "")
@@ -146,9 +146,9 @@ def _verdict(
     table: Table, day: date, version: int, counts: DayCounts | None, samples: dict[str, list[dict[str, object]]]
 ) -> DayOutcome:
     counts = counts or DayCounts.empty(table.compiled)
-    judged = verdict(counts, table.compiled)
+    validated = day_result(counts, table.compiled)
     wrong = counts.rows - counts.kept
-    reasons = judged.reasons
+    reasons = validated.reasons
     if wrong:
         named = ", ".join(sorted(_broken(counts)))
         reasons = (
@@ -159,7 +159,7 @@ def _verdict(
         day=day,
         status=Status.FAILED if reasons else Status.COMMITTED,
         rows=DayRows(counts.rows, counts.kept, wrong, 0, counts.digest, counts.newest, _broken(counts)),
-        rules=judged.rules,
+        rules=validated.rules,
         reasons=reasons,
         samples=samples,
     )

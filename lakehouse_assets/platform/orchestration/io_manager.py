@@ -15,7 +15,7 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES
 from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN, DayRange, parse_day
-from lakehouse_assets.platform.common.fault_injection import Failpoint, reach
+from lakehouse_assets.platform.common.fault_injection import Failpoint, inject_fault
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import Table, TableKey
 from lakehouse_assets.platform.orchestration.asset_events import day_events
@@ -67,7 +67,7 @@ class DeltaIOManager(dg.IOManager):
         self._report(step_context, obj)
 
     def _events(self, step: "StepExecutionContext", table: Table, outcome: Outcome) -> Iterator[DagsterEvent]:
-        reach(Failpoint.BEFORE_EVENTS, table.key)
+        inject_fault(Failpoint.BEFORE_EVENTS, table.key)
         for events in day_events(step.instance, table, self._lake, outcome, step.run_id):
             batch: str = generate_event_batch_id()  # type: ignore[no-untyped-call]
             for number, event in enumerate(events, 1):
@@ -75,10 +75,10 @@ class DeltaIOManager(dg.IOManager):
                 if isinstance(event, dg.AssetMaterialization):
                     yield DagsterEvent.asset_materialization(step, event, is_last)
                     if number == 1:
-                        reach(Failpoint.BETWEEN_EVENTS, table.key)
+                        inject_fault(Failpoint.BETWEEN_EVENTS, table.key)
                 else:
                     yield _check_evaluation(step, event, is_last)
-        reach(Failpoint.AFTER_EVENTS, table.key)
+        inject_fault(Failpoint.AFTER_EVENTS, table.key)
 
     def _report(self, step: "StepExecutionContext", outcome: Outcome) -> None:
         """Say which days were not made. A run in which no day could be made fails; otherwise the good days go on."""
@@ -101,12 +101,14 @@ def _check_evaluation(
     step: "StepExecutionContext", event: dg.AssetCheckEvaluation, batch: DagsterEventBatchMetadata
 ) -> DagsterEvent:
     """As `DagsterEvent.asset_check_evaluation`, which takes no batch."""
-    said = f"{event.check_name} of {event.asset_key.to_user_string()} {event.partition}: "
+    message = f"{event.check_name} of {event.asset_key.to_user_string()} {event.partition}: "
     return DagsterEvent.from_step(
         DagsterEventType.ASSET_CHECK_EVALUATION,
         step,
         event,
-        said + ("passed" if event.passed else "did not pass") + (f". {event.description}" if event.description else ""),
+        message
+        + ("passed" if event.passed else "did not pass")
+        + (f". {event.description}" if event.description else ""),
         batch,
     )
 

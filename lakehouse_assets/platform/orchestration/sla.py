@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import LANDING_LAYER, Table, TableKey
-from lakehouse_assets.platform.orchestration.staleness import Change, Levels
+from lakehouse_assets.platform.orchestration.staleness import Change, Staleness
 from lakehouse_assets.platform.results.check_results import freshness
 
 WATCHED_DAYS = 7
@@ -29,16 +29,16 @@ def deadline(table: Table, day: date) -> datetime:
 
 
 def late_days(
-    levels: Levels, catalog: Catalog, table: Table, now: datetime, also: Collection[date] = ()
+    staleness: Staleness, catalog: Catalog, table: Table, now: datetime, also: Collection[date] = ()
 ) -> dict[date, str]:
     """The watched days of a table, and of `also`, whose data are late, and why. A table without `sla` has none."""
     if table.sla is None:
         return {}
-    delivered = {source.key: _delivered(levels, source) for source in sources(table, catalog)}
+    delivered = {source.key: _delivered(staleness, source) for source in sources(table, catalog)}
     watched = set(also) | set(_watched(set().union(*delivered.values()), now.date()))
     due = sorted(day for day in watched if deadline(table, day) <= now)
-    stale = levels.stale(table) if due else {}
-    return {day: why for day in due if (why := _why_late(levels, table, day, now, delivered, stale.get(day, {})))}
+    stale = staleness.stale(table) if due else {}
+    return {day: why for day in due if (why := _why_late(staleness, table, day, now, delivered, stale.get(day, {})))}
 
 
 def sources(table: Table, catalog: Catalog) -> list[Table]:
@@ -58,10 +58,10 @@ def made_of(table: Table, catalog: Catalog) -> dict[TableKey, Table]:
     return found
 
 
-def _delivered(levels: Levels, source: Table) -> set[date]:
+def _delivered(staleness: Staleness, source: Table) -> set[date]:
     """Days of which files were landed, a stream brought records, or somebody else wrote rows that were adopted."""
-    own = levels.of(source.key)
-    landed = set(levels.of(source.landing).changed) if source.landing else set()
+    own = staleness.of(source.key)
+    landed = set(staleness.of(source.landing).changed) if source.landing else set()
     return landed | set(own.streamed) | (own.changed.keys() - own.built.keys())
 
 
@@ -75,25 +75,25 @@ def _watched(delivered: Collection[date], today: date) -> Iterator[date]:
 
 
 def _why_late(
-    levels: Levels,
+    staleness: Staleness,
     table: Table,
     day: date,
     now: datetime,
     delivered: dict[TableKey, set[date]],
     stale: Mapping[str, Change],
 ) -> str | None:
-    own = levels.of(table.key)
+    own = staleness.of(table.key)
     missing = [str(key) for key, days in delivered.items() if day not in days]
     if missing:
         return f"Nothing of {day} was delivered to {', '.join(missing)}."
-    if day in levels.failures(table.key):
+    if day in staleness.failures(table.key):
         return "A blocking check failed: nothing of the day was committed."
     if not own.made(table, day):
         return "Its inputs are there, and it was not made: a run failed, is waiting, or an input's check blocks it."
-    behind = sorted(name for name, change in stale.items() if change.at + (table.sla or timedelta()) <= now)
-    if behind:
-        return f"It was made before {', '.join(behind)} changed, and was not made again."
+    stale_days = sorted(name for name, change in stale.items() if change.at + (table.sla or timedelta()) <= now)
+    if stale_days:
+        return f"It was made before {', '.join(stale_days)} changed, and was not made again."
     built = own.built.get(day)
-    rows = built.note.rows.get(day) if built else None
+    rows = built.metadata.rows.get(day) if built else None
     fresh = freshness(table.compiled, day, rows.newest) if rows else None
     return fresh.description if fresh and not fresh.passed else None

@@ -21,7 +21,7 @@ from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.audit_log import Failure, audit_path, failures
 from lakehouse_assets.platform.storage.commit_actions import log_file
 from lakehouse_assets.platform.storage.commit_log import Entry, known_until, newest_version, read_entry
-from lakehouse_assets.platform.storage.delta_table import Kind, Note, Pin
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, InputVersion, Kind
 from lakehouse_assets.platform.storage.location import Location, version_of_file
 
 
@@ -37,13 +37,13 @@ class Change:
 class Built:
     """A step's commit: its note, its version, and when it was made."""
 
-    note: Note
+    metadata: CommitMetadata
     version: int
     at: datetime
 
 
 @dataclass
-class TableLevels:
+class TableVersions:
     """A table's log, read so far: per day the newest change, the step that built it, and the versions of what repaired
     a failed day, of what nobody has judged and of what a stream brought. `created`: when the table was made (None: its
     log does not say any more).
@@ -55,7 +55,7 @@ class TableLevels:
     changed: dict[date, Change] = field(default_factory=dict)
     built: dict[date, Built] = field(default_factory=dict)
     repaired: dict[date, int] = field(default_factory=dict)
-    unjudged: dict[date, int] = field(default_factory=dict)
+    unvalidated: dict[date, int] = field(default_factory=dict)
     streamed: dict[date, int] = field(default_factory=dict)
     newest: Built | None = None
     created: datetime | None = None
@@ -68,7 +68,7 @@ class TableLevels:
         """
         if self.seen >= 0 and self._identity != _identity(self.path, self.seen):
             self.seen, self.newest, self.created = -1, None, None
-            for known in (self.changed, self.built, self.repaired, self.unjudged, self.streamed):
+            for known in (self.changed, self.built, self.repaired, self.unvalidated, self.streamed):
                 known.clear()
         now = newest_version(self.path, self.seen)
         for version in range(self.seen + 1, -1 if now is None else now + 1):
@@ -89,36 +89,38 @@ class TableLevels:
     def made(self, table: Table, day: date) -> bool:
         """Whether the table holds the day. A ledger publishes every day up to the one asked for."""
         if isinstance(table.write, Ledger):
-            return self.newest is not None and day <= published(self.newest.note)
+            return self.newest is not None and day <= published(self.newest.metadata)
         return day in self.changed or day in self.built
 
     def _take(self, entry: Entry) -> None:
-        note = entry.note
+        metadata = entry.metadata
         if entry.version == 0:
             self.created = entry.at
-        if note is None:
+        if metadata is None:
             touched = entry.touched if entry.complete else entry.touched | self.changed.keys()
             if self.landed:
                 self.changed |= dict.fromkeys(touched, Change(entry.version, entry.at))
             else:
-                self.unjudged |= dict.fromkeys(touched, entry.version)
+                self.unvalidated |= dict.fromkeys(touched, entry.version)
             return
-        known = known_until(note, entry.version)
-        self.unjudged = {day: at for day, at in self.unjudged.items() if day in note.unjudged or at > known}
-        if note.kind is not Kind.ERASURE:
-            self.changed |= dict.fromkeys(note.days, Change(entry.version, entry.at))
-        if note.kind is Kind.STREAM:
-            self.streamed |= dict.fromkeys(note.days, entry.version)
-        if note.kind in (Kind.STEP, Kind.ADOPTION):
-            self.repaired |= dict.fromkeys(note.made, entry.version)
-        if note.kind is Kind.STEP:
-            self.newest = Built(note, entry.version, entry.at)
-            self.built |= dict.fromkeys(note.made, self.newest)
+        known = known_until(metadata, entry.version)
+        self.unvalidated = {
+            day: at for day, at in self.unvalidated.items() if day in metadata.unvalidated or at > known
+        }
+        if metadata.kind is not Kind.ERASURE:
+            self.changed |= dict.fromkeys(metadata.days, Change(entry.version, entry.at))
+        if metadata.kind is Kind.STREAM:
+            self.streamed |= dict.fromkeys(metadata.days, entry.version)
+        if metadata.kind in (Kind.STEP, Kind.ADOPTION):
+            self.repaired |= dict.fromkeys(metadata.made, entry.version)
+        if metadata.kind is Kind.STEP:
+            self.newest = Built(metadata, entry.version, entry.at)
+            self.built |= dict.fromkeys(metadata.made, self.newest)
 
 
-def published(note: Note) -> date:
+def published(metadata: CommitMetadata) -> date:
     """Through which day a ledger's commit publishes."""
-    return note.published or max(note.made, default=date.min)
+    return metadata.published or max(metadata.made, default=date.min)
 
 
 def _identity(path: Location, version: int) -> tuple[object, int] | None:
@@ -126,18 +128,18 @@ def _identity(path: Location, version: int) -> tuple[object, int] | None:
     return version_of_file(log_file(path, version))
 
 
-class Levels:
+class Staleness:
     """The levels of every table of a lake. Keep one per process: reading on is cheap, reading anew is not."""
 
     def __init__(self, lake: Lake, catalog: Catalog) -> None:
         self._lake, self._catalog = lake, catalog
-        self._tables: dict[TableKey, TableLevels] = {}
+        self._tables: dict[TableKey, TableVersions] = {}
         self._failed: dict[TableKey, tuple[tuple[int, int], dict[date, Failure]]] = {}
 
-    def of(self, key: TableKey) -> TableLevels:
+    def of(self, key: TableKey) -> TableVersions:
         """A table's levels, as far as they were read."""
         if key not in self._tables:
-            self._tables[key] = TableLevels(self._lake.log(key), landed=key.layer == LANDING_LAYER)
+            self._tables[key] = TableVersions(self._lake.log(key), landed=key.layer == LANDING_LAYER)
         return self._tables[key]
 
     def read_on(self, deadline: float = inf) -> bool:
@@ -145,7 +147,7 @@ class Levels:
         keys = {key for table in self._catalog.tables for key in (table.key, *(r.table for r in table.reads.values()))}
         return all(self.of(key).read_on(deadline) for key in sorted(keys))
 
-    def behind(self, table: Table) -> dict[date, datetime]:
+    def stale_days(self, table: Table) -> dict[date, datetime]:
         """Days of a table to build again, and since when: not those that an input blocks or that failed at this level.
 
         Of several changes that leave a day behind, the newest is told.
@@ -173,13 +175,13 @@ class Levels:
         """Days of a table older than an input, by input its newest change; also those that cannot be made now."""
         found: dict[date, dict[str, Change]] = {}
         for name, read in table.reads.items():
-            for day, change in self._behind_input(table, name, read):
+            for day, change in self._stale_by_input(table, name, read):
                 known = found.setdefault(day, {}).get(name)
                 if known is None or known.version < change.version:
                     found[day][name] = change
         return found
 
-    def _behind_input(self, table: Table, name: str, read: Read) -> Iterator[tuple[date, Change]]:
+    def _stale_by_input(self, table: Table, name: str, read: Read) -> Iterator[tuple[date, Change]]:
         source, own = self.of(read.table), self.of(table.key)
         for reader, change in _changes_read(table, read, source.changed, own.built):
             if isinstance(table.write, Ledger) or (isinstance(table.write, Overwrite) and read.span is Span.WHOLE):
@@ -187,13 +189,13 @@ class Levels:
                 built = own.newest if own.made(table, reader) else None
             else:
                 built = own.built.get(reader)
-            pin = built.note.inputs.get(name) if built else None
-            if built is None or not _has_read(source, change, pin, built.at):
+            input_version = built.metadata.inputs.get(name) if built else None
+            if built is None or not _has_read(source, change, input_version, built.at):
                 yield reader, change
 
     def _published(self, table: Table) -> date:
         newest = self.of(table.key).newest
-        return published(newest.note) if newest and isinstance(table.write, Ledger) else date.min
+        return published(newest.metadata) if newest and isinstance(table.write, Ledger) else date.min
 
     def _not_to_be_read(self, read: Read) -> set[date]:
         """Days of an input that nobody has judged since somebody else wrote them, or that failed a blocking check.
@@ -202,8 +204,8 @@ class Levels:
         """
         if read.table.layer == LANDING_LAYER:
             return set()
-        unjudged = self.of(read.table).unjudged.keys()
-        return set(unjudged) if read.span is Span.WHOLE else self.failures(read.table).keys() | unjudged
+        unvalidated = self.of(read.table).unvalidated.keys()
+        return set(unvalidated) if read.span is Span.WHOLE else self.failures(read.table).keys() | unvalidated
 
     def _fails_again(self, table: Table, failure: Failure, day: date) -> bool:
         """Whether the day failed on all that it would read now, by this code: trying again would fail again.
@@ -233,17 +235,17 @@ class Levels:
         return known
 
 
-def _has_read(source: TableLevels, change: Change, pin: Pin | None, ended: datetime) -> bool:
+def _has_read(source: TableVersions, change: Change, input_version: InputVersion | None, ended: datetime) -> bool:
     """Whether who read this version of an input, and ended at that time, read a change of it.
 
     Not where the input was deleted and made anew since that version, also while who read it was at work: then the
     version is one of another table.
     """
-    if pin is None or pin.version is None:
+    if input_version is None or input_version.version is None:
         return False
-    read = ended if pin.at is None else datetime.fromtimestamp(pin.at / 1000, UTC)
+    read = ended if input_version.at is None else datetime.fromtimestamp(input_version.at / 1000, UTC)
     anew = source.created is not None and source.created > read
-    return change.version <= pin.version <= source.seen and not anew
+    return change.version <= input_version.version <= source.seen and not anew
 
 
 def _blocked(day: date, through: date, blocking: list[tuple[Read, set[date]]]) -> bool:

@@ -23,7 +23,7 @@ from lakehouse_assets.platform.declare.table import LANDING_LAYER, Table, TableK
 from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
 from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, TRIES, Attempts, attempts, tables_under_way
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
 
 TICK_SECONDS = 5
@@ -33,7 +33,7 @@ READING_SECONDS = 0.8
 NOTHING = "Nothing is behind."
 READING = "Reading the Delta logs for the first time; going on with the next tick."
 ZERO = timedelta(0)
-PATIENCE = timedelta(seconds=30)
+LONGEST_WAIT = timedelta(seconds=30)
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 Waiting = Mapping[TableKey, Mapping[date, datetime]]
@@ -60,7 +60,7 @@ class Request:
         )
 
 
-def requests(tables: Iterable[Table], behind: Mapping[TableKey, frozenset[date]]) -> Iterator[Request]:
+def requests(tables: Iterable[Table], stale_days: Mapping[TableKey, frozenset[date]]) -> Iterator[Request]:
     """Runs to ask for, from the days that are behind, upstream first.
 
     A table that reads exactly what is made anyway joins the run of its inputs; where inputs are behind on other days
@@ -70,12 +70,12 @@ def requests(tables: Iterable[Table], behind: Mapping[TableKey, frozenset[date]]
     groups: dict[frozenset[date], list[TableKey]] = {}
     for table in _upstream_first(tables):
         upstream = {days for read in table.reads.values() if (days := planned.get(read.table))}
-        wanted = behind.get(table.key, frozenset()).union(*upstream)
+        wanted = stale_days.get(table.key, frozenset()).union(*upstream)
         if not wanted or len(upstream) > 1 or (upstream and wanted not in upstream):
             continue
         planned[table.key] = wanted
         groups.setdefault(wanted, []).append(table.key)
-        for companion in table.companions:
+        for companion in table.co_materialized:
             groups[wanted].append(companion.key)
     for days, keys in groups.items():
         for part in ranges(days):
@@ -95,15 +95,15 @@ def _upstream_first(tables: Iterable[Table]) -> list[Table]:
 def made_of_their_own(domain: str, catalog: Catalog) -> list[Table]:
     """The tables of a domain that have a step of their own: companions are made with theirs."""
     tables = [table for table in catalog.tables if table.key.domain == domain]
-    companions = {companion.key for table in tables for companion in table.companions}
-    return [table for table in tables if table.key not in companions]
+    co_materialized = {companion.key for table in tables for companion in table.co_materialized}
+    return [table for table in tables if table.key not in co_materialized]
 
 
-def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
+def staleness_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     """The sensor of a domain's tables. On by default; a tick that finds nothing behind says so."""
     own = made_of_their_own(domain, catalog)
     of_domain = [table for table in catalog.tables if table.key.domain == domain]
-    levels: dict[Lake, Levels] = {}
+    staleness: dict[Lake, Staleness] = {}
     unquiet: dict[Lake, datetime] = {}  # since when a tick has waited for a series of changes to end
 
     @dg.sensor(
@@ -119,16 +119,16 @@ def level_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
 
         here = settings()
         lake = Lake(here.lake, here.landing)
-        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(own))))
-        quiet = timedelta(seconds=here.quiet_seconds)
+        known = staleness.setdefault(lake, Staleness(lake, Catalog(tuple(own))))
+        settled = timedelta(seconds=here.debounce_seconds)
         waiting = _waiting(known, own, context.instance)
-        if waiting is not None and (left := _unquiet(waiting, quiet)) > ZERO:
+        if waiting is not None and (left := _not_debounced(waiting, settled)) > ZERO:
             sleep(min(left.total_seconds(), TICK_SECONDS))  # rather than until the next tick
             waiting = _waiting(known, own, context.instance)
         if waiting is None:
             return dg.SkipReason(READING)
         now = datetime.now(UTC)
-        if _unquiet(waiting, quiet) > ZERO and now - unquiet.setdefault(lake, now) < PATIENCE:
+        if _not_debounced(waiting, settled) > ZERO and now - unquiet.setdefault(lake, now) < LONGEST_WAIT:
             return dg.SkipReason("Inputs are changing right now: waiting for them to be quiet.")
         unquiet.pop(lake, None)
         tried = _tried(known, own, catalog, waiting, context.instance)
@@ -147,7 +147,7 @@ def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
     """
     own = made_of_their_own(domain, catalog)
     of_domain = [dg.AssetKey(table.key.parts) for table in catalog.tables if table.key.domain == domain]
-    levels: dict[Lake, Levels] = {}
+    staleness: dict[Lake, Staleness] = {}
 
     @dg.schedule(
         name=f"{domain}_yesterday",
@@ -165,7 +165,7 @@ def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
         lake = Lake(here.lake, here.landing)
         day = catalog.today(domain, context.scheduled_execution_time) - ONE_DAY
         ended = datetime.combine(day + ONE_DAY, time.min, ZoneInfo(catalog.zone(domain)))
-        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(own))))
+        known = staleness.setdefault(lake, Staleness(lake, Catalog(tuple(own))))
         busy = tables_under_way(context.instance)
         known.read_on()
         missing = [*_without(known, own, day)]
@@ -175,63 +175,63 @@ def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
         if any(_concerned(table, busy) for table in missing):
             return dg.SkipReason("A run is under way. What it does not make is made by the next evaluation.")
         # The selection is said, so that the sensors see what the run makes.
-        made = [dg.AssetKey(key.parts) for table in missing for key in _with_companions(table)]
+        made = [dg.AssetKey(key.parts) for table in missing for key in _with_co_materialized(table)]
         return dg.RunRequest(partition_key=str(day), asset_selection=made)
 
     return schedule
 
 
 def stuck(
-    levels: Levels, domain: str, catalog: Catalog, instance: dg.DagsterInstance
+    staleness: Staleness, domain: str, catalog: Catalog, instance: dg.DagsterInstance
 ) -> tuple[dict[TableKey, frozenset[date]], list[Request]]:
     """What is behind of a domain, and what of it was asked for and failed three times or more, the first first.
 
     Also while one more is under way.
     """
     own = made_of_their_own(domain, catalog)
-    waiting = {table.key: levels.behind(table) for table in own}
-    tried = _tried(levels, own, catalog, waiting, instance)
+    waiting = {table.key: staleness.stale_days(table) for table in own}
+    tried = _tried(staleness, own, catalog, waiting, instance)
     failing = [Request.of(asked) for asked, before in tried if before.failed >= TRIES]
     return {key: frozenset(days) for key, days in waiting.items()}, failing
 
 
-def _without(levels: Levels, tables: Collection[Table], day: date) -> list[Table]:
+def _without(staleness: Staleness, tables: Collection[Table], day: date) -> list[Table]:
     """Tables that have not got the day, or an old one, and what reads them; not what cannot be made now."""
     found: dict[TableKey, Table] = {}
     for table in _upstream_first(tables):
-        stale = levels.stale(table).get(day, {})
-        has_it = levels.of(table.key).made(table, day) and not any(r.table in found for r in table.reads.values())
-        if (stale or not has_it) and levels.to_make(table, {day: stale}):
+        stale = staleness.stale(table).get(day, {})
+        has_it = staleness.of(table.key).made(table, day) and not any(r.table in found for r in table.reads.values())
+        if (stale or not has_it) and staleness.to_make(table, {day: stale}):
             found[table.key] = table
     return list(found.values())
 
 
-def _drained(levels: Levels, table: Table, day: date, ended: datetime) -> bool:
+def _drained(staleness: Staleness, table: Table, day: date, ended: datetime) -> bool:
     """Whether a step made the day of a stream's table, good or bad, after its end: it drained the stream first."""
-    built, failure = levels.of(table.key).built.get(day), levels.failures(table.key).get(day)
+    built, failure = staleness.of(table.key).built.get(day), staleness.failures(table.key).get(day)
     return any(one is not None and one.at >= ended for one in (built, failure))
 
 
-def _with_companions(table: Table) -> list[TableKey]:
-    return [table.key, *(companion.key for companion in table.companions)]
+def _with_co_materialized(table: Table) -> list[TableKey]:
+    return [table.key, *(companion.key for companion in table.co_materialized)]
 
 
-def _waiting(levels: Levels, tables: Iterable[Table], instance: dg.DagsterInstance) -> Waiting | None:
+def _waiting(staleness: Staleness, tables: Iterable[Table], instance: dg.DagsterInstance) -> Waiting | None:
     """Per table the days that are behind, and since when; nothing of a table that a run under way concerns.
 
     None: the logs are not all read yet. The runs come first: what one that ends meanwhile has made is seen then.
     """
     busy = tables_under_way(instance)
-    if not levels.read_on(monotonic() + READING_SECONDS):
+    if not staleness.read_on(monotonic() + READING_SECONDS):
         return None
     busy |= tables_under_way(instance)  # also what began meanwhile
-    return {table.key: levels.behind(table) for table in tables if not _concerned(table, busy)}
+    return {table.key: staleness.stale_days(table) for table in tables if not _concerned(table, busy)}
 
 
-def _unquiet(waiting: Waiting, quiet: timedelta) -> timedelta:
-    """How long it takes until the newest change is `quiet` old."""
+def _not_debounced(waiting: Waiting, settled: timedelta) -> timedelta:
+    """How long it takes until the newest change is `settled` old."""
     newest = max((at for days in waiting.values() for at in days.values()), default=None)
-    return quiet - (datetime.now(UTC) - newest) if newest else ZERO
+    return settled - (datetime.now(UTC) - newest) if newest else ZERO
 
 
 def _concerned(table: Table, busy: Collection[TableKey]) -> bool:
@@ -239,38 +239,38 @@ def _concerned(table: Table, busy: Collection[TableKey]) -> bool:
     return table.key in busy or any(read.table in busy for read in table.reads.values())
 
 
-def _level(request: Request, levels: Levels, catalog: Catalog) -> str:
+def _staleness_of(request: Request, staleness: Staleness, catalog: Catalog) -> str:
     """A name for what is asked, for the code that makes it and for what its inputs are."""
     inputs = sorted(
         (str(read.table), change.version, change.at.isoformat())
         for key in request.tables
         for read in catalog.table(key).reads.values()
         if read.table.layer == LANDING_LAYER or read.table not in request.tables
-        if (change := levels.of(read.table).newest_change(*read.bounds(request.days.first, request.days.last)))
+        if (change := staleness.of(read.table).newest_change(*read.bounds(request.days.first, request.days.last)))
     )
     code = [code_version(catalog.table(key)) for key in request.tables]
     return hashlib.sha256(repr((request, code, inputs)).encode()).hexdigest()[:16]
 
 
 def _tried(
-    levels: Levels, tables: Iterable[Table], catalog: Catalog, waiting: Waiting, instance: dg.DagsterInstance
+    staleness: Staleness, tables: Iterable[Table], catalog: Catalog, waiting: Waiting, instance: dg.DagsterInstance
 ) -> list[tuple[dg.RunRequest, Attempts]]:
     """The runs that would make what is behind, and what was tried of each."""
     now = datetime.now(UTC)  # a record from the future waits for its day, in the time zone of its domain
     today = {domain: catalog.today(domain, now) for domain in {key.domain for key in waiting}}
-    behind = {key: frozenset(day for day in days if day <= today[key.domain]) for key, days in waiting.items()}
-    found = requests([table for table in tables if table.key in behind], behind)
-    return [tried for request in found for tried in _in_parts(request, levels, catalog, instance)]
+    stale_days = {key: frozenset(day for day in days if day <= today[key.domain]) for key, days in waiting.items()}
+    found = requests([table for table in tables if table.key in stale_days], stale_days)
+    return [tried for request in found for tried in _in_parts(request, staleness, catalog, instance)]
 
 
 def _in_parts(
-    request: Request, levels: Levels, catalog: Catalog, instance: dg.DagsterInstance, splits: int = SPLITS
+    request: Request, staleness: Staleness, catalog: Catalog, instance: dg.DagsterInstance, splits: int = SPLITS
 ) -> Iterator[tuple[dg.RunRequest, Attempts]]:
     """The request; where it was tried often enough, its halves."""
-    asked = request.run_request(_level(request, levels, catalog))
+    asked = request.run_request(_staleness_of(request, staleness, catalog))
     before = attempts(instance, asked.tags[LEVEL_TAG])
     halves = request.days.halves() if splits and before.runs >= TRIES else ()
     if not halves:
         yield asked, before
     for half in halves:
-        yield from _in_parts(replace(request, days=half), levels, catalog, instance, splits - 1)
+        yield from _in_parts(replace(request, days=half), staleness, catalog, instance, splits - 1)

@@ -21,16 +21,16 @@ from lakehouse_assets.platform.declare.table import Table, TableKey
 from lakehouse_assets.platform.ingest.landing import manifest_path, parts
 from lakehouse_assets.platform.orchestration.asset_events import data_version, day_events
 from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
-from lakehouse_assets.platform.orchestration.external_commits import judge, recover
+from lakehouse_assets.platform.orchestration.external_commits import recover, validate
 from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, UNFINISHED, attempts, levels_under_way
-from lakehouse_assets.platform.orchestration.staleness import Levels
+from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.orchestration.staleness_sensor import READING, READING_SECONDS
 from lakehouse_assets.platform.planning.plan import Lake, landed_name
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.results.step_result import Outcome
 from lakehouse_assets.platform.storage.commit_actions import rows_per_day
-from lakehouse_assets.platform.storage.commit_log import Entry, newest_version, read_entry, unjudged
-from lakehouse_assets.platform.storage.delta_table import Kind, Note
+from lakehouse_assets.platform.storage.commit_log import Entry, newest_version, read_entry, unvalidated
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, Kind
 from lakehouse_assets.platform.storage.location import Location
 
 TICK_SECONDS = 5
@@ -39,18 +39,18 @@ ADOPT = "adopt_commits"
 REPORTED = (Kind.STEP, Kind.ADOPTION)
 
 
-class Adoption(dg.Config):
+class ExternalCommits(dg.Config):
     """Which commits of a table to report: versions of runs that could not; those of others are found in the log."""
 
     table: str
     versions: list[int]
 
 
-def adopt_job(catalog: Catalog) -> dg.JobDefinition:
+def external_commits_job(catalog: Catalog) -> dg.JobDefinition:
     """The job that checks and reports a table's commits."""
 
     @dg.op(required_resource_keys={"spark"}, description="Checks and reports commits that Dagster has not heard of.")
-    def adopt(context: dg.OpExecutionContext, config: Adoption) -> None:
+    def adopt(context: dg.OpExecutionContext, config: ExternalCommits) -> None:
         from lakehouse_assets.settings import settings
 
         here = settings()
@@ -60,9 +60,9 @@ def adopt_job(catalog: Catalog) -> dg.JobDefinition:
         for version in config.versions:
             days = [day for day, made_by in missing.items() if made_by == version]
             _report(context, table, lake, recover(lake, table, version, days))
-        if unjudged(lake.path(table.key)):
+        if unvalidated(lake.path(table.key)):
             step = Step(context.resources.spark.spark_session, lake, catalog, context.run_id)
-            _report(context, table, lake, judge(step, table))
+            _report(context, table, lake, validate(step, table))
 
     @dg.job(name=ADOPT, description="Commits made outside Dagster, or by runs that were killed: checked and reported.")
     def job() -> None:
@@ -81,10 +81,10 @@ def _report(context: dg.OpExecutionContext, table: Table, lake: Lake, outcome: O
         context.log.info(f"{table.key} {day.day}: {day.status.value} {'; '.join(day.reasons)}")
 
 
-def commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
+def unreported_commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     """The sensor of a domain's commits. On by default."""
     tables = [table for table in catalog.tables if table.key.domain == domain]
-    levels: dict[Lake, Levels] = {}
+    staleness: dict[Lake, Staleness] = {}
 
     @dg.sensor(
         name=f"{domain}_commits",
@@ -99,7 +99,7 @@ def commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
 
         here = settings()
         lake = Lake(here.lake, here.landing)
-        known = levels.setdefault(lake, Levels(lake, Catalog(tuple(tables))))
+        known = staleness.setdefault(lake, Staleness(lake, Catalog(tuple(tables))))
         # First, so that what a run that ends meanwhile did is seen.
         judging = {level.partition("@")[0] for level in levels_under_way(context.instance, ADOPT)}
         until = monotonic() + READING_SECONDS
@@ -109,15 +109,15 @@ def commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         landed: list[dg.AssetMaterialization | dg.AssetObservation] = []
         for table in tables:
             versions = _read_on(context.instance, lake, table, seen)
-            foreign = known.of(table.key).unjudged if is_read else {}
+            foreign = known.of(table.key).unvalidated if is_read else {}
             if (versions or foreign) and str(table.key) not in judging:
                 asked += _request(context.instance, table.key, versions, foreign)
             if table.stream is not None:
                 landed += _streamed(lake, table, cursor.get(str(table.key), -1), seen.get(str(table.key), -1))
             if table.landing:
                 landed += _landed(lake, table.landing, seen)
-        said = None if asked or landed else ("Every commit is known." if is_read else READING)
-        return dg.SensorResult(asked, skip_reason=said, cursor=json.dumps(seen), asset_events=landed)
+        message = None if asked or landed else ("Every commit is known." if is_read else READING)
+        return dg.SensorResult(asked, skip_reason=message, cursor=json.dumps(seen), asset_events=landed)
 
     return sensor
 
@@ -132,18 +132,20 @@ def _read_on(instance: dg.DagsterInstance, lake: Lake, table: Table, seen: dict[
         return []
     until = min(newest, start + ENTRIES_PER_TICK)
     steps = _steps(path, start, until)
-    busy = _under_way(instance, {note.run_id for _, note in steps}) if steps else set[str]()
-    until = min([until, *[entry.version - 1 for entry, note in steps if note.run_id in busy]])
-    ended = [(entry, note) for entry, note in steps if entry.version <= until]
+    busy = _under_way(instance, {metadata.run_id for _, metadata in steps}) if steps else set[str]()
+    until = min([until, *[entry.version - 1 for entry, metadata in steps if metadata.run_id in busy]])
+    ended = [(entry, metadata) for entry, metadata in steps if entry.version <= until]
     found = sorted(set(_unreported(instance, table, ended).values())) if ended else []
     seen[name] = found[0] - 1 if found else until
     return found
 
 
-def _steps(path: Location, after: int, until: int) -> list[tuple[Entry, Note]]:
+def _steps(path: Location, after: int, until: int) -> list[tuple[Entry, CommitMetadata]]:
     """The commits of steps among a table's versions."""
     entries = (read_entry(path, version) for version in range(after + 1, until + 1))
-    return [(entry, entry.note) for entry in entries if entry and entry.note and entry.note.kind in REPORTED]
+    return [
+        (entry, entry.metadata) for entry in entries if entry and entry.metadata and entry.metadata.kind in REPORTED
+    ]
 
 
 def _under_way(instance: dg.DagsterInstance, run_ids: Collection[str]) -> set[str]:
@@ -151,9 +153,11 @@ def _under_way(instance: dg.DagsterInstance, run_ids: Collection[str]) -> set[st
     return {run.run_id for run in instance.get_runs(dg.RunsFilter(run_ids=list(run_ids), statuses=UNFINISHED))}
 
 
-def _unreported(instance: dg.DagsterInstance, table: Table, steps: list[tuple[Entry, Note]]) -> dict[date, int]:
+def _unreported(
+    instance: dg.DagsterInstance, table: Table, steps: list[tuple[Entry, CommitMetadata]]
+) -> dict[date, int]:
     """Days that Dagster knows of no commit, or only of an older one, with the newest version that made each."""
-    made = {day: (entry.version, rows.digest) for entry, note in steps for day, rows in note.rows.items()}
+    made = {day: (entry.version, rows.digest) for entry, metadata in steps for day, rows in metadata.rows.items()}
     known = instance.event_log_storage.get_latest_tags_by_partition(
         dg.AssetKey(table.key.parts),
         DagsterEventType.ASSET_MATERIALIZATION,
@@ -173,7 +177,7 @@ def _request(
     instance: dg.DagsterInstance, key: TableKey, versions: list[int], foreign: Mapping[date, int]
 ) -> Iterator[dg.RunRequest]:
     """One run for a table; of commits that a run has just left as they were, after a pause."""
-    config = Adoption(table=str(key), versions=versions)
+    config = ExternalCommits(table=str(key), versions=versions)
     level = f"{key}@{sorted({*versions, *foreign.values()})}"
     if attempts(instance, level).due(get_current_datetime()):
         yield dg.RunRequest(run_config=dg.RunConfig({"adopt": config}), tags={LEVEL_TAG: level})
@@ -184,7 +188,7 @@ def _streamed(lake: Lake, table: Table, after: int, until: int) -> Iterator[dg.A
     path = lake.path(table.key)
     for version in range(after + 1, until + 1):
         entry = read_entry(path, version)
-        if entry is None or entry.note is None or entry.note.kind is not Kind.STREAM:
+        if entry is None or entry.metadata is None or entry.metadata.kind is not Kind.STREAM:
             continue
         for day, rows in rows_per_day(path, version).items():
             yield dg.AssetObservation(
@@ -193,7 +197,7 @@ def _streamed(lake: Lake, table: Table, after: int, until: int) -> Iterator[dg.A
                 metadata={
                     "delta_version": version,
                     **({} if rows is None else {"records": rows}),
-                    "position": dg.MetadataValue.json(dict(entry.note.position or {})),
+                    "position": dg.MetadataValue.json(dict(entry.metadata.position or {})),
                     "committed": dg.MetadataValue.timestamp(entry.at),
                 },
                 tags={DATA_VERSION_TAG: str(version), DATA_VERSION_IS_USER_PROVIDED_TAG: "true"},

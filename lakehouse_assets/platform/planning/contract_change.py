@@ -6,9 +6,10 @@ otherwise about the past.
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.declare.scd import BUCKET, State
+from lakehouse_assets.platform.declare.scd import BUCKET, Scd
 from lakehouse_assets.platform.declare.table import Overwrite, Table
-from lakehouse_assets.platform.storage.delta_table import Note, open_table
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
+from lakehouse_assets.platform.storage.delta_table import open_table
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.log_statistics import files
 from lakehouse_assets.platform.storage.schema_evolution import differences, refuse, schema_of
@@ -16,7 +17,7 @@ from lakehouse_assets.platform.storage.schema_evolution import differences, refu
 
 def key_of(table: Table) -> tuple[str, ...]:
     """What tells the table's rows apart."""
-    return table.write.keys if isinstance(table.write, State) else table.compiled.key
+    return table.write.keys if isinstance(table.write, Scd) else table.compiled.key
 
 
 def nullable_of(table: Table) -> frozenset[str]:
@@ -24,24 +25,26 @@ def nullable_of(table: Table) -> frozenset[str]:
     return frozenset(field.name for field in table.compiled.spark_schema if field.nullable)
 
 
-def refuse_changed_contract(path: Location, table: Table, base: int, note: Note | None) -> None:
-    """Compare the table, and the note of its newest step, with the contract. Raises ForeignTable."""
+def refuse_changed_contract(path: Location, table: Table, base: int, metadata: CommitMetadata | None) -> None:
+    """Compare the table, and the note of its newest step, with the contract. Raises SchemaMismatch."""
     stored = open_table(path, base)
     if stored is None:
         return
     found = differences(schema_of(stored), table.compiled.spark_schema, own={BUCKET})
     if not isinstance(table.write, Overwrite):  # of one state, every row is written anew
-        found += _required(path, base, table, schema_of(stored), note)
-    if note is not None and note.key is not None and note.key != key_of(table):
-        found.append(f"its key is {_listed(note.key)}, declared {_listed(key_of(table))}")
+        found += _required(path, base, table, schema_of(stored), metadata)
+    if metadata is not None and metadata.key is not None and metadata.key != key_of(table):
+        found.append(f"its key is {_listed(metadata.key)}, declared {_listed(key_of(table))}")
     refuse(path, str(table.key), found)
 
 
-def _required(path: Location, base: int, table: Table, stored: T.StructType, note: Note | None) -> list[str]:
+def _required(
+    path: Location, base: int, table: Table, stored: T.StructType, metadata: CommitMetadata | None
+) -> list[str]:
     """Columns that must not be NULL by the contract, and may be in rows that are stored."""
     required = {field.name for field in table.compiled.spark_schema if not field.nullable}
     added = [f"{name} is not stored, declared without NULL" for name in sorted(required - set(stored.names))]
-    before = note.nullable if note is not None and note.nullable is not None else frozenset()
+    before = metadata.nullable if metadata is not None and metadata.nullable is not None else frozenset()
     loosened = sorted(required & before & set(stored.names))
     held = files(path, base) if loosened else {}
     unknown = [None] * len(held.get("path", ()))

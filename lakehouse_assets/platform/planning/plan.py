@@ -9,7 +9,7 @@ from datetime import date
 
 from lakehouse_assets.platform.common.days import DayRange, write_days
 from lakehouse_assets.platform.common.errors import LakehouseError
-from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.scd import Scd
 from lakehouse_assets.platform.declare.table import (
     LANDING_LAYER,
     Ledger,
@@ -23,10 +23,10 @@ from lakehouse_assets.platform.declare.table import (
 from lakehouse_assets.platform.ingest.landing import manifest_path, manifest_version
 from lakehouse_assets.platform.planning.contract_change import refuse_changed_contract
 from lakehouse_assets.platform.results.audit_log import committed_days, failed_days
-from lakehouse_assets.platform.storage.commit_log import unjudged
+from lakehouse_assets.platform.storage.commit_log import unvalidated
+from lakehouse_assets.platform.storage.commit_metadata import InputVersion
 from lakehouse_assets.platform.storage.delta_table import (
     Commit,
-    Pin,
     commit_at,
     commits,
     last_commit,
@@ -80,7 +80,7 @@ def landed_name(key: TableKey) -> str:
 class Plan:
     """What one step will do. `base` is the table's own version it starts from, `published` the ledger's newest day.
 
-    `unjudged`: days of the table itself that somebody else wrote, that the step does not write anew. `table_id`:
+    `unvalidated`: days of the table itself that somebody else wrote, that the step does not write anew. `table_id`:
     Delta's identifier of the table at `base`.
     """
 
@@ -90,8 +90,8 @@ class Plan:
     blocked: Mapping[date, str]
     base: int | None
     published: date | None
-    pins: Mapping[str, Pin]
-    unjudged: frozenset[date] = frozenset()
+    input_versions: Mapping[str, InputVersion]
+    unvalidated: frozenset[date] = frozenset()
     table_id: str | None = None
 
     def window(self, name: str) -> tuple[date | None, date] | None:
@@ -105,7 +105,7 @@ class Plan:
 def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
     """Pin every input now and set aside the days that a failed check upstream blocks.
 
-    Raises ForeignTable where the table is not what its contract declares; LostInput: what is gone must not be taken
+    Raises SchemaMismatch where the table is not what its contract declares; LostInput: what is gone must not be taken
     for what never came, least of all by a table that only grows.
     """
     days = tuple(sorted(requested))
@@ -114,9 +114,9 @@ def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
     if base is None:
         _refuse_lost_ledger(lake, table)
     else:
-        refuse_changed_contract(lake.path(table.key), table, base, newest.note if newest else None)
+        refuse_changed_contract(lake.path(table.key), table, base, newest.metadata if newest else None)
     _refuse_lost_inputs(lake, table, newest, days)
-    published = newest.note.published if newest and newest.note and isinstance(table.write, Ledger) else None
+    published = newest.metadata.published if newest and newest.metadata and isinstance(table.write, Ledger) else None
     # The versions first: what is committed after them is not read, whether it is blocked or not.
     versions = {name: lake.version(read.table) for name, read in table.reads.items()}
     blocked = _blocked(lake, table, days, published)
@@ -128,8 +128,10 @@ def make_plan(lake: Lake, table: Table, requested: Collection[date]) -> Plan:
         blocked=blocked,
         base=base,
         published=published,
-        pins={name: _pin(lake, versions[name], read, ready, published) for name, read in table.reads.items()},
-        unjudged=_outstanding(lake, table, ready),
+        input_versions={
+            name: _input_version(lake, versions[name], read, ready, published) for name, read in table.reads.items()
+        },
+        unvalidated=_outstanding(lake, table, ready),
         table_id=_id_of(lake, table, base),
     )
 
@@ -145,16 +147,18 @@ def _id_of(lake: Lake, table: Table, base: int | None) -> str | None:
 
 def _outstanding(lake: Lake, table: Table, ready: tuple[date, ...]) -> frozenset[date]:
     """What stays unjudged of what somebody else wrote into the table, when these days are replaced."""
-    if isinstance(table.write, Overwrite | State):
+    if isinstance(table.write, Overwrite | Scd):
         return frozenset()
-    foreign = unjudged(lake.path(table.key)).keys()
-    replaced = isinstance(table.write, ReplaceDays) and table.write.door is None
+    foreign = unvalidated(lake.path(table.key)).keys()
+    replaced = isinstance(table.write, ReplaceDays) and table.write.channel is None
     return frozenset(foreign - set(ready) if replaced else foreign)
 
 
-def _pin(lake: Lake, version: int | None, read: Read, days: tuple[date, ...], published: date | None) -> Pin:
+def _input_version(
+    lake: Lake, version: int | None, read: Read, days: tuple[date, ...], published: date | None
+) -> InputVersion:
     commit = commit_at(lake.log(read.table), version) if version is not None else None
-    return Pin(version, _days_read(read, days, published), commit.timestamp if commit else None)
+    return InputVersion(version, _days_read(read, days, published), commit.timestamp if commit else None)
 
 
 def _days_read(read: Read, days: tuple[date, ...], published: date | None) -> str:
@@ -176,7 +180,7 @@ def _blocked(lake: Lake, table: Table, days: tuple[date, ...], published: date |
             continue
         key = read.table
         # In this order: a day is failed first and judged then, so that it is never in neither.
-        bad = {"was written outside Dagster and is not checked yet": frozenset(unjudged(lake.path(key)))}
+        bad = {"was written outside Dagster and is not checked yet": frozenset(unvalidated(lake.path(key)))}
         if read.span is not Span.WHOLE:
             bad["failed a blocking check"] = failed_days(lake.tables, key.domain, str(key), lake.path(key))
         for day in days:
@@ -201,23 +205,23 @@ def _refuse_lost_ledger(lake: Lake, table: Table) -> None:
 
 def _refuse_lost_inputs(lake: Lake, table: Table, newest: Commit | None, days: tuple[date, ...]) -> None:
     """Compare the inputs with what the table's newest commit read. Logs alone are read, as a rule two entries."""
-    if newest is None or newest.note is None or not days:
+    if newest is None or newest.metadata is None or not days:
         return
     for name, read in table.reads.items():
-        pin = newest.note.inputs.get(name)
-        if pin is None or pin.version is None:
+        input_version = newest.metadata.inputs.get(name)
+        if input_version is None or input_version.version is None:
             continue
         if lake.version(read.table) is None:
             raise LostInput(
-                f"{read.table} is gone: {table.key} was made from its version {pin.version}. Nothing was written. "
-                "Restore its folder, or make all its days again."
+                f"{read.table} is gone: {table.key} was made from its version {input_version.version}. Nothing was "
+                "written. Restore its folder, or make all its days again."
             )
         source = open_table(lake.path(read.table)) if read.table.layer != LANDING_LAYER else None
         if source is None or (source.metadata().created_time or 0) <= newest.timestamp:
             continue
         # It was deleted and made anew since: it must hold again what it once held.
         first, last = read.bounds(days[0], days[-1])
-        made = {day for commit in commits(lake.path(read.table)) if commit.note for day in commit.note.made}
+        made = {day for commit in commits(lake.path(read.table)) if commit.metadata for day in commit.metadata.made}
         once = committed_days(lake.tables, read.table.domain, str(read.table))
         lost = [day for day in once - made if (first is None or day >= first) and day <= last]
         if lost:

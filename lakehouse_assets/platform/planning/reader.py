@@ -13,8 +13,8 @@ from lakehouse_assets.platform.declare.source_files import PART_COLUMNS
 from lakehouse_assets.platform.declare.table import LANDING_LAYER, Span, Table, TableKey
 from lakehouse_assets.platform.ingest.landing import Part, parts
 from lakehouse_assets.platform.planning.plan import Lake, Plan, landed_name
+from lakehouse_assets.platform.storage.commit_metadata import InputVersion
 from lakehouse_assets.platform.storage.data_files import ActiveFile
-from lakehouse_assets.platform.storage.delta_table import Pin
 from lakehouse_assets.platform.storage.delta_writer import on_days
 from lakehouse_assets.platform.storage.location import missing
 from lakehouse_assets.platform.storage.pinned_read import read_version
@@ -35,16 +35,16 @@ def read_inputs(spark: "SparkSession", lake: Lake, plan: Plan, catalog: Catalog)
 
 def read_input(spark: "SparkSession", lake: Lake, plan: Plan, name: str, catalog: Catalog) -> "DataFrame":
     """One input of the plan's table."""
-    key, pin, window = plan.table.reads[name].table, plan.pins[name], plan.window(name)
+    key, input_version, window = plan.table.reads[name].table, plan.input_versions[name], plan.window(name)
     if key.layer == LANDING_LAYER:
-        return _read_landed(spark, lake, plan, pin)
+        return _read_landed(spark, lake, plan, input_version)
     source = catalog.table(key)
     if window is None:
         return read_table(spark, lake, source, None)
     if plan.table.reads[name].span is Span.WHOLE or DAY_COLUMN not in source.compiled.spark_schema.names:
-        return read_table(spark, lake, source, pin.version)
+        return read_table(spark, lake, source, input_version.version)
     first, last = window
-    frame = read_table(spark, lake, source, pin.version, lambda file: file.may_hold(DAY_COLUMN, first, last))
+    frame = read_table(spark, lake, source, input_version.version, lambda file: file.may_hold(DAY_COLUMN, first, last))
     if first is None:
         return frame.where(F.col(DAY_COLUMN) <= F.lit(last))
     if plan.table.reads[name].span is Span.DAY:
@@ -81,9 +81,9 @@ def landed_schema(table: Table) -> "StructType":
     return T.StructType([T.StructField(name, kind) for name, kind in (text | types).items()])
 
 
-def _read_landed(spark: "SparkSession", lake: Lake, plan: Plan, pin: Pin) -> "DataFrame":
+def _read_landed(spark: "SparkSession", lake: Lake, plan: Plan, input_version: InputVersion) -> "DataFrame":
     schema = landed_schema(plan.table)
-    found = landed_parts(lake, plan.table.key, plan.days, pin.version)
+    found = landed_parts(lake, plan.table.key, plan.days, input_version.version)
     gone = missing([part.path for part in found])
     if gone:
         first = next(part for part in found if part.path == gone[0])

@@ -16,8 +16,9 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from lakehouse_assets.platform.storage.commit_actions import log_file
+from lakehouse_assets.platform.storage.commit_metadata import InputVersion, Kind
 from lakehouse_assets.platform.storage.conditional_put import prove_conditional_puts
-from lakehouse_assets.platform.storage.delta_table import Kind, Pin, ask_table, commits, open_table
+from lakehouse_assets.platform.storage.delta_table import commits, open_table, query_table
 from lakehouse_assets.platform.storage.location import Location, answering, storage_options
 from lakehouse_assets.platform.storage.statistics_properties import stats_properties
 
@@ -165,7 +166,7 @@ class Failure:
     """
 
     base: int
-    inputs: Mapping[str, Pin]
+    inputs: Mapping[str, InputVersion]
     code_version: str | None
     at: datetime
     along: bool = False
@@ -190,7 +191,7 @@ def failures(lake: Location, domain: str, name: str, repaired: Mapping[date, int
 def _newest_failures(lake: Location, domain: str, name: str) -> dict[date, Failure]:
     newest: dict[date, Failure] = {}
     for row in _verdicts(audit_path(lake, domain), name, FAILED):
-        inputs = {of: Pin(**pin) for of, pin in json.loads(row["input_versions"]).items()}
+        inputs = {of: InputVersion(**input_version) for of, input_version in json.loads(row["input_versions"]).items()}
         along = bool(row.get("along"))  # an audit of before has no such column
         newest[row["feed_day"]] = Failure(row["base_version"], inputs, row["code_version"], row["finished"], along)
     return newest
@@ -213,8 +214,8 @@ def _repaired(table_path: Location, after: int) -> dict[date, int]:
     """By day the newest commit of a table after a version that makes the day, or adopts it."""
     found: dict[date, int] = {}
     for commit in commits(table_path, after=after):
-        repairs = commit.note is not None and commit.note.kind in (Kind.STEP, Kind.ADOPTION)
-        for day in commit.note.made if commit.note and repairs else ():
+        repairs = commit.metadata is not None and commit.metadata.kind in (Kind.STEP, Kind.ADOPTION)
+        for day in commit.metadata.made if commit.metadata and repairs else ():
             found.setdefault(day, commit.version)
     return found
 
@@ -239,4 +240,4 @@ def _verdicts(audit: Location, name: str, status: str) -> list[dict[str, Any]]:
 def _rows_of(path: Location, name: str, query: str) -> list[dict[str, Any]]:
     """A table's rows of an audit; none where there is no audit."""
     journal = journal_at(path)
-    return [row for row in ask_table(journal, path, query) if row["table"] == name] if journal else []
+    return [row for row in query_table(journal, path, query) if row["table"] == name] if journal else []

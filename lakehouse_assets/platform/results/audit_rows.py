@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from lakehouse_assets.platform.common.fault_injection import Failpoint, reach
+from lakehouse_assets.platform.common.fault_injection import Failpoint, inject_fault
 from lakehouse_assets.platform.results.audit_log import AUDIT, CHECK_RESULTS, append, append_audit, check_results_path
 from lakehouse_assets.platform.results.check_results import CONSERVATION, CONTRACT, FRESHNESS, freshness, listing
 from lakehouse_assets.platform.results.step_result import DayOutcome, Outcome, Status
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 def write_records(lake: Location, contract: "CompiledContract", outcome: Outcome) -> None:
     """Append the outcome to `<domain>/audit` and `ops/check_results`, but for blocked days: nothing was judged."""
-    judged = [day for day in outcome.days if day.status is not Status.BLOCKED]
-    if not judged:
+    validated = [day for day in outcome.days if day.status is not Status.BLOCKED]
+    if not validated:
         return
-    reach(Failpoint.BEFORE_METADATA, outcome.table)
-    append_audit(lake, outcome.table.domain, _table([_audit(outcome, day) for day in judged], AUDIT))
-    reach(Failpoint.BETWEEN_JOURNALS, outcome.table)
-    results = [row for day in judged for row in _checks(contract, outcome, day)]
+    inject_fault(Failpoint.BEFORE_METADATA, outcome.table)
+    append_audit(lake, outcome.table.domain, _table([_audit(outcome, day) for day in validated], AUDIT))
+    inject_fault(Failpoint.BETWEEN_JOURNALS, outcome.table)
+    results = [row for day in validated for row in _checks(contract, outcome, day)]
     append(check_results_path(lake), _table(results, CHECK_RESULTS))
 
 
@@ -43,7 +43,9 @@ def _audit(outcome: Outcome, day: DayOutcome) -> dict[str, Any]:
         "started": outcome.started,
         "finished": outcome.finished,
         "code_version": outcome.code_version,
-        "input_versions": json.dumps({name: pin.as_json() for name, pin in outcome.pins.items()}, sort_keys=True),
+        "input_versions": json.dumps(
+            {name: input_version.as_json() for name, input_version in outcome.input_versions.items()}, sort_keys=True
+        ),
         "base_version": -1 if outcome.base is None else outcome.base,
         "output_version": outcome.version if committed else None,
         "rows_in": rows.rows_in,
@@ -53,7 +55,10 @@ def _audit(outcome: Outcome, day: DayOutcome) -> dict[str, Any]:
         "restated": day.rows.kept if committed and outcome.restates else 0,
         "digest": day.rows.digest,
         "ties": day.rows.ties,
-        "along": day.status is Status.FAILED and bool(day.rules) and day.conserved and all(r.passed for r in day.rules),
+        "along": day.status is Status.FAILED
+        and bool(day.rules)
+        and day.reconciled
+        and all(r.passed for r in day.rules),
     }
 
 
@@ -88,7 +93,7 @@ def _checks(contract: "CompiledContract", outcome: Outcome, day: DayOutcome) -> 
         "dimension": "volume",
         "action": "fail",
         "failed": abs(unaccounted),
-        "passed": day.conserved,
+        "passed": day.reconciled,
         "blocking": True,
         "sql": "",
     }

@@ -16,7 +16,7 @@ from lakehouse_assets.platform.contracts.compiled import KEY_RULE
 from lakehouse_assets.platform.contracts.rules import Action, Rule
 from lakehouse_assets.platform.declare.table import Table, TableKey
 from lakehouse_assets.platform.results.step_result import DayOutcome, Outcome, Status
-from lakehouse_assets.platform.storage.delta_table import DayRows
+from lakehouse_assets.platform.storage.commit_metadata import DayRows
 
 if TYPE_CHECKING:
     from lakehouse_assets.platform.contracts.compiled import CompiledContract
@@ -94,7 +94,7 @@ def evaluations(
         dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=CONTRACT,
-            passed=all(rule.passed for rule in day.rules) and not (day.status is Status.FAILED and day.conserved),
+            passed=all(rule.passed for rule in day.rules) and not (day.status is Status.FAILED and day.reconciled),
             description=reasons
             or (f"{rows.quarantined} of {rows.rows_in} rows in quarantine" if rows.quarantined else None),
             metadata=contract_metadata,
@@ -105,7 +105,7 @@ def evaluations(
         dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=CONSERVATION,
-            passed=day.conserved,
+            passed=day.reconciled,
             description=_equation(rows)
             if rows.rows_in or not day.unchanged
             else "Nothing came: the day stays as it is.",

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from lakehouse_assets.platform.declare.table import TableKey
-from lakehouse_assets.platform.storage.delta_table import DayRows, Pin
+from lakehouse_assets.platform.storage.commit_metadata import DayRows, InputVersion
 from lakehouse_assets.platform.validation.day_result import RuleResult
 
 
@@ -32,7 +32,7 @@ class DayOutcome:
     unchanged: bool = False
 
     @property
-    def conserved(self) -> bool:
+    def reconciled(self) -> bool:
         """Nothing lost: every row that came in is in the table, in quarantine or an exact duplicate."""
         return self.rows.rows_in == self.rows.kept + self.rows.quarantined + self.rows.duplicates
 
@@ -44,7 +44,7 @@ class Outcome:
     table: TableKey
     run_id: str
     code_version: str
-    pins: Mapping[str, Pin]
+    input_versions: Mapping[str, InputVersion]
     base: int | None
     version: int | None
     days: tuple[DayOutcome, ...]

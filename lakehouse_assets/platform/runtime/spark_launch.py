@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lakehouse_assets.platform.runtime.jars import S3A, ensure_jars, find_java, pyspark_home
+from lakehouse_assets.platform.runtime.jar_sets import S3A
+from lakehouse_assets.platform.runtime.jars import ensure_jars, find_java, pyspark_home
 from lakehouse_assets.platform.runtime.session_settings import REQUIRED
 from lakehouse_assets.platform.storage.s3 import S3Path, fingerprint, hadoop_options, region
 from lakehouse_assets.settings import Settings

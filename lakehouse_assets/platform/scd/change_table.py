@@ -9,7 +9,7 @@ import pyspark.sql.types as T
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
-from lakehouse_assets.platform.declare.scd import BUCKET, State
+from lakehouse_assets.platform.declare.scd import BUCKET, Scd
 from lakehouse_assets.platform.declare.statistics_columns import stats_columns
 from lakehouse_assets.platform.declare.table import Table
 from lakehouse_assets.platform.planning.plan import Lake
@@ -17,8 +17,9 @@ from lakehouse_assets.platform.scd import snapshot_diff
 from lakehouse_assets.platform.scd.merge_changes import bucket
 from lakehouse_assets.platform.storage import delta_writer
 from lakehouse_assets.platform.storage.commit_actions import actions_of, info_of, moves_rows, rows_per_day
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
 from lakehouse_assets.platform.storage.data_files import active_files, values_on
-from lakehouse_assets.platform.storage.delta_table import Note, commits, open_table, version_of
+from lakehouse_assets.platform.storage.delta_table import commits, open_table, version_of
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.pinned_read import read_version
 from lakehouse_assets.platform.validation.validated_rows import ValidatedRows
@@ -41,7 +42,7 @@ class News:
     rows: int
 
 
-def change_target(lake: Lake, table: Table, spec: State) -> delta_writer.Target:
+def change_target(lake: Lake, table: Table, spec: Scd) -> delta_writer.Target:
     """The changes of a table as the writer knows them.
 
     They have the contract's columns; of snapshots also whether a key was there, but in quarantine.
@@ -67,7 +68,7 @@ class ChangeLog:
     spark: "SparkSession"
     lake: Lake
     table: Table
-    spec: State
+    spec: Scd
 
     @property
     def columns(self) -> list[str]:
@@ -88,7 +89,9 @@ class ChangeLog:
         log = self._read(version)
         return (log.where(~F.col(snapshot_diff.UNKNOWN)) if self.spec.snapshots else log).select(*self.columns)
 
-    def add_files(self, written: ValidatedRows, passed: Collection[Location], note: Note, base: int | None) -> int:
+    def add_files(
+        self, written: ValidatedRows, passed: Collection[Location], metadata: CommitMetadata, base: int | None
+    ) -> int:
         """Replace the note's days by the changes in these files of a step. Returns the version.
 
         Raises as `delta_writer.replace_days`.
@@ -97,10 +100,10 @@ class ChangeLog:
             self.target,
             written.attempt,
             [*dict.fromkeys(file.parent for file in passed)],
-            note,
+            metadata,
             base,
-            lambda files: delta_writer.replaced_days(files, DAY_COLUMN, note.days),
-            lambda file: file.may_hold_days(DAY_COLUMN, note.days),
+            lambda files: delta_writer.replaced_days(files, DAY_COLUMN, metadata.days),
+            lambda file: file.may_hold_days(DAY_COLUMN, metadata.days),
             written.named,
         )
 
@@ -115,26 +118,27 @@ class ChangeLog:
     def replace_snapshots(
         self,
         kept: "DataFrame",
-        withheld: "DataFrame",
-        note: Note,
+        quarantined_rows: "DataFrame",
+        metadata: CommitMetadata,
         base: int | None,
         live: "Callable[[], DataFrame] | None",
     ) -> int:
-        """Replace the note's days by what their snapshots change: `kept` is what these hold, `withheld` in quarantine.
+        """Replace the note's days by what their snapshots change: `kept` is what these hold, `quarantined_rows` in
+        quarantine.
 
         `live` gives the keys that the newest snapshot has, where the table stands for exactly version `base`. Returns
         the version. Raises as `delta_writer.replace_days`.
         """
-        changed, rows = self._differences(kept, withheld, note, base, live)
-        number = sum(of_day.kept for of_day in note.rows.values())
+        changed, rows = self._differences(kept, quarantined_rows, metadata, base, live)
+        number = sum(of_day.kept for of_day in metadata.rows.values())
         # What differs is little, and found in parallel: it must not be found in one task because it is one file.
         laid_out = rows.repartition(1, DAY_COLUMN) if base is not None else _laid_out(rows, number)
-        note, parts = replace(note, days=changed), {BUCKET: bucket(self.spec)}
+        metadata, parts = replace(metadata, days=changed), {BUCKET: bucket(self.spec)}
         return delta_writer.replace_days(
-            laid_out, self.target, note, base, DAY_COLUMN, changed, extra=parts, alone=True
+            laid_out, self.target, metadata, base, DAY_COLUMN, changed, extra=parts, alone=True
         )
 
-    def judged(self, version: int, day: date) -> "DataFrame":
+    def validated(self, version: int, day: date) -> "DataFrame":
         """The changes of a day, or of snapshots what it held, as of a version."""
         log = self._read(version)
         if not self.spec.snapshots:
@@ -142,8 +146,9 @@ class ChangeLog:
         contents = snapshot_diff.contents_as_of(log, self.spec, day, self.columns)
         return contents.where(~F.col(snapshot_diff.UNKNOWN)).select(*self.columns)
 
-    def as_judged(self, kept: "DataFrame") -> "DataFrame":
-        """The rows of a step as `judged` gives them: of a snapshot, the hash is of what a row says, not of its text."""
+    def as_validated(self, kept: "DataFrame") -> "DataFrame":
+        """The rows of a step as `validated` gives them: of a snapshot, the hash is of what a row says, not of its
+        text."""
         if not self.spec.snapshots:
             return kept
         hashed = snapshot_diff.said_hash(self.spec, self.columns)
@@ -152,26 +157,26 @@ class ChangeLog:
     def _differences(
         self,
         kept: "DataFrame",
-        withheld: "DataFrame",
-        note: Note,
+        quarantined_rows: "DataFrame",
+        metadata: CommitMetadata,
         base: int | None,
         live: "Callable[[], DataFrame] | None",
     ) -> "tuple[frozenset[date], DataFrame]":
         """The days whose changes are new (those made, and the next snapshots after them), and these changes."""
         spec, columns = self.spec, self.columns
         old, unsure = self._snapshot_days(base)
-        new = _snapshots_of(note)
-        of = snapshot_diff.chains(old, note.days, new, unsure)
+        new = _snapshots_of(metadata)
+        of = snapshot_diff.chains(old, metadata.days, new, unsure)
         if not of:
-            return note.days, self._contents(kept, withheld, note).limit(0)
+            return metadata.days, self._contents(kept, quarantined_rows, metadata).limit(0)
         if live and old and len(new) == 1 and of == [snapshot_diff.Chain(max(old), tuple(new))]:
-            contents = self._contents(kept, withheld, note)
-            in_memory = sum(rows.kept for rows in note.rows.values()) <= IN_MEMORY
+            contents = self._contents(kept, quarantined_rows, metadata)
+            in_memory = sum(rows.kept for rows in metadata.rows.values()) <= IN_MEMORY
             after = snapshot_diff.next_differences(contents, live(), spec, columns, max(new), in_memory=in_memory)
-            return note.days, after
-        contents = self._contents(self.as_judged(kept), withheld, note)
+            return metadata.days, after
+        contents = self._contents(self.as_validated(kept), quarantined_rows, metadata)
         if len(new) == 1 and of == [snapshot_diff.Chain(None, tuple(new))]:
-            return note.days, contents  # the only snapshot: everything is new
+            return metadata.days, contents  # the only snapshot: everything is new
         before = {chain.before for chain in of if chain.before} - new
         again = {day for chain in of for day in chain.days} - new
         log = self._read(base)
@@ -183,17 +188,17 @@ class ChangeLog:
             contents = contents.unionByName(known)
         for day in again - before:
             contents = contents.unionByName(snapshot_diff.contents_as_of(log, spec, day, columns))
-        return note.days | again, snapshot_diff.differences(self.spark, contents, spec, columns, of)
+        return metadata.days | again, snapshot_diff.differences(self.spark, contents, spec, columns, of)
 
-    def _contents(self, kept: "DataFrame", withheld: "DataFrame", note: Note) -> "DataFrame":
+    def _contents(self, kept: "DataFrame", quarantined_rows: "DataFrame", metadata: CommitMetadata) -> "DataFrame":
         """What the snapshots hold: rows that are known, and keys that are in quarantine."""
         known = kept.select(*self.columns, F.lit(False).alias(snapshot_diff.UNKNOWN))
-        if not any(rows.quarantined for rows in note.rows.values()):
+        if not any(rows.quarantined for rows in metadata.rows.values()):
             return known
         keys = [DAY_COLUMN, *self.spec.keys]
-        unknown = withheld.join(kept.select(*keys), keys, "left_anti").distinct()
-        said = {snapshot_diff.UNKNOWN: F.lit(True), "is_deleted": F.lit(False)}
-        return known.unionByName(unknown.withColumns(said), allowMissingColumns=True)
+        unknown = quarantined_rows.join(kept.select(*keys), keys, "left_anti").distinct()
+        message = {snapshot_diff.UNKNOWN: F.lit(True), "is_deleted": F.lit(False)}
+        return known.unionByName(unknown.withColumns(message), allowMissingColumns=True)
 
     def _read(self, version: int | None) -> "DataFrame":
         if version is None:
@@ -206,17 +211,17 @@ class ChangeLog:
         old: set[date] = set()
         unsure: set[date] = set()
         for commit in commits(self.target.path, until=version) if version is not None else ():
-            if commit.note:
-                new = commit.note.rows.keys() - made
+            if commit.metadata:
+                new = commit.metadata.rows.keys() - made
                 made |= new
-                old |= new & _snapshots_of(commit.note)
-                unsure |= {day for day in new if commit.note.rows[day].quarantined}
+                old |= new & _snapshots_of(commit.metadata)
+                unsure |= {day for day in new if commit.metadata.rows[day].quarantined}
         return old, unsure
 
 
-def _snapshots_of(note: Note) -> set[date]:
+def _snapshots_of(metadata: CommitMetadata) -> set[date]:
     """The days of a commit that hold a snapshot: one without a row only where that was really meant."""
-    return {day for day, rows in note.rows.items() if rows.kept or rows.quarantined or day in note.emptied}
+    return {day for day, rows in metadata.rows.items() if rows.kept or rows.quarantined or day in metadata.emptied}
 
 
 def _laid_out(rows: "DataFrame", number: int) -> "DataFrame":
@@ -233,9 +238,9 @@ def news(path: Location, since: int, until: int) -> News | None:
         entry = info_of(path, version)
         if entry is None:
             return None
-        note = Note.load(entry.get("userMetadata"))
-        if note is None and entry.get("operation") not in MAINTENANCE and not moves_rows(actions_of(path, version)):
+        metadata = CommitMetadata.load(entry.get("userMetadata"))
+        if metadata is None and entry.get("operation") not in MAINTENANCE and not moves_rows(actions_of(path, version)):
             return None
-        days |= note.days if note else set()
-        rows += sum(count or 0 for count in rows_per_day(path, version).values()) if note else 0
+        days |= metadata.days if metadata else set()
+        rows += sum(count or 0 for count in rows_per_day(path, version).values()) if metadata else 0
     return News(frozenset(days), rows) if since <= until else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from lakehouse_assets.platform.declare.scd import BUCKET, State
+from lakehouse_assets.platform.declare.scd import BUCKET, Scd
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -20,30 +20,30 @@ PROVENANCE = frozenset({"feed_day", "version", "record_hash", "processed_date", 
 VALIDITY = ("effective_from", "effective_to", "is_current")
 
 
-def bucket(spec: State) -> "Column":
+def bucket(spec: Scd) -> "Column":
     """The part of the table that a key belongs to."""
     return F.pmod(F.xxhash64(*spec.keys), F.lit(spec.buckets)).cast("int").alias(BUCKET)
 
 
-def values(spec: State, columns: Sequence[str]) -> list[str]:
+def values(spec: Scd, columns: Sequence[str]) -> list[str]:
     """The columns that say something of a key: not the key, nor where and when the row came from, nor the fold's."""
     ours = {*spec.keys, *spec.sequence, *PROVENANCE, *VALIDITY, "is_deleted", BUCKET}
     return [name for name in columns if name not in ours]
 
 
-def fold(changes: "DataFrame", spec: State, columns: Sequence[str]) -> "DataFrame":
+def fold(changes: "DataFrame", spec: Scd, columns: Sequence[str]) -> "DataFrame":
     """The rows that follow from these changes, which must be all that there are of their keys."""
     return versions(changes, spec, columns) if spec.history else newest(changes, spec, columns)
 
 
-def newest(changes: "DataFrame", spec: State, columns: Sequence[str]) -> "DataFrame":
+def newest(changes: "DataFrame", spec: Scd, columns: Sequence[str]) -> "DataFrame":
     """A row per key: its last change."""
     rest = [name for name in columns if name not in spec.keys]
     last = F.max_by(F.struct(*rest), order(spec)).alias("last")
     return changes.groupBy(*spec.keys).agg(last).select(*spec.keys, "last.*").select(*columns)
 
 
-def versions(changes: "DataFrame", spec: State, columns: Sequence[str]) -> "DataFrame":
+def versions(changes: "DataFrame", spec: Scd, columns: Sequence[str]) -> "DataFrame":
     """A row per key and version. Changes of the same time are one; so are successive ones that track as equal.
 
     A version begins with its first change and says what its last one said.
@@ -74,12 +74,12 @@ def versions(changes: "DataFrame", spec: State, columns: Sequence[str]) -> "Data
     )
 
 
-def order(spec: State) -> "Column":
+def order(spec: Scd) -> "Column":
     """What makes a change later than another of its key, to be compared and taken the greatest of."""
     return F.struct(*_order(spec))
 
 
-def _order(spec: State) -> list["Column"]:
+def _order(spec: Scd) -> list["Column"]:
     # A version's time is in `effective_from`, as a change's is.
     time = "effective_from" if spec.history else spec.sequence[0]
     earlier_delivery = -F.unix_date("feed_day")

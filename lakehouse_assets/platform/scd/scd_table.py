@@ -14,7 +14,7 @@ import pyspark.sql.types as T
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN, write_days
-from lakehouse_assets.platform.declare.scd import BUCKET, State
+from lakehouse_assets.platform.declare.scd import BUCKET, Scd
 from lakehouse_assets.platform.declare.statistics_columns import stats_columns
 from lakehouse_assets.platform.declare.table import Table
 from lakehouse_assets.platform.planning.empty_snapshots import really_empty
@@ -26,9 +26,10 @@ from lakehouse_assets.platform.scd.merge_changes import bucket, fold, newest, or
 from lakehouse_assets.platform.storage import delta_writer
 from lakehouse_assets.platform.storage.commit import Swap, commit
 from lakehouse_assets.platform.storage.commit_actions import actions_of, changes_rows
-from lakehouse_assets.platform.storage.commit_log import unjudged
+from lakehouse_assets.platform.storage.commit_log import unvalidated
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, DayRows, InputVersion
 from lakehouse_assets.platform.storage.data_files import ActiveFile
-from lakehouse_assets.platform.storage.delta_table import DayRows, Note, Pin, commits, last_note
+from lakehouse_assets.platform.storage.delta_table import commits, last_metadata
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.log_statistics import bytes_of, may_hold
 from lakehouse_assets.platform.storage.parquet_files import read_parquet
@@ -52,7 +53,7 @@ NO_BUCKET = -1
 ENDS = "__ends"  # as no column of a contract is called, nor `_` and one of them
 
 
-def change_columns(spec: State, schema: T.StructType) -> "dict[str, tuple[Column, T.DataType]]":
+def change_columns(spec: Scd, schema: T.StructType) -> "dict[str, tuple[Column, T.DataType]]":
     """What the contract of a table with a state has beside what its function returns, as a single change has it.
 
     `schema`: of what the function returns.
@@ -69,7 +70,7 @@ def change_columns(spec: State, schema: T.StructType) -> "dict[str, tuple[Column
 def target_of(lake: Lake, table: Table) -> delta_writer.Target:
     """A declared table as the writer knows it; one with a state has also the part that a key belongs to."""
     schema, path, kept = table.compiled.spark_schema, lake.path(table.key), stats_columns(table)
-    if not isinstance(table.write, State):
+    if not isinstance(table.write, Scd):
         return delta_writer.Target(path, str(table.key), schema, parquet=table.parquet, statistics=kept)
     part = T.StructField(BUCKET, T.IntegerType(), False, {"comment": "part of the table that the key belongs to"})
     schema = T.StructType([*schema, part])
@@ -83,19 +84,19 @@ def files_of(lake: Lake, table: Table) -> "tuple[delta_writer.Target, Mapping[st
 
     Of a table with a state they are changes of its keys, and say which part of the table each key belongs to.
     """
-    if not isinstance(table.write, State):
+    if not isinstance(table.write, Scd):
         return target_of(lake, table), {}
     return change_target(lake, table, table.write), {BUCKET: bucket(table.write)}
 
 
 @dataclass(frozen=True)
-class StateTable:
+class ScdTable:
     """A table with a state, and the changes beside it."""
 
     spark: "SparkSession"
     lake: Lake
     table: Table
-    spec: State
+    spec: Scd
 
     @property
     def columns(self) -> list[str]:
@@ -116,7 +117,7 @@ class StateTable:
         written: ValidatedRows,
         passed: "Collection[Location]",
         left: "Collection[Location]",
-        note: Note,
+        metadata: CommitMetadata,
     ) -> int:
         """Commit the note's days: `passed` are files of their changes (or snapshots), `left` of their quarantined rows.
 
@@ -130,23 +131,25 @@ class StateTable:
                 "Restore the folder."
             )
         live = partial(self._live, plan.base) if self.is_folded(plan.base) else None
-        changed = {day: rows for day, rows in note.rows.items() if day in note.days}
-        changes = replace(note, rows=changed, unchanged=frozenset(), base=base)
+        changed = {day: rows for day, rows in metadata.rows.items() if day in metadata.days}
+        changes = replace(metadata, rows=changed, unchanged=frozenset(), base=base)
         if not self.spec.snapshots:
-            return self._fold(plan, note, self.log.add_files(written, passed, changes, base))
+            return self._fold(plan, metadata, self.log.add_files(written, passed, changes, base))
         schema = self.table.compiled.spark_schema
         kept = read_parquet(self.spark, passed, schema)
         known = reduce(lambda a, b: a & b, [F.col(key).isNotNull() for key in self.spec.keys])
-        withheld = read_parquet(self.spark, left, schema).where(known).select(DAY_COLUMN, *self.spec.keys)
-        return self._fold(plan, note, self.log.replace_snapshots(kept, withheld, changes, base, live))
+        quarantined_rows = read_parquet(self.spark, left, schema).where(known).select(DAY_COLUMN, *self.spec.keys)
+        return self._fold(plan, metadata, self.log.replace_snapshots(kept, quarantined_rows, changes, base, live))
 
-    def note_only(self, plan: Plan, note: Note, base: int) -> int:
+    def metadata_only(self, plan: Plan, metadata: CommitMetadata, base: int) -> int:
         """Commit a note and no rows, where all days are what they were. Returns and raises as `commit`.
 
         It notes the changes that `base` was folded from: others may have come meanwhile, which are not in the table.
         """
-        note = replace(note, inputs={**note.inputs, self._pin: Pin(self._folded(base), "")})
-        return commit(self.state, note, base, Swap([], [], lambda file: True, alone=True))
+        metadata = replace(
+            metadata, inputs={**metadata.inputs, self._input_version: InputVersion(self._folded(base), "")}
+        )
+        return commit(self.state, metadata, base, Swap([], [], lambda file: True, alone=True))
 
     def emptied(self, plan: Plan, rows: "Mapping[date, DayRows]") -> frozenset[date]:
         """Days whose snapshot really has no row."""
@@ -158,43 +161,43 @@ class StateTable:
         What maintenance committed to the changes since changes none.
         """
         path, version, folded = self.log.target.path, self.log.version, self._folded(base)
-        if version is None or folded is None or folded > version or unjudged(self.state.path):
+        if version is None or folded is None or folded > version or unvalidated(self.state.path):
             return False
         later = list(commits(path, after=folded, until=version))
         return len(later) == version - folded and all(
-            one.note is None and not changes_rows(actions_of(path, one.version)) for one in later
+            one.metadata is None and not changes_rows(actions_of(path, one.version)) for one in later
         )
 
-    def judged_then(self, plan: Plan, day: date) -> "DataFrame":
+    def validated_then(self, plan: Plan, day: date) -> "DataFrame":
         """The changes of a day (of snapshots: what it held) as they were when the plan's commit was made."""
-        return self.log.judged(plan.pins[self._pin].version or 0, day)
+        return self.log.validated(plan.input_versions[self._input_version].version or 0, day)
 
     def _live(self, base: int | None) -> "DataFrame":
         return self._read(base).where("is_current AND NOT is_deleted")
 
     @property
-    def _pin(self) -> str:
+    def _input_version(self) -> str:
         """Under which name a commit notes the changes it was folded from. Another declaration folds everything anew."""
         return f"{CHANGES} {hashlib.sha256(repr(self.spec).encode()).hexdigest()[:8]}"
 
     def _folded(self, state: int | None) -> int | None:
-        note = last_note(self.state.path, state) if state is not None else None
-        pin = note.inputs.get(self._pin) if note else None
-        return pin.version if pin else None
+        metadata = last_metadata(self.state.path, state) if state is not None else None
+        input_version = metadata.inputs.get(self._input_version) if metadata else None
+        return input_version.version if input_version else None
 
-    def _fold(self, plan: Plan, note: Note, version: int) -> int:
+    def _fold(self, plan: Plan, metadata: CommitMetadata, version: int) -> int:
         # What somebody else wrote into the table is not made of its changes: then it is folded anew, whole.
-        since = None if unjudged(self.state.path) else self._folded(plan.base)
+        since = None if unvalidated(self.state.path) else self._folded(plan.base)
         news = news_since(self.log.target.path, since, version) if since is not None else None
-        pin = Pin(version, "all" if news is None else write_days(news.days))
-        note = replace(note, inputs={**note.inputs, self._pin: pin})
+        input_version = InputVersion(version, "all" if news is None else write_days(news.days))
+        metadata = replace(metadata, inputs={**metadata.inputs, self._input_version: input_version})
         if since is None or news is None:
             rows = fold(self.log.read(version), self.spec, self.columns).select("*", bucket(self.spec))
-            return delta_writer.overwrite(rows.repartition(BUCKET), self.state, note, plan.base)
+            return delta_writer.overwrite(rows.repartition(BUCKET), self.state, metadata, plan.base)
         swap = self._swap(plan, since, version, news)
-        return self._merge(plan, note, swap, self.log.parts(version, news.days) if swap.keys is None else None)
+        return self._merge(plan, metadata, swap, self.log.parts(version, news.days) if swap.keys is None else None)
 
-    def _merge(self, plan: Plan, note: Note, swap: "_Swap", parts: set[int] | None) -> int:
+    def _merge(self, plan: Plan, metadata: CommitMetadata, swap: "_Swap", parts: set[int] | None) -> int:
         """Write the parts of the table in which a row may change (None: Spark finds those in which one does)."""
         new = swap.new if parts is not None else swap.new.persist()
         keys = new if swap.keys is None else swap.keys
@@ -205,7 +208,7 @@ class StateTable:
             if not self._is_large(plan.base, parts):
                 stays = stays.repartition(BUCKET)
             comes = new.select(*self.columns, bucket(self.spec)).repartition(BUCKET)
-            return delta_writer.replace_parts(stays.unionByName(comes), self.state, note, plan.base, BUCKET, parts)
+            return delta_writer.replace_parts(stays.unionByName(comes), self.state, metadata, plan.base, BUCKET, parts)
         finally:
             for held in (new, swap.keys, swap.folded):
                 if held is not None:
@@ -286,7 +289,7 @@ class _Swap:
     ends: "Mapping[str, Column] | None" = None
 
 
-def _changed(folded: "DataFrame", state: "DataFrame", spec: State, columns: "Sequence[str]") -> "DataFrame":
+def _changed(folded: "DataFrame", state: "DataFrame", spec: Scd, columns: "Sequence[str]") -> "DataFrame":
     """Keys whose rows are others than they were."""
     compared = [name for name in columns if name not in RUN_COLUMNS]
     content = F.xxhash64(*compared, *[F.isnull(name) for name in compared]).cast("decimal(38,0)")

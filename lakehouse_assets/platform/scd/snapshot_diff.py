@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
-from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.scd import Scd
 from lakehouse_assets.platform.scd.merge_changes import values
 
 if TYPE_CHECKING:
@@ -62,17 +62,17 @@ def chains(
     return found
 
 
-def contents_as_of(changes: "DataFrame", spec: State, day: date, columns: Sequence[str]) -> "DataFrame":
+def contents_as_of(changes: "DataFrame", spec: Scd, day: date, columns: Sequence[str]) -> "DataFrame":
     """The snapshot of a day, from the changes up to it; keys that were in quarantine on that very day are unknown."""
     live = known_as_of(changes, spec, day, columns)
     unknown = changes.where(F.col(UNKNOWN) & (F.col(DAY_COLUMN) == F.lit(day))).select(*columns, UNKNOWN)
     return live.join(unknown.select(*spec.keys), list(spec.keys), "left_anti").unionByName(unknown)
 
 
-def known_as_of(changes: "DataFrame", spec: State, day: date, columns: Sequence[str]) -> "DataFrame":
+def known_as_of(changes: "DataFrame", spec: Scd, day: date, columns: Sequence[str]) -> "DataFrame":
     """What was known of each key at the end of a day, dated that day; deleted ones are not there."""
-    said = [name for name in columns if name not in spec.keys]
-    last = F.max_by(F.struct(*said), F.col(DAY_COLUMN)).alias("last")
+    message = [name for name in columns if name not in spec.keys]
+    last = F.max_by(F.struct(*message), F.col(DAY_COLUMN)).alias("last")
     known = changes.where((F.col(DAY_COLUMN) <= F.lit(day)) & ~F.col(UNKNOWN))
     live = known.groupBy(*spec.keys).agg(last).select(*spec.keys, "last.*").where("NOT is_deleted")
     return dated(live, day, columns)
@@ -86,7 +86,7 @@ def dated(live: "DataFrame", day: date, columns: Sequence[str]) -> "DataFrame":
 
 
 def differences(
-    spark: "SparkSession", contents: "DataFrame", spec: State, columns: Sequence[str], of: Sequence[Chain]
+    spark: "SparkSession", contents: "DataFrame", spec: Scd, columns: Sequence[str], of: Sequence[Chain]
 ) -> "DataFrame":
     """Changes of the compared days. `contents`: every snapshot of the chains, by feed day, with `_unknown`."""
     places = [
@@ -97,16 +97,16 @@ def differences(
     ]
     placed = contents.join(F.broadcast(spark.createDataFrame(places, _PLACES)), DAY_COLUMN)
     by_key = Window.partitionBy("_chain", *spec.keys).orderBy("_place")
-    said = F.struct(*values(spec, columns))
+    message = F.struct(*values(spec, columns))
     seen = placed.select(
         "*",
         F.when(~F.col(UNKNOWN), F.struct(*columns)).alias("_row"),
-        F.when(~F.col(UNKNOWN), said).alias("_said"),
+        F.when(~F.col(UNKNOWN), message).alias("_said"),
         (F.col("_place") - F.row_number().over(by_key)).alias("_stay"),
     )
     until = by_key.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     up_to = by_key.rowsBetween(Window.unboundedPreceding, -1)
-    judged = seen.select(
+    validated = seen.select(
         "*",
         F.last("_row", ignorenulls=True).over(until).alias("_known"),
         F.last("_said", ignorenulls=True).over(up_to).alias("_said_before"),
@@ -128,15 +128,15 @@ def differences(
     # One pass: a row may tell of its own day and, where the key is gone, of the next one.
     told = F.array_compact(
         F.array(
-            F.when(~F.col("_is_before") & (F.col(UNKNOWN) | differs), said_now.cast(_nullable(said_now, judged))),
-            F.when(vanishes, gone.cast(_nullable(said_now, judged))),
+            F.when(~F.col("_is_before") & (F.col(UNKNOWN) | differs), said_now.cast(_nullable(said_now, validated))),
+            F.when(vanishes, gone.cast(_nullable(said_now, validated))),
         )
     )
-    return judged.where(F.size(told) > 0).select(F.explode(told).alias("told")).select("told.*")
+    return validated.where(F.size(told) > 0).select(F.explode(told).alias("told")).select("told.*")
 
 
 def next_differences(
-    contents: "DataFrame", live: "DataFrame", spec: State, columns: Sequence[str], day: date, *, in_memory: bool
+    contents: "DataFrame", live: "DataFrame", spec: Scd, columns: Sequence[str], day: date, *, in_memory: bool
 ) -> "DataFrame":
     """Changes of a day that comes after all others, from its contents and the keys that were there before.
 
@@ -163,10 +163,10 @@ def next_differences(
     return changes.select("*", F.when(~F.col(UNKNOWN), said_hash(spec, columns)).alias(RECORD_HASH))
 
 
-def said_hash(spec: State, columns: Sequence[str]) -> "Column":
+def said_hash(spec: Scd, columns: Sequence[str]) -> "Column":
     """The record hash of a row of a snapshot: of what it says, not of its text, which may differ from day to day."""
-    said = F.struct(*spec.keys, *values(spec, columns))
-    return F.sha2(F.to_json(said, {"ignoreNullFields": "false"}), 256)
+    message = F.struct(*spec.keys, *values(spec, columns))
+    return F.sha2(F.to_json(message, {"ignoreNullFields": "false"}), 256)
 
 
 def _nullable(column: "Column", frame: "DataFrame") -> T.DataType:

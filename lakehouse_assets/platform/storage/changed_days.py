@@ -21,7 +21,7 @@ def changed_days(path: Location, after: int, until: int) -> frozenset[date] | No
         entry = read_entry(path, version)
         if entry is None or not entry.complete:
             return None
-        days |= entry.note.days if entry.note else entry.touched
+        days |= entry.metadata.days if entry.metadata else entry.touched
     return frozenset(days)
 
 

@@ -26,11 +26,12 @@ from deltalake.transaction import (
 )
 
 from lakehouse_assets.platform.common.errors import LakehouseError
-from lakehouse_assets.platform.common.fault_injection import Failpoint, reach
+from lakehouse_assets.platform.common.fault_injection import Failpoint, inject_fault
 from lakehouse_assets.platform.storage.commit_actions import Action, actions_of, moves_rows
+from lakehouse_assets.platform.storage.commit_metadata import MARK, CommitMetadata, Kind
 from lakehouse_assets.platform.storage.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.storage.data_files import ActiveFile, NewFile, active_files
-from lakehouse_assets.platform.storage.delta_table import MARK, Kind, Note, commits, open_table, version_of
+from lakehouse_assets.platform.storage.delta_table import commits, open_table, version_of
 from lakehouse_assets.platform.storage.location import answering, storage_options
 from lakehouse_assets.platform.storage.log_handles import forget, is_replaced
 from lakehouse_assets.platform.storage.schema_evolution import differences, refuse, schema_of
@@ -47,7 +48,7 @@ CHECKPOINTS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_l
 """After a commit: a checkpoint each `delta.checkpointInterval`, and no entry of the log goes."""
 
 
-class LostRace(LakehouseError):
+class ConcurrentCommit(LakehouseError):
     """Another writer committed first: what was computed from the older version must be computed again."""
 
 
@@ -70,45 +71,48 @@ class Swap:
     alone: bool = False
 
 
-def commit(target: Target, note: Note, base: int | None, swap: Swap) -> int:
+def commit(target: Target, metadata: CommitMetadata, base: int | None, swap: Swap) -> int:
     """Commit the swap as planned at version `base` (None: the table is created). Returns the version.
 
-    Raises LostRace, WriteError, StoreError, UnknownFeature; LakehouseError for a bucket in which commits could be lost.
+    Raises ConcurrentCommit, WriteError, StoreError, UnknownFeature; LakehouseError for a bucket in which commits could
+    be lost.
     """
     prove_conditional_puts(target.path)
-    reach(Failpoint.BEFORE_SWAP, target.name)
+    inject_fault(Failpoint.BEFORE_SWAP, target.name)
     try:
-        version = _create(target, note, swap) if base is None else _replace(target, note, base, swap)
+        version = _create(target, metadata, swap) if base is None else _replace(target, metadata, base, swap)
     finally:
         forget(target.path)
-    reach(Failpoint.AFTER_SWAP, target.name)
+    inject_fault(Failpoint.AFTER_SWAP, target.name)
     return version
 
 
 def move_rows(target: Target, base: int, adds: Sequence[NewFile], removes: Sequence[ActiveFile]) -> int:
     """Commit files that hold exactly the rows of those that they replace. Returns the version.
 
-    Raises LostRace where one of these was replaced since `base`; else as `commit`.
+    Raises ConcurrentCommit where one of these was replaced since `base`; else as `commit`.
     """
     prove_conditional_puts(target.path)
-    reach(Failpoint.BEFORE_SWAP, target.name)
+    inject_fault(Failpoint.BEFORE_SWAP, target.name)
     try:
         version = _replace(target, None, base, Swap(adds, removes, lambda file: False))
     finally:
         forget(target.path)
-    reach(Failpoint.AFTER_SWAP, target.name)
+    inject_fault(Failpoint.AFTER_SWAP, target.name)
     return version
 
 
-def find_attempt(target: Target, note: Note, after: int) -> int | None:
+def find_attempt(target: Target, metadata: CommitMetadata, after: int) -> int | None:
     """The version that the note's attempt became, if it did."""
     if version_of(target.path, fresh=True) is None:
         return None
-    found = (c.version for c in commits(target.path, after=after) if c.note and c.note.attempt == note.attempt)
+    found = (
+        c.version for c in commits(target.path, after=after) if c.metadata and c.metadata.attempt == metadata.attempt
+    )
     return next(found, None)
 
 
-def _create(target: Target, note: Note, swap: Swap) -> int:
+def _create(target: Target, metadata: CommitMetadata, swap: Swap) -> int:
     try:
         with answering(target.path):
             create_table_with_add_actions(
@@ -119,20 +123,20 @@ def _create(target: Target, note: Note, swap: Swap) -> int:
                 partition_by=list(target.partition_by) or None,
                 configuration=RETENTION | target.properties(),
                 storage_options=storage_options(target.path),
-                commit_properties=_properties(note),
+                commit_properties=_properties(metadata),
             )
     except DeltaError as error:
-        return _outcome(target, note, None, error)
+        return _outcome(target, metadata, None, error)
     return 0
 
 
-def _replace(target: Target, note: Note | None, base: int, swap: Swap) -> int:
+def _replace(target: Target, metadata: CommitMetadata | None, base: int, swap: Swap) -> int:
     planned = _open(target, base)
     is_other = target.id is not None and planned is not None and str(planned.metadata().id) != target.id
     if planned is None or is_other or is_replaced(target.path, base):
-        raise LostRace(f"{target.name}: the table of version {base} was deleted or created again")
+        raise ConcurrentCommit(f"{target.name}: the table of version {base} was deleted or created again")
     require_writable(planned, target.path, target.name)
-    parent, is_change = planned, note is not None
+    parent, is_change = planned, metadata is not None
     actions: list[AddAction | RemoveAction] = [
         *(_add(one, is_change) for one in swap.adds),
         *(_remove(one, is_change) for one in swap.removes),
@@ -145,22 +149,22 @@ def _replace(target: Target, note: Note | None, base: int, swap: Swap) -> int:
                     "append",
                     parent.schema(),
                     partition_by=list(target.partition_by) or None,
-                    commit_properties=_properties(note),
+                    commit_properties=_properties(metadata),
                     post_commithook_properties=CHECKPOINTS,
                 )
         except DeltaError as error:
             failure = error
         else:
             return parent.version() + 1
-        committed = _find_move(target, base, swap) if note is None else find_attempt(target, note, base)
+        committed = _find_move(target, base, swap) if metadata is None else find_attempt(target, metadata, base)
         if committed is not None:
             return committed
         newest = _open(target, None)
         if newest is None or newest.version() == parent.version():
-            return _outcome(target, note, base, failure)
-        _refuse_conflict(target, note, planned, newest, swap)
+            return _outcome(target, metadata, base, failure)
+        _refuse_conflict(target, metadata, planned, newest, swap)
         parent = newest
-    raise LostRace(f"{target.name}: other runs committed first, {TRIES} times after version {base}")
+    raise ConcurrentCommit(f"{target.name}: other runs committed first, {TRIES} times after version {base}")
 
 
 def _find_move(target: Target, after: int, swap: Swap) -> int | None:
@@ -184,25 +188,27 @@ def _open(target: Target, version: int | None) -> DeltaTable | None:
         return None
 
 
-def _refuse_conflict(target: Target, note: Note | None, planned: DeltaTable, newest: DeltaTable, swap: Swap) -> None:
-    """Raises LostRace where the commits since the planned version touch what this one writes or has read."""
+def _refuse_conflict(
+    target: Target, metadata: CommitMetadata | None, planned: DeltaTable, newest: DeltaTable, swap: Swap
+) -> None:
+    """Raises ConcurrentCommit where the commits since the planned version touch what this one writes or has read."""
     what = f"{target.name}: another run committed after version {planned.version()}"
     if newest.metadata().id != planned.metadata().id or newest.version() < planned.version():
-        raise LostRace(f"{what}, and the table was deleted and created again")
+        raise ConcurrentCommit(f"{what}, and the table was deleted and created again")
     if (newest.schema(), newest.metadata().configuration, _features(newest)) != (
         planned.schema(),
         planned.metadata().configuration,
         _features(planned),
     ):
-        raise LostRace(f"{what}, and it changed the table's columns, properties or features")
+        raise ConcurrentCommit(f"{what}, and it changed the table's columns, properties or features")
     paths = {file.path for file in active_files(newest)}
     if any(file.path not in paths for file in swap.removes):
-        raise LostRace(f"{what}, and it replaced files that this run replaces")
+        raise ConcurrentCommit(f"{what}, and it replaced files that this run replaces")
     if any(swap.meets(file) for file in _came(target, planned, newest)):
-        raise LostRace(f"{what}, and it wrote rows that this run has read or replaces")
+        raise ConcurrentCommit(f"{what}, and it wrote rows that this run has read or replaces")
     for other in commits(target.path, after=planned.version(), until=newest.version()):
-        if other.note is not None and (swap.alone or _same_work(note, other.note)):
-            raise LostRace(f"{what}, and it wrote the same days, or what this one follows from")
+        if other.metadata is not None and (swap.alone or _same_work(metadata, other.metadata)):
+            raise ConcurrentCommit(f"{what}, and it wrote the same days, or what this one follows from")
 
 
 def _came(target: Target, planned: DeltaTable, newest: DeltaTable) -> Iterator[ActiveFile]:
@@ -220,12 +226,12 @@ def _came(target: Target, planned: DeltaTable, newest: DeltaTable) -> Iterator[A
     return (file for file in came if file.path not in known and unquote(file.path) not in moved)
 
 
-def _same_work(ours: Note | None, theirs: Note) -> bool:
+def _same_work(ours: CommitMetadata | None, theirs: CommitMetadata) -> bool:
     """Whether two commits of ours stand for the same rows, whatever files they have: an empty day has none."""
     if ours is None:
         return theirs.kind is Kind.ERASURE
     if Kind.STREAM in (ours.kind, theirs.kind) and theirs.kind is not Kind.ERASURE:
-        return ours.kind is theirs.kind and ours.door == theirs.door
+        return ours.kind is theirs.kind and ours.channel == theirs.channel
     return theirs.kind is Kind.ERASURE or bool(ours.made & theirs.made)
 
 
@@ -239,20 +245,20 @@ def _features(table: DeltaTable) -> tuple[object, ...]:
     )
 
 
-def _outcome(target: Target, note: Note | None, base: int | None, error: DeltaError) -> int:
+def _outcome(target: Target, metadata: CommitMetadata | None, base: int | None, error: DeltaError) -> int:
     """What a refused commit was: committed with the answer lost, a lost race, or a failure."""
-    committed = find_attempt(target, note, -1 if base is None else base) if note is not None else None
+    committed = find_attempt(target, metadata, -1 if base is None else base) if metadata is not None else None
     if committed is not None:
         return committed
     if version_of(target.path, fresh=True) != base:
-        raise LostRace(f"{target.name}: another run committed after version {base}") from error
+        raise ConcurrentCommit(f"{target.name}: another run committed after version {base}") from error
     text = str(error).split("\n", 1)[0][:500]
     raise WriteError(f"{target.name} was not written, its version is still {base}: {text}") from error
 
 
-def _properties(note: Note | None) -> CommitProperties:
-    said = {"userMetadata": note.dump() if note is not None else MARK}
-    return CommitProperties(custom_metadata=said, max_commit_retries=0)
+def _properties(metadata: CommitMetadata | None) -> CommitProperties:
+    message = {"userMetadata": metadata.dump() if metadata is not None else MARK}
+    return CommitProperties(custom_metadata=message, max_commit_retries=0)
 
 
 def _add(file: NewFile, is_change: bool = True) -> AddAction:
@@ -269,11 +275,11 @@ def _remove(file: ActiveFile, is_change: bool) -> RemoveAction:
 def evolve(target: Target, base: int) -> int:
     """Add the columns that the table lacks, by a compare-and-swap of its own. Returns the version to write at.
 
-    Raises ForeignTable when the table has other columns or types than declared, LostRace, WriteError.
+    Raises SchemaMismatch when the table has other columns or types than declared, ConcurrentCommit, WriteError.
     """
     planned = _open(target, base)
     if planned is None or is_replaced(target.path, base):
-        raise LostRace(f"{target.name}: the table of version {base} was deleted or created again")
+        raise ConcurrentCommit(f"{target.name}: the table of version {base} was deleted or created again")
     stored = schema_of(planned)
     refuse(target.path, target.name, differences(stored, target.schema))
     added = [name for name in target.schema.names if name not in stored.names]

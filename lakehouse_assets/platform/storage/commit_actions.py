@@ -76,8 +76,8 @@ def days_by_rows(path: Location, change: Mapping[str, Any], column: str) -> dict
     """How many rows of each feed day a file has, by its tag, else by its rows; None where the file is gone (a vacuum
     removes what no kept version needs).
     """
-    if said := (change.get("tags") or {}).get(DAYS_TAG):
-        return {date.fromisoformat(day): rows for day, rows in json.loads(said).items()}
+    if message := (change.get("tags") or {}).get(DAYS_TAG):
+        return {date.fromisoformat(day): rows for day, rows in json.loads(message).items()}
     try:
         held = pq.ParquetFile(parquet(file_at(path, change["path"])))
     except FileNotFoundError:

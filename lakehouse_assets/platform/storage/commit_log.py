@@ -9,7 +9,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from lakehouse_assets.platform.storage.commit_actions import actions_of, log_file, touched_days
-from lakehouse_assets.platform.storage.delta_table import Note, commit_at, version_of
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
+from lakehouse_assets.platform.storage.delta_table import commit_at, version_of
 from lakehouse_assets.platform.storage.location import Location
 
 
@@ -23,7 +24,7 @@ class Entry:
     version: int
     at: datetime
     operation: str
-    note: Note | None
+    metadata: CommitMetadata | None
     touched: frozenset[date]
     complete: bool = True
 
@@ -43,10 +44,10 @@ def newest_version(path: Location, seen: int = -1) -> int | None:
 def _checkpoint(path: Location) -> int:
     """The version of which the log says that it is its last checkpoint; -1: it says nothing."""
     try:
-        said = json.loads((path / "_delta_log" / "_last_checkpoint").read_text(encoding="utf-8"))
+        message = json.loads((path / "_delta_log" / "_last_checkpoint").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):  # a hint that is torn is no hint
         return -1
-    return int(said["version"])
+    return int(message["version"])
 
 
 def read_entry(path: Location, version: int) -> Entry | None:
@@ -54,12 +55,12 @@ def read_entry(path: Location, version: int) -> Entry | None:
     commit = commit_at(path, version)
     if commit is None:
         return None
-    touched, complete = (frozenset[date](), True) if commit.note else touched_days(path, actions_of(path, version))
+    touched, complete = (frozenset[date](), True) if commit.metadata else touched_days(path, actions_of(path, version))
     at = datetime.fromtimestamp(commit.timestamp / 1000, UTC)
-    return Entry(version, at, commit.operation, commit.note, touched, complete)
+    return Entry(version, at, commit.operation, commit.metadata, touched, complete)
 
 
-def unjudged(path: Location, seen: int = -1) -> dict[date, int]:
+def unvalidated(path: Location, seen: int = -1) -> dict[date, int]:
     """Days that commits made outside Dagster touched and nobody has judged since, with the newest such version.
 
     Read back to the version that the newest note's step started from: the note carries what was outstanding there, and
@@ -74,17 +75,17 @@ def unjudged(path: Location, seen: int = -1) -> dict[date, int]:
         entry = read_entry(path, version)
         if entry is None:
             break
-        if entry.note is None:
+        if entry.metadata is None:
             foreign.append(entry)
         elif floor is None:
-            carried, floor = dict.fromkeys(entry.note.unjudged, version), known_until(entry.note, version)
+            carried, floor = dict.fromkeys(entry.metadata.unvalidated, version), known_until(entry.metadata, version)
         version -= 1
     return carried | _days(foreign)
 
 
-def known_until(note: Note, version: int) -> int:
+def known_until(metadata: CommitMetadata, version: int) -> int:
     """The newest version of which a note tells what was unjudged: the one its step started from."""
-    return version - 1 if note.base is None else note.base
+    return version - 1 if metadata.base is None else metadata.base
 
 
 def _days(newest_first: list[Entry]) -> dict[date, int]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
-from lakehouse_assets.platform.storage.commit import LostRace, move_rows
+from lakehouse_assets.platform.storage.commit import ConcurrentCommit, move_rows
 from lakehouse_assets.platform.storage.data_files import (
     ActiveFile,
     NewFile,
@@ -89,8 +89,8 @@ def _widens_over(stay: Iterable[ActiveFile], first: date, last: date, following:
 def compact(target: Target, table: DeltaTable) -> None:
     """Merge the small files of a version, and commit the merged ones in their place, if they are all still there.
 
-    Killed before the commit, it leaves an attempt that nobody names. Raises LostRace, StoreError, WriteError, and
-    ValueError, OSError or pa.ArrowException where a file cannot be read or holds what the table's columns cannot.
+    Killed before the commit, it leaves an attempt that nobody names. Raises ConcurrentCommit, StoreError, WriteError,
+    and ValueError, OSError or pa.ArrowException where a file cannot be read or holds what the table's columns cannot.
     """
     merges = merges_of(active_files(table))
     if not merges:
@@ -100,13 +100,13 @@ def compact(target: Target, table: DeltaTable) -> None:
         files = _merged(target, table, merges, attempt)
     except FileNotFoundError as error:
         remove_folder(attempt)
-        raise LostRace(f"{target.name}: a file was removed meanwhile: {error}") from error
+        raise ConcurrentCommit(f"{target.name}: a file was removed meanwhile: {error}") from error
     except (ValueError, OSError, pa.ArrowException):
         remove_folder(attempt)
         raise
     try:
         move_rows(target, table.version(), files, [file for merge in merges for file in merge])
-    except LostRace:
+    except ConcurrentCommit:
         remove_folder(attempt)
         raise
 

@@ -16,7 +16,8 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.common.days import ranges
 from lakehouse_assets.platform.common.errors import LakehouseError, first_line
-from lakehouse_assets.platform.storage.commit import LostRace, Swap, WriteError, commit, evolve
+from lakehouse_assets.platform.storage.commit import ConcurrentCommit, Swap, WriteError, commit, evolve
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
 from lakehouse_assets.platform.storage.data_files import (
     ActiveFile,
     NewFile,
@@ -25,18 +26,18 @@ from lakehouse_assets.platform.storage.data_files import (
     remove_folder,
     written_files,
 )
-from lakehouse_assets.platform.storage.delta_table import Note, open_table
+from lakehouse_assets.platform.storage.delta_table import open_table
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.parquet_files import write_parquet
 from lakehouse_assets.platform.storage.row_copies import RowCopy, copy_rows, is_one_of
 from lakehouse_assets.platform.storage.s3 import StoreError
-from lakehouse_assets.platform.storage.statistics_properties import DOOR
+from lakehouse_assets.platform.storage.statistics_properties import CHANNEL
 from lakehouse_assets.platform.storage.target import Target
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-__all__ = ["LostRace", "Target", "WriteError"]
+__all__ = ["ConcurrentCommit", "Target", "WriteError"]
 
 CARRIED = "carried"
 """Folder of an attempt for rows that it takes over from files of which it replaces other rows."""
@@ -60,7 +61,7 @@ def on_days(column: str, days: Iterable[date]) -> "Column":
 
 @dataclass(frozen=True)
 class Replaced:
-    """Files that a write replaces: all rows of `whole`, and of `shared` only those for which `replaces` holds."""
+    """Files that a write replaces: all rows of `full`, and of `shared` only those for which `replaces` holds."""
 
     whole: Sequence[ActiveFile]
     shared: Sequence[ActiveFile] = ()
@@ -81,24 +82,26 @@ class Replaced:
 
 
 def replaced_days(
-    files: Collection[ActiveFile], column: str, days: Collection[date], door: str | None = None
+    files: Collection[ActiveFile], column: str, days: Collection[date], channel: str | None = None
 ) -> Replaced:
     """The files that hold rows of these days; with a door, rows of these days that came by it."""
     if not days:
         return Replaced([])
     held = [
-        file for file in files if file.may_hold_days(column, days) and (door is None or file.may_hold(DOOR, door, door))
+        file
+        for file in files
+        if file.may_hold_days(column, days) and (channel is None or file.may_hold(CHANNEL, channel, channel))
     ]
     whole: list[ActiveFile] = []
     shared: list[ActiveFile] = []
     for file in held:
-        alone = file.holds_only(column, days) and (door is None or file.holds_only(DOOR, (door,)))
+        alone = file.holds_only(column, days) and (channel is None or file.holds_only(CHANNEL, (channel,)))
         (whole if alone else shared).append(file)
     wanted = pa.array(sorted(days), pa.date32())
 
     def replaces(rows: pa.RecordBatch) -> pa.BooleanArray:
         of_days = is_one_of(rows, column, wanted)
-        return of_days if door is None else pc.and_(of_days, is_one_of(rows, DOOR, pa.array([door])))
+        return of_days if channel is None else pc.and_(of_days, is_one_of(rows, CHANNEL, pa.array([channel])))
 
     return Replaced(whole, shared, replaces)
 
@@ -106,32 +109,37 @@ def replaced_days(
 def replace_days(
     frame: "DataFrame",
     target: Target,
-    note: Note,
+    metadata: CommitMetadata,
     base: int | None,
     column: str,
     days: Collection[date],
-    door: str | None = None,
+    channel: str | None = None,
     extra: Mapping[str, "Column"] = MappingProxyType({}),
     alone: bool = False,
 ) -> int:
     """Replace exactly these days by `frame`, or what came by one door on them.
 
     `extra`: columns that the files have beside the table's, for the platform's own use. `alone`: as in `Swap`. Returns
-    the version. Raises LostRace, WriteError, ForeignTable, ValueError for a door that is no plain word.
+    the version. Raises ConcurrentCommit, WriteError, SchemaMismatch, ValueError for a door that is no plain word.
     """
-    if door is not None and not door.isidentifier():
-        raise ValueError(f"{door!r} is no name of a door")
+    if channel is not None and not channel.isidentifier():
+        raise ValueError(f"{channel!r} is no name of a door")
 
     def meets(file: ActiveFile) -> bool:
-        return file.may_hold_days(column, days) and (door is None or file.may_hold(DOOR, door, door))
+        return file.may_hold_days(column, days) and (channel is None or file.may_hold(CHANNEL, channel, channel))
 
     return _write(
-        frame, target, note, base, lambda files: replaced_days(files, column, days, door), meets, alone, extra
+        frame, target, metadata, base, lambda files: replaced_days(files, column, days, channel), meets, alone, extra
     )
 
 
 def replace_parts(
-    frame: "DataFrame", target: Target, note: Note, base: int | None, column: str, numbers: Collection[int]
+    frame: "DataFrame",
+    target: Target,
+    metadata: CommitMetadata,
+    base: int | None,
+    column: str,
+    numbers: Collection[int],
 ) -> int:
     """Replace exactly the rows of these values of a partition column. Returns and raises as `replace_days`."""
 
@@ -139,25 +147,33 @@ def replace_parts(
         return file.partition.get(column) in numbers
 
     return _write(
-        frame, target, note, base, lambda files: Replaced([file for file in files if of_part(file)]), _anything, True
+        frame,
+        target,
+        metadata,
+        base,
+        lambda files: Replaced([file for file in files if of_part(file)]),
+        _anything,
+        True,
     )
 
 
-def overwrite(frame: "DataFrame", target: Target, note: Note, base: int | None) -> int:
+def overwrite(frame: "DataFrame", target: Target, metadata: CommitMetadata, base: int | None) -> int:
     """Replace the whole table. Returns the version. Raises as `replace_days`."""
-    return _write(frame, target, note, base, lambda files: Replaced([*files]), _anything, True)
+    return _write(frame, target, metadata, base, lambda files: Replaced([*files]), _anything, True)
 
 
-def append(frame: "DataFrame", target: Target, note: Note, base: int | None, door: str | None = None) -> int:
+def append(
+    frame: "DataFrame", target: Target, metadata: CommitMetadata, base: int | None, channel: str | None = None
+) -> int:
     """Append, only if the table is still at `base`, or if since then nothing came by this door.
 
     Returns the version. Raises as `replace_days`.
     """
 
     def meets(file: ActiveFile) -> bool:
-        return door is None or file.may_hold(DOOR, door, door)
+        return channel is None or file.may_hold(CHANNEL, channel, channel)
 
-    return _write(frame, target, note, base, lambda files: Replaced([]), meets, door is None)
+    return _write(frame, target, metadata, base, lambda files: Replaced([]), meets, channel is None)
 
 
 def _anything(_: Any) -> bool:
@@ -167,7 +183,7 @@ def _anything(_: Any) -> bool:
 def _write(
     frame: "DataFrame",
     target: Target,
-    note: Note,
+    metadata: CommitMetadata,
     base: int | None,
     replaced_of: Callable[[list[ActiveFile]], Replaced],
     meets: Callable[[ActiveFile], bool],
@@ -178,7 +194,7 @@ def _write(
     attempt = new_attempt(target.path)
     try:
         write_parquet(described(frame, target, extra), attempt, target.parquet, target.partition_by)
-        return commit_files(target, attempt, [attempt], note, base, replaced_of, meets, set(), alone)
+        return commit_files(target, attempt, [attempt], metadata, base, replaced_of, meets, set(), alone)
     except PySparkException as error:
         remove_folder(attempt)
         raise WriteError(f"{target.name} was not written, its version is still {base}: {first_line(error)}") from error
@@ -193,7 +209,7 @@ def commit_files(
     target: Target,
     attempt: Location,
     folders: Collection[Location],
-    note: Note,
+    metadata: CommitMetadata,
     base: int | None,
     replaced_of: Callable[[list[ActiveFile]], Replaced],
     meets: Callable[[ActiveFile], bool],
@@ -203,15 +219,15 @@ def commit_files(
     """Commit the files below these folders of an attempt, and rows taken over, in place of what they replace.
 
     `named` gets the files before the commit, and loses them where it surely did not happen: where its answer is lost,
-    and the log cannot be asked either, they must stay. Returns the version. Raises LostRace, ForeignTable; WriteError
-    also where a column that must not be NULL holds NULLs.
+    and the log cannot be asked either, they must stay. Returns the version. Raises ConcurrentCommit, SchemaMismatch;
+    WriteError also where a column that must not be NULL holds NULLs.
     """
     replaced = Replaced([])
     if base is not None:
         base = evolve(target, base)
         table = open_table(target.path, base)
         if table is None:
-            raise LostRace(f"{target.name}: the table of version {base} was deleted")
+            raise ConcurrentCommit(f"{target.name}: the table of version {base} was deleted")
         replaced = replaced_of(active_files(table))
     replaced.carry_over(target, attempt)
     carried = [attempt / CARRIED] if attempt not in folders else []
@@ -223,7 +239,7 @@ def commit_files(
             raise WriteError(f"{target.name} was not written, its version is still {base}: {error}") from error
     named.update(file.path for file in files)
     try:
-        return commit(target, note, base, Swap(files, replaced.files, meets, alone))
+        return commit(target, metadata, base, Swap(files, replaced.files, meets, alone))
     except StoreError:
         raise
     except LakehouseError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote
 
 from lakehouse_assets.platform.common.errors import LakehouseError
-from lakehouse_assets.platform.storage.s3 import OF_S3, S3Path, arrow_filesystem, delta_options, said
+from lakehouse_assets.platform.storage.s3 import OF_S3, S3Path, arrow_filesystem, delta_options, message
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,7 +54,7 @@ def answering(place: Location) -> Iterator[None]:
     except (OSError, DeltaError) as error:
         if isinstance(place, Path) or not any(words in str(error) for words in OF_S3):
             raise
-        raise said(place, error) from None  # its text may hold a session's token
+        raise message(place, error) from None  # its text may hold a session's token
 
 
 def missing(files: Collection[Location]) -> list[Location]:

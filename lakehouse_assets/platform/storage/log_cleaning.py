@@ -24,7 +24,8 @@ from deltalake import CommitProperties, DeltaTable
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.storage.commit_actions import DAYS_TAG, Action, bounds, days_by_rows
-from lakehouse_assets.platform.storage.delta_table import MARK, Note, open_table
+from lakehouse_assets.platform.storage.commit_metadata import MARK, CommitMetadata
+from lakehouse_assets.platform.storage.delta_table import open_table
 from lakehouse_assets.platform.storage.location import Location, answering, parquet, storage_options
 from lakehouse_assets.platform.storage.statistics_properties import stats_properties
 
@@ -57,9 +58,9 @@ class Cleaning:
         kind, content = next(iter(action.items()), ("", {}))
         if kind in ("add", "remove"):
             return {kind: self._file(content)}
-        if kind == "commitInfo" and self.named is not None and Note.load(content.get("userMetadata")) is None:
-            said = content.get("operationParameters") or {}
-            kept = {name: value for name, value in said.items() if name in SAID_BY_WRITERS}
+        if kind == "commitInfo" and self.named is not None and CommitMetadata.load(content.get("userMetadata")) is None:
+            message = content.get("operationParameters") or {}
+            kept = {name: value for name, value in message.items() if name in SAID_BY_WRITERS}
             told = {k: v for k, v in content.items() if k != "userMetadata" or v == MARK}
             return {kind: {**told, "operationParameters": kept}}
         return action
@@ -139,7 +140,7 @@ def clean_log(path: Location, columns: Collection[str], *, erased: bool = False,
 
 
 def _clean_derived(cleaning: Cleaning, names: list[str], checkpoints: list[str], *, whole: bool) -> None:
-    """What is made of the entries: checkpoints, checksums, compacted entries. `whole`: the entries are all there."""
+    """What is made of the entries: checkpoints, checksums, compacted entries. `full`: the entries are all there."""
     log = cleaning.path / LOG
     if not whole:
         # What the checkpoints say of older entries is said nowhere else.
@@ -199,15 +200,15 @@ def _line(line: str, cleaned: Callable[[Action], Action]) -> str:
 def _cleaned_checkpoint(file: Location, cleaning: Cleaning) -> pa.Table | None:
     """A checkpoint without what it says of rows; None where it says nothing."""
     table = pq.ParquetFile(parquet(file)).read()
-    said = False
+    message = False
     for kind in [name for name in ("add", "remove") if name in table.column_names]:
         column = table.column(kind)
         before = column.to_pylist()
         after = [change and _cleaned_change(change, cleaning) for change in before]
         if after != before:
-            said = True
+            message = True
             table = table.set_column(table.column_names.index(kind), kind, pa.array(after, column.type))
-    return table if said else None
+    return table if message else None
 
 
 def _cleaned_change(change: dict[str, Any], cleaning: Cleaning) -> dict[str, Any]:

@@ -254,13 +254,13 @@ def _explained(place: S3Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
-            raise said(place, error) from None
+            raise message(place, error) from None
         raise FileNotFoundError(str(place)) from error
     except BaseError as error:
-        raise said(place, error) from None  # its text may hold a session's token
+        raise message(place, error) from None  # its text may hold a session's token
 
 
-def said(place: S3Path, error: Exception) -> StoreError:
+def message(place: S3Path, error: Exception) -> StoreError:
     where, text = place.endpoint or f"AWS ({region()})", str(error)
     if "NoSuchBucket" in text:
         return StoreError(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 
-class ForeignTable(LakehouseError):
+class SchemaMismatch(LakehouseError):
     """The folder holds a Delta table that is not the one declared."""
 
 
@@ -29,9 +29,9 @@ def differences(stored: T.StructType, declared: T.StructType, own: Collection[st
 
 
 def refuse(path: Location, name: str, found: list[str]) -> None:
-    """Raises ForeignTable where a stored table differs from its contract."""
+    """Raises SchemaMismatch where a stored table differs from its contract."""
     if found:
-        raise ForeignTable(
+        raise SchemaMismatch(
             f"{path} is not the table {name} as declared ({'; '.join(found)}), and stored tables cannot be changed "
             "yet: nothing was read or written; restore the contract, or declare what is new as a table of another name."
         )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 PROPERTY = "delta.dataSkippingStatsColumns"
 NONE_AT_ALL = "delta.dataSkippingNumIndexedCols"
-DOOR = "door"
+CHANNEL = "door"
 """Column that says by which way a row came, in a table that has several."""
 
 

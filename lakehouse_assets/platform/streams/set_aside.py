@@ -16,7 +16,7 @@ from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.declare.stream_source import SetAside
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.planning.plan import Lake
-from lakehouse_assets.platform.storage.delta_table import ask, open_table
+from lakehouse_assets.platform.storage.delta_table import open_table, query_rows
 from lakehouse_assets.platform.storage.location import Location, answering, storage_options
 from lakehouse_assets.platform.storage.statistics_properties import stats_properties
 
@@ -58,7 +58,7 @@ def identities(path: Location, numbers: tuple[int, int]) -> set[tuple[str, int, 
     first, last = (int(number) for number in numbers)
     query = f"SELECT source_file, row_number, etag FROM t WHERE row_number BETWEEN {first} AND {last}"  # noqa: S608
     try:
-        return {(row["source_file"], row["row_number"], row["etag"]) for row in ask(path, query)}
+        return {(row["source_file"], row["row_number"], row["etag"]) for row in query_rows(path, query)}
     except Exception as error:
         if type(error) is not Exception:
             raise
@@ -80,9 +80,9 @@ def keep(path: Location, records: Sequence[SetAside]) -> int:
         except (DeltaError, OSError) as error:
             if attempt < ATTEMPTS and (table is None or isinstance(error, CommitFailedError)):
                 continue  # another was first, perhaps in making the table
-            said = str(error).partition("\n")[0]
+            message = str(error).partition("\n")[0]
             raise NotKept(
-                f"{len(records)} records that no commit may hold cannot be kept in {path}: {said}. Neither they nor "
+                f"{len(records)} records that no commit may hold cannot be kept in {path}: {message}. Neither they nor "
                 "what comes after them is committed. A stream with --continuous tries again by itself. Make that "
                 "folder readable and writable, or move it away: what was set aside before is then there alone"
             ) from error

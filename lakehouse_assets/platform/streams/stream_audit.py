@@ -16,7 +16,8 @@ from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.audit_log import AUDIT, COMMITTED, append_audit, audit_path
 from lakehouse_assets.platform.runtime.session_records import recorded
 from lakehouse_assets.platform.storage.commit_actions import rows_per_day
-from lakehouse_assets.platform.storage.delta_table import Note, ask, commit_at, open_table
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
+from lakehouse_assets.platform.storage.delta_table import commit_at, open_table, query_rows
 from lakehouse_assets.platform.streams.stream_log import log_of
 from lakehouse_assets.settings import settings
 
@@ -27,11 +28,11 @@ LOST = "lost"
 
 
 def write_audit(
-    lake: Lake, key: TableKey, note: Note, version: int, started: datetime, finished: datetime
+    lake: Lake, key: TableKey, metadata: CommitMetadata, version: int, started: datetime, finished: datetime
 ) -> dict[date, int]:
     """Write what the audit says of a commit. Returns its rows per day; of a day whose file is gone: none."""
     rows = rows_per_day(lake.path(key), version)
-    lines = list(_lines(note, version, rows, started, finished))
+    lines = list(_lines(metadata, version, rows, started, finished))
     if lines:
         append_audit(lake.tables, key.domain, pa.Table.from_pylist(lines, schema=AUDIT))
     log = log_of(lake.path(key))
@@ -54,19 +55,19 @@ def complete_audit(lake: Lake, key: TableKey, run_id: str) -> None:
     table = open_table(lake.path(key))
     made = datetime.fromtimestamp((table.metadata().created_time if table else 0) / 1000, UTC)
     of_this_table = {version for (version, _), at in known.items() if at >= made}  # these need not be read
-    missing: list[tuple[Note, int]] = []
+    missing: list[tuple[CommitMetadata, int]] = []
     audited = newest
     for entry in log.entries(log.audited, newest, of_this_table):
-        if entry.note is None or not entry.is_of_a_stream or (entry.version, entry.note.run_id) in known:
+        if entry.metadata is None or not entry.is_of_a_stream or (entry.version, entry.metadata.run_id) in known:
             continue
-        if entry.note.run_id in alive:
+        if entry.metadata.run_id in alive:
             audited = entry.version - 1
         else:
-            missing.append((entry.note, entry.version))
-    for note, version in reversed(missing):
+            missing.append((entry.metadata, entry.version))
+    for metadata, version in reversed(missing):
         commit = commit_at(lake.path(key), version)
         at = datetime.fromtimestamp(commit.timestamp / 1000, UTC) if commit else datetime.now(UTC)
-        write_audit(lake, key, note, version, at, at)
+        write_audit(lake, key, metadata, version, at, at)
     log.audited = audited
 
 
@@ -74,26 +75,26 @@ def _audited(lake: Lake, key: TableKey, after: int) -> dict[tuple[int, str], dat
     """The commits of streams that the audit has, by version and run, also of a former table of the name."""
     columns = '"table", output_version, run_id, finished'
     query = f"SELECT {columns} FROM t WHERE output_version > {int(after)} AND digest = ''"  # noqa: S608
-    rows = ask(audit_path(lake.tables, key.domain), query)
+    rows = query_rows(audit_path(lake.tables, key.domain), query)
     return {(row["output_version"], row["run_id"]): row["finished"] for row in rows if row["table"] == str(key)}
 
 
 def _lines(
-    note: Note, version: int, rows: Mapping[date, int | None], started: datetime, finished: datetime
+    metadata: CommitMetadata, version: int, rows: Mapping[date, int | None], started: datetime, finished: datetime
 ) -> Iterator[dict[str, Any]]:
     common = {
-        "table": note.table, "run_id": note.run_id, "started": started, "finished": finished,
-        "code_version": note.code_version, "base_version": -1 if note.base is None else note.base,
+        "table": metadata.table, "run_id": metadata.run_id, "started": started, "finished": finished,
+        "code_version": metadata.code_version, "base_version": -1 if metadata.base is None else metadata.base,
         "output_version": version, "quarantined": 0, "duplicates": 0, "restated": 0, "digest": "", "ties": 0,
     }  # fmt: skip
     for day, count in rows.items():
         yield common | {
             "feed_day": day, "status": COMMITTED, "input_versions": "{}", "rows_in": count, "kept": count,
         }  # fmt: skip
-    lost = (note.position or {}).get(LOST)
+    lost = (metadata.position or {}).get(LOST)
     if lost:
-        said = json.dumps({"topic": (note.position or {}).get("topic"), LOST: lost}, sort_keys=True)
+        message = json.dumps({"topic": (metadata.position or {}).get("topic"), LOST: lost}, sort_keys=True)
         count = sum(end - first for first, end in lost.values())
         yield common | {
-            "feed_day": None, "status": LOSS_ACCEPTED, "input_versions": said, "rows_in": count, "kept": 0,
+            "feed_day": None, "status": LOSS_ACCEPTED, "input_versions": message, "rows_in": count, "kept": 0,
         }  # fmt: skip

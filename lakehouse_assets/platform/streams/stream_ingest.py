@@ -1,8 +1,9 @@
 """Draining a source into its table: rows in batches, each exactly once for ever.
 
-How far a source was read is written in the commit that holds the rows (`Note.position`), so rows and position cannot
-disagree, whoever is killed when. The commit is a compare-and-swap on the door's own sequence (`delta_writer.py`): of
-two that began at the same position the second is refused, and reads on from where the first has ended.
+How far a source was read is written in the commit that holds the rows (`CommitMetadata.position`), so rows and position
+cannot disagree, whoever is killed when. The commit is a compare-and-swap on the door's own sequence
+(`delta_writer.py`): of two that began at the same position the second is refused, and reads on from where the first has
+ended.
 """
 
 from collections.abc import Mapping
@@ -16,8 +17,8 @@ from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.scd.scd_table import target_of
 from lakehouse_assets.platform.storage import delta_writer
-from lakehouse_assets.platform.storage.commit_log import unjudged
-from lakehouse_assets.platform.storage.delta_table import Kind, Note
+from lakehouse_assets.platform.storage.commit_log import unvalidated
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, Kind
 from lakehouse_assets.platform.storage.log_handles import shared_handles
 from lakehouse_assets.platform.streams.set_aside import keep, set_aside_path
 from lakehouse_assets.platform.streams.stream_audit import complete_audit, write_audit
@@ -47,13 +48,13 @@ class Batch:
 def drain(step: Step, table: Table, source: StreamSource, upto: object | None = None) -> Batch | None:
     """Commit the source's next batch; None when there is nothing to read, or nothing before the end `upto`.
 
-    A reader that another one overtook reads on from where that one ended. Raises LostRace when it was overtaken six
-    times, WriteError, ForeignTable, and what the source raises.
+    A reader that another one overtook reads on from where that one ended. Raises ConcurrentCommit when it was overtaken
+    six times, WriteError, SchemaMismatch, and what the source raises.
     """
     for _ in range(ATTEMPTS - 1):
         try:
             return _drain(step, table, source, upto)
-        except delta_writer.LostRace:
+        except delta_writer.ConcurrentCommit:
             continue
     return _drain(step, table, source, upto)
 
@@ -80,7 +81,7 @@ def _commit(step: Step, table: Table, source: StreamSource, fresh: Fresh | None,
     if fresh is None or fresh.rows is None:
         return None
     keep(set_aside_path(step.lake, table.key), fresh.set_aside)
-    version, rows = commit_batch(step, table, fresh.rows, base, fresh.position, source.door)
+    version, rows = commit_batch(step, table, fresh.rows, base, fresh.position, source.channel)
     return Batch(version, rows, fresh.position, fresh.lag)
 
 
@@ -94,15 +95,15 @@ def drain_available(step: Step, table: Table, source: StreamSource) -> list[Batc
 
 
 def commit_batch(
-    step: Step, table: Table, frame: "DataFrame", base: int | None, position: Mapping[str, Any], door: str
+    step: Step, table: Table, frame: "DataFrame", base: int | None, position: Mapping[str, Any], channel: str
 ) -> tuple[int, dict[date, int]]:
     """Append a batch read from what `base` says was read. Returns version and rows per day.
 
-    Raises LostRace when another reader of the same door came first, WriteError, ForeignTable.
+    Raises ConcurrentCommit when another reader of the same door came first, WriteError, SchemaMismatch.
     """
     started = datetime.now(UTC)
     path, name = step.lake.path(table.key), str(table.key)
-    note = Note(
+    metadata = CommitMetadata(
         table=name,
         run_id=step.run_id,
         attempt=f"{step.run_id}/{name}@{base}",
@@ -110,12 +111,12 @@ def commit_batch(
         code_version=code_version(table),
         inputs={},
         base=base,
-        unjudged=frozenset(unjudged(path, base)) if base is not None else frozenset(),
+        unvalidated=frozenset(unvalidated(path, base)) if base is not None else frozenset(),
         kind=Kind.STREAM,
         position=position,
-        door=door,
+        channel=channel,
     )
     target = target_of(step.lake, table)
     with shared_handles():
-        version = delta_writer.append(frame, target, note, base, door)
-    return version, write_audit(step.lake, table.key, note, version, started, datetime.now(UTC))
+        version = delta_writer.append(frame, target, metadata, base, channel)
+    return version, write_audit(step.lake, table.key, metadata, version, started, datetime.now(UTC))

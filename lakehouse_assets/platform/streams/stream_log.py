@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from lakehouse_assets.platform.storage.commit_actions import info_of, log_file
 from lakehouse_assets.platform.storage.commit_log import newest_version
-from lakehouse_assets.platform.storage.delta_table import Kind, Note, last_position, version_of
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, Kind
+from lakehouse_assets.platform.storage.delta_table import last_position, version_of
 from lakehouse_assets.platform.storage.location import Location, version_of_file
 
 T = TypeVar("T")
@@ -23,11 +24,11 @@ class LogEntry:
 
     version: int
     operation: str
-    note: Note | None
+    metadata: CommitMetadata | None
 
     @property
     def is_of_a_stream(self) -> bool:
-        return self.note is not None and self.note.kind is Kind.STREAM
+        return self.metadata is not None and self.metadata.kind is Kind.STREAM
 
 
 @dataclass
@@ -60,8 +61,8 @@ class StreamLog:
             if entry.operation == "RESTORE":
                 position = last_position(self.path, version)
                 break
-            if entry.note is not None and entry.note.position is not None:
-                position = entry.note.position
+            if entry.metadata is not None and entry.metadata.position is not None:
+                position = entry.metadata.position
                 break
         self._known = version, position
         return position
@@ -72,7 +73,7 @@ class StreamLog:
             info = info_of(self.path, version)
             if info is None:
                 return
-            yield LogEntry(version, info.get("operation", "unknown"), Note.load(info.get("userMetadata")))
+            yield LogEntry(version, info.get("operation", "unknown"), CommitMetadata.load(info.get("userMetadata")))
 
     def once(self, name: str, version: int, ask: Callable[[], T]) -> T:
         """What was asked of a version, asked once."""

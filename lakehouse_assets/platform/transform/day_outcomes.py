@@ -13,26 +13,26 @@ from lakehouse_assets.platform.planning.plan import Plan
 from lakehouse_assets.platform.planning.reader import landed_parts, read_inputs
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.results.step_result import DayOutcome, Status
-from lakehouse_assets.platform.storage.delta_table import DayRows
+from lakehouse_assets.platform.storage.commit_metadata import DayRows
 from lakehouse_assets.platform.storage.log_statistics import rows_of_days
-from lakehouse_assets.platform.validation.day_result import DayCounts, verdict
+from lakehouse_assets.platform.validation.day_result import DayCounts, day_result
 from lakehouse_assets.platform.validation.pandera_day_rules import with_day_rules
 from lakehouse_assets.platform.validation.validated_rows import ValidatedRows
 
 
-class ForeignDay(LakehouseError):
+class UnexpectedPartition(LakehouseError):
     """A transformation returned rows of days that were not asked for."""
 
 
 def day_outcomes(step: Step, plan: Plan, written: ValidatedRows) -> tuple[DayOutcome, ...]:
-    """Count rows and broken rules per day and decide each day. Raises ForeignDay, MissingDay."""
+    """Count rows and broken rules per day and decide each day. Raises UnexpectedPartition, MissingDay."""
     contract = plan.table.compiled
     counted = written.count()
     expected = _rows_in(step, plan)
     days = days_of(plan, counted)
     foreign = sorted(set(counted) - set(days))
     if foreign:
-        raise ForeignDay(
+        raise UnexpectedPartition(
             f"{plan.table.key} returned rows of {foreign[0]}, but was asked for {plan.days[0]}..{plan.days[-1]}: "
             "a transformation must keep the feed day of the rows it reads."
         )
@@ -46,10 +46,10 @@ def day_outcomes(step: Step, plan: Plan, written: ValidatedRows) -> tuple[DayOut
 
 def _rows_in(step: Step, plan: Plan) -> dict[date, int] | None:
     """Rows per day of the input whose rows must all arrive, counted apart from the transformation."""
-    name = plan.table.conserves
+    name = plan.table.reconciles
     if name is None:
         return None
-    read, version = plan.table.reads[name], plan.pins[name].version
+    read, version = plan.table.reads[name], plan.input_versions[name].version
     if read.table.layer == LANDING_LAYER:
         found: dict[date, int] = {}
         for part in landed_parts(step.lake, plan.table.key, plan.days, version):
@@ -72,7 +72,7 @@ def _day(
     samples: Mapping[tuple[date, str], list[dict[str, object]]],
 ) -> DayOutcome:
     counts = counts or DayCounts.empty(contract)
-    decided = verdict(counts, contract)
+    decided = day_result(counts, contract)
     rows = DayRows(
         rows_in=counts.rows if expected is None else expected.get(day, 0),
         kept=counts.kept,
@@ -92,7 +92,7 @@ def _day(
         reasons=decided.reasons,
         samples={rule: found for (of, rule), found in samples.items() if of == day},
     )
-    if outcome.conserved:
+    if outcome.reconciled:
         return outcome
     lost = (
         f"{rows.rows_in} rows came in, {rows.kept} kept + {rows.quarantined} quarantined + {rows.duplicates} duplicates"

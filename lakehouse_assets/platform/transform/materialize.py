@@ -15,8 +15,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
-from lakehouse_assets.platform.common.fault_injection import Failpoint, reach
-from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.common.fault_injection import Failpoint, inject_fault
+from lakehouse_assets.platform.declare.scd import Scd
 from lakehouse_assets.platform.declare.table import Ledger, ReplaceDays, Span, Table
 from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.ledger import incremental
@@ -31,12 +31,12 @@ from lakehouse_assets.platform.results.audit_rows import write_records
 from lakehouse_assets.platform.results.step_result import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.scd.scd_table import change_columns
 from lakehouse_assets.platform.storage import delta_writer
-from lakehouse_assets.platform.storage.delta_table import DayRows, Note
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, DayRows
 from lakehouse_assets.platform.storage.log_handles import shared_handles
 from lakehouse_assets.platform.transform.day_outcomes import day_outcomes
 from lakehouse_assets.platform.transform.step_commit import commit_days
 from lakehouse_assets.platform.transform.step_write import write_rows
-from lakehouse_assets.platform.validation.schema_check import said_of
+from lakehouse_assets.platform.validation.schema_check import message_of
 from lakehouse_assets.platform.validation.validated_rows import ValidatedRows
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ Transform = Callable[[Step, Plan], "DataFrame"]
 def transformed(step: Step, plan: Plan, *, whole: bool = False) -> "DataFrame":
     """What the table's function returns for the plan's inputs; of a ledger, the rows to append.
 
-    `whole`: a ledger's figures are computed from all contributions, even where some are enough.
+    `full`: a ledger's figures are computed from all contributions, even where some are enough.
     """
     if not isinstance(plan.table.write, Ledger):
         return plan.table(**read_inputs(step.spark, step.lake, plan, step.catalog))
@@ -71,8 +71,8 @@ def materialize(
 ) -> Outcome:
     """Make the days of a table from its inputs' newest versions; after a lost race, from newer ones.
 
-    `plan`: one made before. `transform`: what gives the rows, if not `transformed`. Raises LakehouseError: LostRace
-    after six attempts, ForeignDay, WriteError, ForeignTable.
+    `plan`: one made before. `transform`: what gives the rows, if not `transformed`. Raises LakehouseError:
+    ConcurrentCommit after six attempts, UnexpectedPartition, WriteError, SchemaMismatch.
     """
     for number in range(1, ATTEMPTS):
         with shared_handles():
@@ -80,7 +80,7 @@ def materialize(
             try:
                 with lost_to_erasure(step.lake, planned):
                     return _attempt(step, planned, transform or transformed, number)
-            except delta_writer.LostRace:
+            except delta_writer.ConcurrentCommit:
                 days = planned.requested
     with shared_handles():
         return _attempt(step, make_plan(step.lake, table, days), transform or transformed, ATTEMPTS)
@@ -88,30 +88,30 @@ def materialize(
 
 def _attempt(step: Step, plan: Plan, transform: Transform, number: int) -> Outcome:
     table, started = plan.table, datetime.now(UTC)
-    note = Note(
+    metadata = CommitMetadata(
         table=str(table.key),
         run_id=step.run_id,
         attempt=f"{step.run_id}/{table.key}#{number}",
         days=frozenset(plan.days),
         code_version=code_version(table),
-        inputs=plan.pins,
+        inputs=plan.input_versions,
         base=plan.base,
         requested=frozenset(plan.days),
-        unjudged=plan.unjudged,
+        unvalidated=plan.unvalidated,
         key=key_of(table),
         nullable=nullable_of(table),
     )
     days, version = tuple[DayOutcome, ...](), plan.base
-    reach(Failpoint.BEFORE_WRITE, table.key)
+    inject_fault(Failpoint.BEFORE_WRITE, table.key)
     if plan.days:
-        version, days = _make(step, plan, note, *stamped(step, plan, transform(step, plan), started))
+        version, days = _make(step, plan, metadata, *stamped(step, plan, transform(step, plan), started))
     nothing = DayRows(0, 0, 0, 0, "")
     blocked = tuple(DayOutcome(day, Status.BLOCKED, nothing, reasons=(why,)) for day, why in plan.blocked.items())
     outcome = Outcome(
         table=table.key,
         run_id=step.run_id,
-        code_version=note.code_version,
-        pins=plan.pins,
+        code_version=metadata.code_version,
+        input_versions=plan.input_versions,
         base=plan.base,
         version=version,
         days=tuple(sorted(days + blocked, key=lambda outcome: outcome.day)),
@@ -124,15 +124,15 @@ def _attempt(step: Step, plan: Plan, transform: Transform, number: int) -> Outco
 
 
 def _make(
-    step: Step, plan: Plan, note: Note, rows: "DataFrame", schema: T.StructType
+    step: Step, plan: Plan, metadata: CommitMetadata, rows: "DataFrame", schema: T.StructType
 ) -> tuple[int | None, tuple[DayOutcome, ...]]:
     """Write the rows, decide which days pass, commit these. What no commit names is removed again."""
     written: ValidatedRows | None = None
     try:
         written = write_rows(step.lake, plan, rows, schema)
-        return commit_days(step, plan, written, note, day_outcomes(step, plan, written))
+        return commit_days(step, plan, written, metadata, day_outcomes(step, plan, written))
     except PySparkException as error:
-        why = said_of(error, rows, plan.table.compiled)
+        why = message_of(error, rows, plan.table.compiled)
         failed = "was not written" if "[TASK_WRITE_FAILED]" in why else "could not be computed"
         raise delta_writer.WriteError(f"{plan.table.key} {failed}, its version is still {plan.base}: {why}") from error
     finally:
@@ -156,7 +156,7 @@ def stamped(step: Step, plan: Plan, frame: "DataFrame", started: datetime) -> "t
         "run_id": (F.lit(step.run_id), T.StringType()),
         DAY_COLUMN: (F.lit(plan.days[-1]), T.DateType()),
     }
-    if isinstance(table.write, State):
+    if isinstance(table.write, Scd):
         stamps |= change_columns(table.write, schema)
     wanted = {*table.compiled.spark_schema.names, DAY_COLUMN} - set(schema.names)
     added = {name: stamp for name, stamp in stamps.items() if name in wanted}

@@ -5,17 +5,17 @@ from dataclasses import replace
 from datetime import date
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
-from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.scd import Scd
 from lakehouse_assets.platform.declare.table import Ledger, Overwrite, ReplaceDays
 from lakehouse_assets.platform.ledger.incremental import steps_of
 from lakehouse_assets.platform.planning.plan import Plan
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.results.step_result import DayOutcome, Status
-from lakehouse_assets.platform.scd.scd_table import StateTable, target_of
+from lakehouse_assets.platform.scd.scd_table import ScdTable, target_of
 from lakehouse_assets.platform.scd.ties import with_ties
 from lakehouse_assets.platform.storage.commit import Swap, commit
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
 from lakehouse_assets.platform.storage.data_files import ActiveFile, list_parquet
-from lakehouse_assets.platform.storage.delta_table import Note
 from lakehouse_assets.platform.storage.delta_writer import Replaced, commit_files, replaced_days
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.row_copies import RowCopy, copy_rows
@@ -27,11 +27,13 @@ from lakehouse_assets.platform.validation.validated_rows import PASSED, QUARANTI
 Days = tuple[DayOutcome, ...]
 
 
-def commit_days(step: Step, plan: Plan, written: ValidatedRows, note: Note, days: Days) -> tuple[int | None, Days]:
+def commit_days(
+    step: Step, plan: Plan, written: ValidatedRows, metadata: CommitMetadata, days: Days
+) -> tuple[int | None, Days]:
     """Commit the good days. A table written anew or a ledger is one whole: one bad day fails all of them.
 
     Days whose rows are what they were are noted and not written, so that what reads them is not made again. Returns the
-    table's version and the days as they ended. Raises LostRace, WriteError, ForeignTable.
+    table's version and the days as they ended. Raises ConcurrentCommit, WriteError, SchemaMismatch.
     """
     table = plan.table
     if isinstance(table.write, Ledger | Overwrite) and any(day.status is Status.FAILED for day in days):
@@ -41,48 +43,54 @@ def commit_days(step: Step, plan: Plan, written: ValidatedRows, note: Note, days
     good = {day.day: day.rows for day in days if day.status is Status.COMMITTED}
     if not good:
         return plan.base, days
-    state = StateTable(step.spark, step.lake, table, table.write) if isinstance(table.write, State) else None
+    state = ScdTable(step.spark, step.lake, table, table.write) if isinstance(table.write, Scd) else None
     emptied = state.emptied(plan, good) if state else frozenset()
     is_known = state is None or state.is_folded(plan.base)
     same = unchanged_days(step.lake, plan, good, emptied) if is_known else frozenset()
-    note = replace(note, days=frozenset(good) - same, unchanged=same, rows=good, emptied=emptied)
+    metadata = replace(metadata, days=frozenset(good) - same, unchanged=same, rows=good, emptied=emptied)
     if isinstance(table.write, Ledger):
-        note = replace(note, published=steps_of(plan).top)
-    version = _write(step, plan, written, note, state, all_written=len(good) == len(days) and not same)
+        metadata = replace(metadata, published=steps_of(plan).top)
+    version = _write(step, plan, written, metadata, state, all_written=len(good) == len(days) and not same)
     return version, tuple(replace(day, unchanged=day.day in same) for day in days)
 
 
 def _write(
-    step: Step, plan: Plan, written: ValidatedRows, note: Note, state: StateTable | None, *, all_written: bool
+    step: Step,
+    plan: Plan,
+    written: ValidatedRows,
+    metadata: CommitMetadata,
+    state: ScdTable | None,
+    *,
+    all_written: bool,
 ) -> int:
     """Commit the rows of the note's days; none where nothing changed, or nothing is added to a ledger."""
     table, base = plan.table, plan.base
     target = replace(target_of(step.lake, table), append_only=isinstance(table.write, Ledger), id=plan.table_id)
-    of_days = [note.rows[day] for day in note.days]
+    of_days = [metadata.rows[day] for day in metadata.days]
     adds_nothing = not of_days or (isinstance(table.write, Ledger) and not any(of.kept for of in of_days))
     if base is not None and adds_nothing and state:
-        return state.note_only(plan, note, base)
+        return state.metadata_only(plan, metadata, base)
     if base is not None and adds_nothing:
-        return commit(target, note, base, Swap([], [], _meets(plan, note), _is_alone(plan)))
+        return commit(target, metadata, base, Swap([], [], _meets(plan, metadata), _is_alone(plan)))
     passed, left = written.files(PASSED), written.files(QUARANTINED)
     if not all_written:
-        passed = _of_days(passed, written.attempt / "of-written-days", note.days, target)
-        left = _of_days(left, written.attempt / "left", note.days, target) if state else left
-    replace_quarantine(step.lake, plan, written, note)
+        passed = _of_days(passed, written.attempt / "of-written-days", metadata.days, target)
+        left = _of_days(left, written.attempt / "left", metadata.days, target) if state else left
+    replace_quarantine(step.lake, plan, written, metadata)
     if state:
-        return state.commit(plan, written, passed, left, note)
+        return state.commit(plan, written, passed, left, metadata)
     folders = [*dict.fromkeys(file.parent for file in passed)]
-    replaced_of, meets = _replaced_of(plan, note), _meets(plan, note)
+    replaced_of, meets = _replaced_of(plan, metadata), _meets(plan, metadata)
     return commit_files(
-        target, written.attempt, folders, note, base, replaced_of, meets, written.named, _is_alone(plan)
+        target, written.attempt, folders, metadata, base, replaced_of, meets, written.named, _is_alone(plan)
     )
 
 
-def _replaced_of(plan: Plan, note: Note) -> Callable[[Sequence[ActiveFile]], Replaced]:
+def _replaced_of(plan: Plan, metadata: CommitMetadata) -> Callable[[Sequence[ActiveFile]], Replaced]:
     """The files of the table that a write replaces."""
     match plan.table.write:
-        case ReplaceDays(door=door):
-            return lambda files: replaced_days(files, DAY_COLUMN, note.days, door)
+        case ReplaceDays(channel=channel):
+            return lambda files: replaced_days(files, DAY_COLUMN, metadata.days, channel)
         case Overwrite():
             return Replaced
     return lambda files: Replaced([])
@@ -93,11 +101,11 @@ def _is_alone(plan: Plan) -> bool:
     return not isinstance(plan.table.write, ReplaceDays)
 
 
-def _meets(plan: Plan, note: Note) -> Callable[[ActiveFile], bool]:
+def _meets(plan: Plan, metadata: CommitMetadata) -> Callable[[ActiveFile], bool]:
     """Whether a file that another commit added may hold what this step writes or has read."""
     match plan.table.write:
-        case ReplaceDays(door=door):
-            return lambda file: bool(replaced_days([file], DAY_COLUMN, note.made, door).files)
+        case ReplaceDays(channel=channel):
+            return lambda file: bool(replaced_days([file], DAY_COLUMN, metadata.made, channel).files)
     return lambda file: True
 
 

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.contracts.compiled import CompiledContract
-from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.scd import Scd
 from lakehouse_assets.platform.declare.table import LANDING_LAYER, ReplaceDays
 from lakehouse_assets.platform.planning.plan import Lake, Plan
 from lakehouse_assets.platform.planning.reader import landed_parts
 from lakehouse_assets.platform.scd.scd_table import files_of
 from lakehouse_assets.platform.storage.data_files import remove_folder
 from lakehouse_assets.platform.storage.log_statistics import rows_within
-from lakehouse_assets.platform.validation.row_validation import MARKS, mark
+from lakehouse_assets.platform.validation.row_validation import MARKS, validate_rows
 from lakehouse_assets.platform.validation.validated_rows import PASSED, QUARANTINED, ValidatedRows, write_validated
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def write_rows(lake: Lake, plan: Plan, rows: "DataFrame", schema: "StructType") 
     expected = rows_read(lake, plan)
     optimistic = expected is not None and expected > MANY_ROWS and _key_tells_duplicates(contract)
     for none_repeats in (True, False) if optimistic else (False,):
-        marked = mark(rows, contract, duplicates_of=duplicates_of(plan), none_repeats=none_repeats, schema=schema)
+        marked = validate_rows(
+            rows, contract, duplicates_of=duplicates_of(plan), none_repeats=none_repeats, schema=schema
+        )
         laid_out = _laid_out(marked, plan, expected or sum(_rows_of(lake, plan, name) for name in plan.table.reads))
         written = write_validated(laid_out, target, contract, [*schema.names, *MARKS], extra)
         if not none_repeats or not written.repeated(contract.key, (PASSED, QUARANTINED)):
@@ -55,12 +57,12 @@ def _key_tells_duplicates(contract: CompiledContract) -> bool:
 
 def rows_read(lake: Lake, plan: Plan) -> int | None:
     """At most so many rows come from the input whose rows must all arrive; None: there is no such input."""
-    name = plan.table.conserves
+    name = plan.table.reconciles
     return None if name is None else _rows_of(lake, plan, name)
 
 
 def _rows_of(lake: Lake, plan: Plan, name: str) -> int:
-    key, version = plan.table.reads[name].table, plan.pins[name].version
+    key, version = plan.table.reads[name].table, plan.input_versions[name].version
     if key.layer == LANDING_LAYER:
         return sum(part.rows for part in landed_parts(lake, plan.table.key, plan.days, version))
     first, last = plan.window(name) or (None, plan.days[-1])
@@ -75,7 +77,7 @@ def _laid_out(rows: "DataFrame", plan: Plan, expected: int) -> "DataFrame":
     write = plan.table.write
     per_file = write.rows_per_file if isinstance(write, ReplaceDays) else ROWS_PER_FILE
     files = max(1, -(-expected // per_file))
-    if len(plan.days) == 1 or not isinstance(write, ReplaceDays | State):
+    if len(plan.days) == 1 or not isinstance(write, ReplaceDays | Scd):
         return rows.coalesce(files)
     laid_out = rows.coalesce(1) if files == 1 else rows.repartitionByRange(files, DAY_COLUMN)
     return laid_out.sortWithinPartitions(DAY_COLUMN)

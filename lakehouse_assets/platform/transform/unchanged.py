@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import date
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
-from lakehouse_assets.platform.declare.scd import State
+from lakehouse_assets.platform.declare.scd import Scd
 from lakehouse_assets.platform.declare.table import LANDING_LAYER, Ledger, Overwrite, ReplaceDays
 from lakehouse_assets.platform.planning.plan import Lake, Plan
 from lakehouse_assets.platform.planning.reader import landed_parts
 from lakehouse_assets.platform.storage.commit_actions import actions_of, changes_rows, info_of, touched_days
-from lakehouse_assets.platform.storage.delta_table import DayRows, Kind, Note, ask, open_table, version_of
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, DayRows, Kind
+from lakehouse_assets.platform.storage.delta_table import open_table, query_rows, version_of
 from lakehouse_assets.platform.storage.delta_writer import days_predicate
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.log_statistics import rows_of_days
@@ -29,7 +30,7 @@ class Standing:
     """What stands of a day: the rows that its newest commit wrote, and that commit's note."""
 
     rows: DayRows
-    note: Note
+    metadata: CommitMetadata
 
 
 def unchanged_days(lake: Lake, plan: Plan, rows: Mapping[date, DayRows], emptied: Collection[date]) -> frozenset[date]:
@@ -40,7 +41,7 @@ def unchanged_days(lake: Lake, plan: Plan, rows: Mapping[date, DayRows], emptied
     if plan.base is None:
         return frozenset()
     same = _same(lake, plan, plan.base, rows, emptied)
-    return same if same and takes_notes(lake.path(plan.table.key), plan.base) else frozenset()
+    return same if same and takes_metadata(lake.path(plan.table.key), plan.base) else frozenset()
 
 
 def _same(
@@ -58,28 +59,28 @@ def _same(
             same_state = _same_state(path, base, rows)
             stands = set(_quarantine_stands(lake.quarantine(table.key), rows)) if same_state else set()
             return same_state if stands == set(rows) else frozenset()
-        case State():
+        case Scd():
             changes = lake.changes(table.key)
             version = version_of(changes)
             found = standing(changes, version, rows) if version is not None else {}
-        case ReplaceDays(door=door):
-            found = _stored(path, base, rows, door)
+        case ReplaceDays(channel=channel):
+            found = _stored(path, base, rows, channel)
     same = {
         day
         for day, of_day in found.items()
         if rows[day].same_rows(of_day.rows)
-        and (day in emptied) == (day in of_day.note.emptied)
-        and (rows[day].rows_in or _same_delivery(lake, plan, of_day.note, day))
+        and (day in emptied) == (day in of_day.metadata.emptied)
+        and (rows[day].rows_in or _same_delivery(lake, plan, of_day.metadata, day))
     }
     return frozenset(_quarantine_stands(lake.quarantine(table.key), {day: rows[day] for day in same}))
 
 
 def standing(
-    path: Location, version: int, days: Collection[date], *, door: str | None = None, most: int | None = None
+    path: Location, version: int, days: Collection[date], *, channel: str | None = None, most: int | None = None
 ) -> dict[date, Standing]:
     """What stands of each day as of a version, where a note says so and nobody else changed the day since.
 
-    `door`: rows of other doors, streams, count for nothing. `most`: commits to look at.
+    `channel`: rows of other doors, streams, count for nothing. `most`: commits to look at.
     """
     found: dict[date, Standing] = {}
     left = set(days)
@@ -88,42 +89,42 @@ def standing(
         info = info_of(path, at) if left or at > floor else None
         if info is None:
             break
-        note = Note.load(info.get("userMetadata"))
-        if note is None or note.kind is Kind.STREAM:
-            if note is None or door is None:
+        metadata = CommitMetadata.load(info.get("userMetadata"))
+        if metadata is None or metadata.kind is Kind.STREAM:
+            if metadata is None or channel is None:
                 touched, complete = touched_days(path, actions_of(path, at))
                 taken = touched if complete else frozenset(days)
                 left -= taken
-                found = {day: of for day, of in found.items() if day not in taken or _base(of.note) >= at}
+                found = {day: of for day, of in found.items() if day not in taken or _base(of.metadata) >= at}
             continue
-        if note.kind is Kind.STEP:
-            held = left & note.rows.keys()
-            found |= {day: Standing(note.rows[day], note) for day in held}
-            floor = min(floor, _base(note)) if held else floor
+        if metadata.kind is Kind.STEP:
+            held = left & metadata.rows.keys()
+            found |= {day: Standing(metadata.rows[day], metadata) for day in held}
+            floor = min(floor, _base(metadata)) if held else floor
             left -= held
         else:
-            left -= note.days
+            left -= metadata.days
     return found
 
 
-def _base(note: Note) -> int:
+def _base(metadata: CommitMetadata) -> int:
     """The version that a step started from: what came later it did not see."""
-    return -1 if note.base is None else note.base
+    return -1 if metadata.base is None else metadata.base
 
 
-def takes_notes(path: Location, version: int) -> bool:
+def takes_metadata(path: Location, version: int) -> bool:
     """Whether delta-rs, which commits notes, keeps to what the table asks for."""
     table = open_table(path, version)
     return table is not None and is_writable(table, path)
 
 
-def _stored(path: Location, base: int, rows: Mapping[date, DayRows], door: str | None) -> dict[date, Standing]:
+def _stored(path: Location, base: int, rows: Mapping[date, DayRows], channel: str | None) -> dict[date, Standing]:
     """What stands of those days of which the table can have the rows, by the statistics of its files."""
     held = rows_of_days(path, base, DAY_COLUMN, rows)
     with_rows = [day for day, of in rows.items() if of.kept and (held is None or held.get(day, 0) >= of.kept)]
     without = [day for day, of in rows.items() if not of.kept and not (held or {}).get(day)]
-    found = standing(path, base, with_rows, door=door) if with_rows else {}
-    return found | (standing(path, base, without, door=door, most=LOOK_BACK) if without else {})
+    found = standing(path, base, with_rows, channel=channel) if with_rows else {}
+    return found | (standing(path, base, without, channel=channel, most=LOOK_BACK) if without else {})
 
 
 def _same_state(path: Location, base: int, rows: Mapping[date, DayRows]) -> frozenset[date]:
@@ -137,16 +138,16 @@ def _same_state(path: Location, base: int, rows: Mapping[date, DayRows]) -> froz
     return frozenset(rows) if known and then == now else frozenset()
 
 
-def _newest_step(path: Location, base: int) -> Iterator[Note]:
+def _newest_step(path: Location, base: int) -> Iterator[CommitMetadata]:
     """The newest step's note, if nobody else changed the table since that step's base."""
     for at in range(base, -1, -1):
         info = info_of(path, at) or {}
-        note = Note.load(info.get("userMetadata"))
-        if note is not None and note.kind is Kind.STEP:
-            if not any(changes_rows(actions_of(path, version)) for version in range(_base(note) + 1, at)):
-                yield note
+        metadata = CommitMetadata.load(info.get("userMetadata"))
+        if metadata is not None and metadata.kind is Kind.STEP:
+            if not any(changes_rows(actions_of(path, version)) for version in range(_base(metadata) + 1, at)):
+                yield metadata
             return
-        if note is not None or not info or changes_rows(actions_of(path, at)):
+        if metadata is not None or not info or changes_rows(actions_of(path, at)):
             return
 
 
@@ -166,12 +167,15 @@ def _sum_of(digests: list[tuple[int, str]]) -> int | None:
     return sum(int(digest, 16) for digest in known) % 2**64 if all(known) else None
 
 
-def _same_delivery(lake: Lake, plan: Plan, note: Note, day: date) -> bool:
+def _same_delivery(lake: Lake, plan: Plan, metadata: CommitMetadata, day: date) -> bool:
     """Whether of a day without rows something was landed, then and now, or nothing: an empty file says something."""
     for name, read in plan.table.reads.items():
         if read.table.layer == LANDING_LAYER:
-            pins = (note.inputs.get(name), plan.pins[name])
-            then, now = (bool(landed_parts(lake, plan.table.key, (day,), pin.version)) if pin else None for pin in pins)
+            input_versions = (metadata.inputs.get(name), plan.input_versions[name])
+            then, now = (
+                bool(landed_parts(lake, plan.table.key, (day,), input_version.version)) if input_version else None
+                for input_version in input_versions
+            )
             if then != now:
                 return False
     return True
@@ -183,7 +187,7 @@ def _days_in(path: Location, version: int, days: Collection[date]) -> frozenset[
     if counted is not None:
         return frozenset(day for day, rows in counted.items() if rows)
     query = f"SELECT DISTINCT {DAY_COLUMN} FROM t WHERE {days_predicate(DAY_COLUMN, days)}"  # noqa: S608  (typed values)
-    return frozenset(row[DAY_COLUMN] for row in ask(path, query, version))
+    return frozenset(row[DAY_COLUMN] for row in query_rows(path, query, version))
 
 
 def _quarantine_stands(path: Location, rows: Mapping[date, DayRows]) -> Iterator[date]:

@@ -57,7 +57,7 @@ class RuleResult:
 
 
 @dataclass(frozen=True)
-class DayVerdict:
+class DayResult:
     """Every rule's result, and why the day fails, if it does."""
 
     rules: tuple[RuleResult, ...]
@@ -69,7 +69,7 @@ class DayVerdict:
         return bool(self.reasons)
 
 
-def verdict(counts: DayCounts, contract: CompiledContract) -> DayVerdict:
+def day_result(counts: DayCounts, contract: CompiledContract) -> DayResult:
     """Judge a day: a broken `fail` rule fails it, a `quarantine` rule broken beyond its rate does, `warn` never.
 
     A day all of whose rows leave for quarantine fails by each rule that they broke, however few they are.
@@ -84,18 +84,18 @@ def verdict(counts: DayCounts, contract: CompiledContract) -> DayVerdict:
         results.append(RuleResult(rule.name, rule.dimension, rule.action, rows, failed, reason is None))
         if reason is not None:
             reasons.append(reason)
-    return DayVerdict(tuple(results), tuple(reasons))
+    return DayResult(tuple(results), tuple(reasons))
 
 
 def _reason(rule: Rule, failed: int, rows: int, emptied: bool) -> str | None:
-    said = f"{rule.name} ({rule.description}): {failed} of {rows} rows broke it"
+    message = f"{rule.name} ({rule.description}): {failed} of {rows} rows broke it"
     if rule.passes is not None:
         fails = failed and rule.action is Action.FAIL
         return f"{rule.name} ({rule.description}): the rows of the day break it" if fails else None
     if rule.action is Action.FAIL and failed:
-        return f"{said}, and none may"
+        return f"{message}, and none may"
     if rule.action is Action.QUARANTINE and rule.tolerate.exceeded(failed, rows):
-        return f"{said}, more than the tolerated {rule.tolerate.above:.0%}"
+        return f"{message}, more than the tolerated {rule.tolerate.above:.0%}"
     if rule.action is Action.QUARANTINE and failed and emptied:
-        return f"{said}, and no row of the day is left"
+        return f"{message}, and no row of the day is left"
     return None

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
 
-DAY, DUPLICATE, LEAVES, BROKEN = "feed_day", "_duplicate", "_quarantined", "_broken"
-MARKS = (DUPLICATE, LEAVES, BROKEN)
+DAY, DUPLICATE, IS_QUARANTINED, BROKEN = "feed_day", "_duplicate", "_quarantined", "_broken"
+MARKS = (DUPLICATE, IS_QUARANTINED, BROKEN)
 """The columns that `mark` adds."""
 LANDED_ORDER = ("version", "source_file", "row_number")
 
@@ -25,8 +25,8 @@ class MissingDay(LakehouseError):
     """Rows without a feed day belong to no partition."""
 
 
-def mark(
-    candidate: "DataFrame",
+def validate_rows(
+    transformed_row: "DataFrame",
     contract: CompiledContract,
     *,
     duplicates_of: tuple[str, ...] | None,
@@ -43,7 +43,7 @@ def mark(
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    schema = schema or candidate.schema
+    schema = schema or transformed_row.schema
     check_conforms(schema, contract)
     columns = schema.names
     order = _order(columns, contract)
@@ -55,21 +55,21 @@ def mark(
         for rule in contract.of_rows
         if rule.name != KEY_RULE and (MALFORMED in columns or not rule.name.endswith(":parses"))
     ]
-    unique = candidate.select("*", duplicate.alias(DUPLICATE))
+    unique = transformed_row.select("*", duplicate.alias(DUPLICATE))
     leaves = ~F.col(DUPLICATE) & _any(asked, Action.QUARANTINE)
     # Steps of their own: Spark then asks each rule once a row, and `kept` does not look for names at all.
-    marked = unique.select(*columns, DUPLICATE, leaves.alias(LEAVES))
+    marked = unique.select(*columns, DUPLICATE, leaves.alias(IS_QUARANTINED))
     marked = marked.select("*", _names(asked).alias(BROKEN))
     if none_repeats or not contract.key or (duplicates_of and set(duplicates_of) <= {DAY, *contract.key}):
         return marked
-    same_key = Window.partitionBy(DAY, *contract.key).orderBy(DUPLICATE, LEAVES, *order)
+    same_key = Window.partitionBy(DAY, *contract.key).orderBy(DUPLICATE, IS_QUARANTINED, *order)
     known = [F.col(name).isNotNull() for name in contract.key]
     later = reduce(lambda a, b: a & b, known, ~F.col(DUPLICATE) & (F.row_number().over(same_key) > 1))
-    expels = any(rule.name == KEY_RULE and rule.action is Action.QUARANTINE for rule in contract.rules)
+    quarantines = any(rule.name == KEY_RULE and rule.action is Action.QUARANTINE for rule in contract.rules)
     return marked.select("*", later.alias("_later")).select(
         *columns,
         DUPLICATE,
-        (F.col(LEAVES) | (F.col("_later") & F.lit(expels))).alias(LEAVES),
+        (F.col(IS_QUARANTINED) | (F.col("_later") & F.lit(quarantines))).alias(IS_QUARANTINED),
         F.when(F.col("_later"), F.array_append(BROKEN, KEY_RULE)).otherwise(F.col(BROKEN)).alias(BROKEN),
     )
 
@@ -104,15 +104,15 @@ def _names(rules: Collection[Rule]) -> "Column":
     if not rules:
         return none
     names = F.array_compact(F.array(*[F.when(rule.condition(), F.lit(rule.name)) for rule in rules]))
-    some = F.col(LEAVES) | (~F.col(DUPLICATE) & _any(rules, Action.WARN, Action.FAIL))
+    some = F.col(IS_QUARANTINED) | (~F.col(DUPLICATE) & _any(rules, Action.WARN, Action.FAIL))
     return F.when(some, names).otherwise(none)
 
 
-def kept(marked: "DataFrame", contract: CompiledContract, carried: Collection[str] = ()) -> "DataFrame":
+def passed_rows(marked: "DataFrame", contract: CompiledContract, carried: Collection[str] = ()) -> "DataFrame":
     """The rows of the table: the contract's columns in its order, of its types, and those that are `carried` along."""
     from pyspark.sql import functions as F
 
-    return typed(marked.where(~F.col(DUPLICATE) & ~F.col(LEAVES)), contract, carried)
+    return typed(marked.where(~F.col(DUPLICATE) & ~F.col(IS_QUARANTINED)), contract, carried)
 
 
 def typed(rows: "DataFrame", contract: CompiledContract, carried: Collection[str] = ()) -> "DataFrame":

@@ -22,7 +22,14 @@ from lakehouse_assets.platform.storage.parquet_files import write_parquet
 from lakehouse_assets.platform.storage.target import Target
 from lakehouse_assets.platform.validation.day_result import DayCounts
 from lakehouse_assets.platform.validation.row_digests import RUN_COLUMNS, row_hash
-from lakehouse_assets.platform.validation.row_validation import BROKEN, DUPLICATE, LEAVES, MissingDay, row_json, shown
+from lakehouse_assets.platform.validation.row_validation import (
+    BROKEN,
+    DUPLICATE,
+    IS_QUARANTINED,
+    MissingDay,
+    row_json,
+    shown,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -156,7 +163,7 @@ def _with_state(
     from pyspark.sql import functions as F
 
     broken = F.size(BROKEN) > 0
-    state = F.when(F.col(DUPLICATE), DUPLICATES).when(F.col(LEAVES), QUARANTINED).otherwise(PASSED)
+    state = F.when(F.col(DUPLICATE), DUPLICATES).when(F.col(IS_QUARANTINED), QUARANTINED).otherwise(PASSED)
     landed = "source_file" in columns
     version = "landing" if "landing" in columns else "version"
     provenance = [
@@ -172,7 +179,7 @@ def _with_state(
         *day,
         *[value.alias(name) for name, value in extra.items()],
         F.col(BROKEN),
-        F.when(F.col(LEAVES), left_hash).otherwise(row_hash(contract)).alias(HASH),
+        F.when(F.col(IS_QUARANTINED), left_hash).otherwise(row_hash(contract)).alias(HASH),
         F.when(broken, row_json(columns)).alias(WHOLE),
         *[F.when(broken, value).alias(name) for name, value in zip(OF_LANDING, provenance, strict=True)],
         state.alias(STATE),

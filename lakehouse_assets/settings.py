@@ -13,6 +13,7 @@ from lakehouse_assets.platform.common import plaintext
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.storage.location import SCHEMES, Location, location
 from lakehouse_assets.platform.storage.s3 import S3Path
+from lakehouse_assets.renamed_settings import either_name, warn_of_former_names
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -101,7 +102,10 @@ class Settings(BaseSettings):
         None, description="command that is given an alert as an e-mail message, as: sendmail ops@example.com"
     )
     debounce_seconds: float = Field(
-        2.0, ge=0, description="how long inputs must be quiet before a sensor asks for a run"
+        2.0,
+        ge=0,
+        validation_alias=either_name("LAKEHOUSE_DEBOUNCE_SECONDS"),
+        description="debounce: seconds without new upstream commits before a sensor requests a run",
     )
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
     inbox: Folder | None = Field(None, description="folder in which files of streams arrive: <domain>/<table>/<file>")
@@ -170,7 +174,8 @@ class SettingsError(LakehouseError):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read on first use. Raises SettingsError."""
+    """The settings of this process, read on first use, with a notice of former names. Raises SettingsError."""
+    warn_of_former_names(Settings)
     try:
         return Settings()  # type: ignore[call-arg]
     except ValidationError as error:
@@ -180,4 +185,5 @@ def settings() -> Settings:
 
 def _said(error: "ErrorDetails") -> str:
     text = error["msg"].removeprefix("Value error, ")
-    return f"LAKEHOUSE_{str(error['loc'][0]).upper()}: {text}" if error["loc"] else text
+    name = str(error["loc"][0]).upper().removeprefix("LAKEHOUSE_") if error["loc"] else ""
+    return f"LAKEHOUSE_{name}: {text}" if name else text

@@ -16,7 +16,7 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.sensor import execute_sensor_iteration
 
 from lakehouse_assets.platform.orchestration.staleness_sensor import READING
-from lakehouse_assets.platform.orchestration.unreported_commits_sensor import ADOPT
+from lakehouse_assets.platform.orchestration.unreported_commits_sensor import EXTERNAL_COMMITS_JOB
 from lakehouse_assets_tests.dagster_lake import DagsterLake
 
 LOG = logging.getLogger("daemon")
@@ -59,8 +59,8 @@ class Daemon:
         instance.report_dagster_event(starting, queued.run_id)
         run = instance.get_run_by_id(queued.run_id)
         assert run is not None
-        if run.job_name == ADOPT:
-            job = InMemoryJob(definitions.resolve_job_def(ADOPT))
+        if run.job_name == EXTERNAL_COMMITS_JOB:
+            job = InMemoryJob(definitions.resolve_job_def(EXTERNAL_COMMITS_JOB))
         else:
             whole = InMemoryJob(definitions.resolve_implicit_global_asset_job_def())
             job = whole.get_subset(

@@ -159,7 +159,7 @@ def dagster_lake(folder: Path) -> Iterator[DagsterLake]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LAKEHOUSE_ROOT", str(folder / "root"))
         environment.setenv("DAGSTER_HOME", str(folder / "dagster"))
-        environment.setenv("LAKEHOUSE_QUIET_SECONDS", "0")
+        environment.setenv("LAKEHOUSE_DEBOUNCE_SECONDS", "0")
         settings.cache_clear()
         prepare_dagster_home(settings())
         try:

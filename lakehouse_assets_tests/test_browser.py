@@ -181,7 +181,7 @@ def test_the_checks_tab_has_a_result_for_every_day(browser: Browser, check: str,
 def test_a_dropped_file_becomes_gold_with_nobody_touching_it(browser: Browser, lake: DagsterLake) -> None:
     product = browser.product
     of = {"repositoryName": "__repository__", "repositoryLocationName": "lakehouse"}
-    for sensor in ("gmv_commits", "gmv_levels"):
+    for sensor in ("gmv_unreported_commits", "gmv_staleness"):
         started = product.graphql(START_SENSOR, of=of | {"sensorName": sensor})["startSensor"]
         assert started["__typename"] == "Sensor", started
     feeds = lake.folder / "dropped"
@@ -197,10 +197,10 @@ def test_a_dropped_file_becomes_gold_with_nobody_touching_it(browser: Browser, l
 
     fired = product.until(gold, FINISH_SECONDS, "gold of the dropped day")
     page = browser.open("automation")
-    expect(browser.seen("gmv_levels")).to_be_visible()
+    expect(browser.seen("gmv_staleness")).to_be_visible()
     browser.screenshot("sensors")
     browser.open(f"runs/{fired['runId']}")
-    expect(browser.seen("gmv_levels").first, "the run says which sensor asked for it").to_be_visible()
+    expect(browser.seen("gmv_staleness").first, "the run says which sensor asked for it").to_be_visible()
     browser.screenshot("fired-run")
     page = browser.open(f"assets/gmv/gold/gmv?view=partitions&partition={NEXT}")
     row = page.get_by_role("table").filter(has_text="input_versions").get_by_role("row")

@@ -36,7 +36,8 @@ import pyspark.sql.types as T
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.contract import Action, Contract, Rate, column, facts, row_rule
+from lakehouse_assets.platform.contracts.contract import Action, Contract, column, table_metadata, row_rule
+from lakehouse_assets.platform.contracts.rules import Rate
 
 LEAST = 1
 
@@ -48,7 +49,7 @@ class Sales(Contract):
     amount: T.LongType = column("how much", nullable=True, ge=0, tolerate=Rate(0.25, 7))
 
     class Config:
-        metadata = facts(key=("country",), owners=("team:shop",))
+        metadata = table_metadata(key=("country",), owners=("team:shop",))
 
     @row_rule("not much is too much")
     def bounded(cls) -> str:
@@ -176,7 +177,7 @@ GOLD = '''
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.table import ReplaceDays, TableKey, last, table, through
+from lakehouse_assets.platform.declare.table import ReplaceDays, TableKey, rolling_window, table, cumulative
 
 from . import contracts, helpers
 
@@ -215,7 +216,7 @@ def _of(orders):
     return (lambda rows: rows.where(F.col("day") >= SINCE))(orders)
 
 
-@table(contracts.Sales, orders=last(2, TableKey("shop", "silver", "orders")), write=ReplaceDays(400))
+@table(contracts.Sales, orders=rolling_window(2, TableKey("shop", "silver", "orders")), write=ReplaceDays(400))
 def sales(orders: DataFrame) -> DataFrame:
     """Sales by country."""
     return helpers.weighted(_of(_record(orders)))
@@ -524,8 +525,8 @@ def rated(rows):
 
 REAL = """
 import lakehouse_assets, lakehouse_assets.defs as domains
-from lakehouse_assets.platform.catalog import discover
-from lakehouse_assets.platform.code_version import code_version
+from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.fingerprint.code_version import code_version
 print(lakehouse_assets.__file__)
 for table in reversed(discover(domains).tables):
     print(table.key, code_version(table))

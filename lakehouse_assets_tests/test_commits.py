@@ -198,8 +198,9 @@ import sys
 from datetime import date
 from pathlib import Path
 from lakehouse_assets.platform import writer
-from lakehouse_assets.platform.delta import Note, version_of
-from lakehouse_assets.platform.session import open_session
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
+from lakehouse_assets.platform.storage.delta_table import version_of
+from lakehouse_assets.platform.runtime.sessions import open_session
 from lakehouse_assets.settings import settings
 
 path, day = Path(sys.argv[1]), date.fromisoformat(sys.argv[2])
@@ -211,7 +212,7 @@ spark.registerProgressHandler(
 slow = spark.range(0, 60, 1, 1).where("reflect('java.lang.Thread', 'sleep', 100L) IS NOT NULL")
 wrong = slow.crossJoin(table.where(f"feed_day = DATE'{day}'").limit(1)).drop("id")
 target = delta_writer.Target(path, "gmv/silver/purchase", table.schema)
-note = Note("gmv/silver/purchase", "killed", "killed#1", frozenset([day]), "code", {})
+note = CommitMetadata("gmv/silver/purchase", "killed", "killed#1", frozenset([day]), "code", {})
 try:
     delta_writer.replace_days(wrong, target, note, version_of(path), "feed_day", [day])
 except delta_writer.ConcurrentCommit:
@@ -263,7 +264,7 @@ DIES_AFTER_COMMIT = """
 import os, sys
 from datetime import date
 from pathlib import Path
-from lakehouse_assets.platform.session import open_session
+from lakehouse_assets.platform.runtime.sessions import open_session
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
@@ -294,7 +295,7 @@ BACKFILL = """
 import sys
 from datetime import date
 from pathlib import Path
-from lakehouse_assets.platform.session import close_session, open_session
+from lakehouse_assets.platform.runtime.sessions import close_session, open_session
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.lake_driver import LakeDriver
 

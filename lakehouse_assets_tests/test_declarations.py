@@ -315,8 +315,8 @@ _numbers = count()
 SOURCE = '''
 from pyspark.sql import DataFrame
 import pyspark.sql.types as T
-from lakehouse_assets.platform.contract import Contract, column
-from lakehouse_assets.platform.table import TableKey, day, table
+from lakehouse_assets.platform.contracts.contract import Contract, column
+from lakehouse_assets.platform.declare.table import TableKey, day, table
 
 
 class Sales(Contract):

@@ -104,14 +104,6 @@ def test_the_settings_table_has_every_setting_and_its_default() -> None:
     assert written == {name: "unset" if default is None else f"`{default}`" for name, default in fields.items()}
 
 
-def test_the_module_map_names_modules_that_exist() -> None:
-    for row in re.findall(r"^\| (`.*?`) \|", (PROJECT / "docs" / "architecture.md").read_text(), re.MULTILINE):
-        first, *others = re.findall(r"`(.*?)`", row)
-        assert (PACKAGE / first).exists(), first
-        for other in others:
-            assert ((PACKAGE / first).parent / Path(other).name).exists(), other
-
-
 def imports_of(file: Path) -> set[str]:
     """Modules of ours that a module imports anywhere, also for its types alone."""
     nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))

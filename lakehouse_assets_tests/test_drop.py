@@ -92,7 +92,7 @@ def test_days_do_not_wait_for_each_other() -> None:
 def drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The store's drop folder of a lakehouse in which files count as quiet at once."""
     monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path))
-    monkeypatch.setenv("LAKEHOUSE_QUIET_SECONDS", "0")
+    monkeypatch.setenv("LAKEHOUSE_DEBOUNCE_SECONDS", "0")
     settings.cache_clear()
     folder = settings().drop_folder / "store"
     folder.mkdir(parents=True)

@@ -275,8 +275,8 @@ MAKE = """
 import sys
 from datetime import date
 from pathlib import Path
-from lakehouse_assets.platform.plan import Lake
-from lakehouse_assets.platform.session import open_session
+from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.platform.runtime.sessions import open_session
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.change_tables import catalog
 from lakehouse_assets_tests.lake_driver import LakeDriver

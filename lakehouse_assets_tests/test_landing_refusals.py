@@ -223,7 +223,9 @@ _FULL_DISK = """
 import resource, sys
 from datetime import date
 from pathlib import Path
-from lakehouse_assets.platform.landing import EventFiles, LandingError, land
+from lakehouse_assets.platform.declare.source_files import EventFiles
+from lakehouse_assets.platform.ingest.file_readers import LandingError
+from lakehouse_assets.platform.ingest.landing import land
 root, file, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:

@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.common.fault_injection import VARIABLE, Failpoint
-from lakehouse_assets.platform.orchestration.unreported_commits_sensor import ADOPT
+from lakehouse_assets.platform.orchestration.unreported_commits_sensor import EXTERNAL_COMMITS_JOB
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.storage import delta_writer
 from lakehouse_assets.platform.storage.commit import WriteError, commit
@@ -200,7 +200,7 @@ def test_a_cursor_lost(shop: Shop) -> None:
 def test_a_commit_by_a_notebook_is_checked_then_counts(shop: Shop, spark: SparkSession) -> None:
     _write(spark, D1, Decimal("70.00"))
     checked, gold = shop.daemon.settle()
-    assert (checked.job_name, made(gold)) == (ADOPT, {"gold/gmv", "gold/gmv_current"})
+    assert (checked.job_name, made(gold)) == (EXTERNAL_COMMITS_JOB, {"gold/gmv", "gold/gmv_current"})
     shop.values[D1] = Decimal("70.00")
     assert shop.is_right()
     newest = shop.lake.materializations("gmv/silver/product_item")[str(D1)][-1]
@@ -210,7 +210,7 @@ def test_a_commit_by_a_notebook_is_checked_then_counts(shop: Shop, spark: SparkS
 def test_a_notebook_that_breaks_the_contract_blocks_its_day_until_repaired(shop: Shop, spark: SparkSession) -> None:
     _write(spark, D2, Decimal("-1.00"))
     (checked,) = shop.daemon.settle()
-    assert checked.job_name == ADOPT
+    assert checked.job_name == EXTERNAL_COMMITS_JOB
     assert shop.lake.check_days("gmv/silver/product_item", "contract")["FAILED"] == {str(D2)}
     assert "outside Dagster" not in shop.lake.why(shop.lake.run(GOLD, D2)), "judged by now"
     assert shop.is_right(), "gold does not read it"
@@ -227,7 +227,7 @@ def test_a_run_killed_after_its_commit_and_before_its_event(shop: Shop) -> None:
     before = len(shop.lake.materializations(ITEM[1])[str(D3)])
     runs = shop.daemon.settle()
     assert len(runs) == 2
-    assert ADOPT in [run.job_name for run in runs]
+    assert EXTERNAL_COMMITS_JOB in [run.job_name for run in runs]
     assert all("silver/product_item" not in made(run) for run in runs), "its day is made: it is only reported"
     events = shop.lake.materializations(ITEM[1])[str(D3)]
     assert (len(events), events[-1].metadata["delta_version"].value) == (before + 1, version)

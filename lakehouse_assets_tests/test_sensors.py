@@ -37,7 +37,10 @@ from lakehouse_assets.platform.orchestration.staleness_sensor import (
     staleness_sensor,
     yesterday_schedule,
 )
-from lakehouse_assets.platform.orchestration.unreported_commits_sensor import ADOPT, unreported_commits_sensor
+from lakehouse_assets.platform.orchestration.unreported_commits_sensor import (
+    EXTERNAL_COMMITS_JOB,
+    unreported_commits_sensor,
+)
 from lakehouse_assets.platform.results.audit_log import AUDIT, append_audit
 from lakehouse_assets.platform.storage import commit_actions, commit_log
 from lakehouse_assets.platform.storage.commit_metadata import Kind
@@ -119,7 +122,7 @@ class Ticking(Lakeside):
 def ticking_in(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Ticking]:
     patch.setenv("LAKEHOUSE_HOME", str(folder / "home"))
     patch.setenv("LAKEHOUSE_ROOT", str(folder))
-    patch.setenv("LAKEHOUSE_QUIET_SECONDS", "0")
+    patch.setenv("LAKEHOUSE_DEBOUNCE_SECONDS", "0")
     settings.cache_clear()
     with dg.DagsterInstance.ephemeral() as instance:
         yield Ticking(folder, instance)
@@ -299,7 +302,7 @@ def test_of_an_adoption_that_ends_within_a_tick_nothing_is_asked_again(
 ) -> None:
     ticking.build(BRONZE, D1, kind=None)
     assert len(ticking.tick(ticking.commits)) == 1
-    run = ticking.begin(dg.RunRequest(tags={LEVEL_TAG: f"{BRONZE}@other commits"}), ADOPT)
+    run = ticking.begin(dg.RunRequest(tags={LEVEL_TAG: f"{BRONZE}@other commits"}), EXTERNAL_COMMITS_JOB)
 
     def adopted() -> None:
         ticking.build(BRONZE, D1, kind=Kind.ADOPTION)

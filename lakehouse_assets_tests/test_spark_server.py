@@ -52,7 +52,7 @@ def in_another_process(code: str, here: Settings, *arguments: str) -> subprocess
 
 
 ENSURE = """
-from lakehouse_assets.platform.server import ensure_server
+from lakehouse_assets.platform.runtime.spark_server import ensure_server
 from lakehouse_assets.settings import settings
 print(ensure_server(settings()).server)
 """
@@ -178,7 +178,7 @@ def test_a_run_may_tune_its_session_but_not_change_what_results_depend_on() -> N
 # Prints "running" when its write has a task at work. 150 rows of 0.1 s each: the write would end after 15 s.
 LONG_WRITE = """
 import sys
-from lakehouse_assets.platform.session import open_session
+from lakehouse_assets.platform.runtime.sessions import open_session
 from lakehouse_assets.settings import settings
 
 spark = open_session(settings(), "killed run")

@@ -112,7 +112,7 @@ def test_commits_of_a_stream_are_observed_in_dagster_and_fire_what_reads_them(
     step = Step(spark, Lake(settings().lake, settings().landing), catalog, "stream")
     drain_available(step, table, Documents(str(folder), batch=2))
     sensors = definitions.get_repository_def()
-    observed = sensors.get_sensor_def("marketplace_commits")(dg.build_sensor_context(instance=lake.instance))
+    observed = sensors.get_sensor_def("marketplace_unreported_commits")(dg.build_sensor_context(instance=lake.instance))
     assert isinstance(observed, dg.SensorResult)
     told = [event for event in observed.asset_events if isinstance(event, dg.AssetObservation)]
     assert [(event.asset_key.path, event.partition) for event in told] == [
@@ -122,7 +122,7 @@ def test_commits_of_a_stream_are_observed_in_dagster_and_fire_what_reads_them(
     assert [event.metadata["delta_version"].value for event in told] == [0, 1]
     assert [event.metadata["records"].value for event in told] == [2, 1]
     assert told[0].metadata["position"].data == {"place": str(folder), "places": [str(folder)]}  # type: ignore[union-attr]
-    asked = sensors.get_sensor_def("marketplace_levels")(dg.build_sensor_context(instance=lake.instance))
+    asked = sensors.get_sensor_def("marketplace_staleness")(dg.build_sensor_context(instance=lake.instance))
     assert isinstance(asked, dg.SensorResult)
     for request in asked.run_requests or ():
         assert {key.path[1] for key in request.asset_selection or ()} <= {"silver", "gold"}

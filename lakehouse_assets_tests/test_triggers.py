@@ -31,7 +31,7 @@ def ends(days: str) -> tuple[date, date]:
 
 def tick(lake: DagsterLake) -> list[dg.RunRequest]:
     """One evaluation of the sensor."""
-    sensor = definitions.get_repository_def().get_sensor_def("gmv_levels")
+    sensor = definitions.get_repository_def().get_sensor_def("gmv_staleness")
     found = sensor(dg.build_sensor_context(instance=lake.instance))
     return list(found.run_requests or ()) if isinstance(found, dg.SensorResult) else []
 
@@ -136,5 +136,5 @@ def test_a_tick_waits_for_a_run_under_way(lake: DagsterLake) -> None:
 
 def test_sensor_and_schedule_are_on_by_default() -> None:
     repository = definitions.get_repository_def()
-    assert repository.get_sensor_def("gmv_levels").default_status is dg.DefaultSensorStatus.RUNNING
+    assert repository.get_sensor_def("gmv_staleness").default_status is dg.DefaultSensorStatus.RUNNING
     assert repository.get_schedule_def("gmv_yesterday").default_status is dg.DefaultScheduleStatus.RUNNING

@@ -157,9 +157,9 @@ SLOW_WRITE = """
 import sys
 from pyspark.sql.types import LongType, StructField, StructType
 from lakehouse_assets.platform import writer
-from lakehouse_assets.platform.delta import Note
-from lakehouse_assets.platform.s3 import S3Path
-from lakehouse_assets.platform.session import open_session
+from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
+from lakehouse_assets.platform.storage.s3 import S3Path
+from lakehouse_assets.platform.runtime.sessions import open_session
 from lakehouse_assets.settings import settings
 
 spark = open_session(settings(), "killed")
@@ -169,7 +169,7 @@ spark.registerProgressHandler(
 slow = spark.range(0, 60, 1, 1).where("reflect('java.lang.Thread', 'sleep', 100L) IS NOT NULL").selectExpr("id AS n")
 place = S3Path(settings().lake.bucket, sys.argv[1], settings().s3_endpoint)
 target = writer.Target(place, "t", StructType([StructField("n", LongType())]))
-writer.overwrite(slow, target, Note("t", "killed", "killed#1", frozenset(), "code", {}), 0)
+writer.overwrite(slow, target, CommitMetadata("t", "killed", "killed#1", frozenset(), "code", {}), 0)
 """
 
 

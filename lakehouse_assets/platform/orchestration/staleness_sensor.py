@@ -104,10 +104,10 @@ def staleness_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     own = made_of_their_own(domain, catalog)
     of_domain = [table for table in catalog.tables if table.key.domain == domain]
     staleness: dict[Lake, Staleness] = {}
-    unquiet: dict[Lake, datetime] = {}  # since when a tick has waited for a series of changes to end
+    unsettled_since: dict[Lake, datetime] = {}  # since when a tick has waited for a series of changes to end
 
     @dg.sensor(
-        name=f"{domain}_levels",
+        name=f"{domain}_staleness",
         description="Compares what every day was built from with what its inputs are now, and asks for what is behind.",
         target=dg.AssetSelection.assets(*[dg.AssetKey(table.key.parts) for table in of_domain]),
         minimum_interval_seconds=TICK_SECONDS,
@@ -128,9 +128,9 @@ def staleness_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         if waiting is None:
             return dg.SkipReason(READING)
         now = datetime.now(UTC)
-        if _not_debounced(waiting, settled) > ZERO and now - unquiet.setdefault(lake, now) < LONGEST_WAIT:
+        if _not_debounced(waiting, settled) > ZERO and now - unsettled_since.setdefault(lake, now) < LONGEST_WAIT:
             return dg.SkipReason("Inputs are changing right now: waiting for them to be quiet.")
-        unquiet.pop(lake, None)
+        unsettled_since.pop(lake, None)
         tried = _tried(known, own, catalog, waiting, context.instance)
         due = [asked for asked, before in tried if before.due(get_current_datetime())]
         if due:

@@ -35,7 +35,7 @@ from lakehouse_assets.platform.storage.location import Location
 
 TICK_SECONDS = 5
 ENTRIES_PER_TICK = 200
-ADOPT = "adopt_commits"
+EXTERNAL_COMMITS_JOB = "validate_external_commits"
 REPORTED = (Kind.STEP, Kind.ADOPTION)
 
 
@@ -64,7 +64,10 @@ def external_commits_job(catalog: Catalog) -> dg.JobDefinition:
             step = Step(context.resources.spark.spark_session, lake, catalog, context.run_id)
             _report(context, table, lake, validate(step, table))
 
-    @dg.job(name=ADOPT, description="Commits made outside Dagster, or by runs that were killed: checked and reported.")
+    @dg.job(
+        name=EXTERNAL_COMMITS_JOB,
+        description="Commits made outside Dagster, or by runs that were killed: checked and reported.",
+    )
     def job() -> None:
         adopt()
 
@@ -87,9 +90,9 @@ def unreported_commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinit
     staleness: dict[Lake, Staleness] = {}
 
     @dg.sensor(
-        name=f"{domain}_commits",
+        name=f"{domain}_unreported_commits",
         description="Finds commits that Dagster has not heard of: those of others are checked by the contract first.",
-        job_name=ADOPT,
+        job_name=EXTERNAL_COMMITS_JOB,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
@@ -101,7 +104,7 @@ def unreported_commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinit
         lake = Lake(here.lake, here.landing)
         known = staleness.setdefault(lake, Staleness(lake, Catalog(tuple(tables))))
         # First, so that what a run that ends meanwhile did is seen.
-        judging = {level.partition("@")[0] for level in levels_under_way(context.instance, ADOPT)}
+        judging = {level.partition("@")[0] for level in levels_under_way(context.instance, EXTERNAL_COMMITS_JOB)}
         until = monotonic() + READING_SECONDS
         is_read = all(known.of(table.key).read_on(until) for table in tables)
         cursor: dict[str, int] = json.loads(context.cursor or "{}")

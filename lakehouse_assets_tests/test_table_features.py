@@ -44,7 +44,7 @@ PARTITIONS = """CREATE TABLE {t} USING delta PARTITIONED BY (feed_day, name) AS 
 
 @dataclass(frozen=True)
 class Case:
-    """Statements that make a table `{t}`; the feature by which `query` and `ask` refuse it, if they do."""
+    """Statements that make a table `{t}`; the feature by which `query` and `query_rows` refuse it, if they do."""
 
     statements: tuple[str, ...]
     query: str | None = None
@@ -53,8 +53,8 @@ class Case:
 
 def made(*properties: str, then: tuple[str, ...] = (), query: str | None = None, query_rows: str | None = None) -> Case:
     """A table with properties, two rows in one file, and what is done to it then."""
-    message = ", ".join(properties)
-    return Case((f"CREATE TABLE {{t}} USING delta TBLPROPERTIES ({message}) AS {NAMES}", *then), query, query_rows)
+    given = ", ".join(properties)
+    return Case((f"CREATE TABLE {{t}} USING delta TBLPROPERTIES ({given}) AS {NAMES}", *then), query, query_rows)
 
 
 DELETED = ("DELETE FROM {t} WHERE id = 1",)
@@ -86,7 +86,7 @@ CASES = {
         query="typeWidening",
         query_rows="typeWidening",
     ),
-    "vacuum_check": made("'delta.feature.vacuumProtocolCheck' = 'supported'", ask="vacuumProtocolCheck"),
+    "vacuum_check": made("'delta.feature.vacuumProtocolCheck' = 'supported'", query_rows="vacuumProtocolCheck"),
     "variant": Case(
         ("CREATE TABLE {t} USING delta AS " + NAMES.replace(" * ", " *, parse_json('[1]') AS v "),),
         query="variantType",

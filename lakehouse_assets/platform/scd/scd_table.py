@@ -22,7 +22,15 @@ from lakehouse_assets.platform.planning.erased_since import refuse_erased
 from lakehouse_assets.platform.planning.plan import Lake, LostInput, Plan
 from lakehouse_assets.platform.scd.change_table import SUFFIX, ChangeLog, News, change_target
 from lakehouse_assets.platform.scd.change_table import news as news_since
-from lakehouse_assets.platform.scd.merge_changes import bucket, fold, newest, order, versions
+from lakehouse_assets.platform.scd.merge_changes import bucket, fold
+from lakehouse_assets.platform.scd.replacements import (
+    Replacement,
+    close_current,
+    hint_for,
+    merge_again,
+    merge_current,
+    upsert_newest,
+)
 from lakehouse_assets.platform.storage import delta_writer
 from lakehouse_assets.platform.storage.commit import Swap, commit
 from lakehouse_assets.platform.storage.commit_actions import actions_of, changes_rows
@@ -34,23 +42,19 @@ from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.log_statistics import bytes_of, may_hold
 from lakehouse_assets.platform.storage.parquet_files import read_parquet
 from lakehouse_assets.platform.storage.pinned_read import read_version
-from lakehouse_assets.platform.validation.row_digests import RUN_COLUMNS
 from lakehouse_assets.platform.validation.validated_rows import ValidatedRows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
 CHANGES = SUFFIX
 """Under this name the table's commits note which version of the changes they were folded from."""
 
-SMALL = 1_000_000
-"""Changes up to this number are sent whole to where the table's rows are, instead of both being shuffled."""
 LARGE = 64 * 2**20
 """Bytes of the touched parts from which on they are written as they were read, each task its own part."""
 NO_BUCKET = -1
-ENDS = "__ends"  # as no column of a contract is called, nor `_` and one of them
 
 
 def change_columns(spec: Scd, schema: T.StructType) -> "dict[str, tuple[Column, T.DataType]]":
@@ -194,72 +198,50 @@ class ScdTable:
         if since is None or news is None:
             rows = fold(self.log.read(version), self.spec, self.columns).select("*", bucket(self.spec))
             return delta_writer.overwrite(rows.repartition(BUCKET), self.state, metadata, plan.base)
-        swap = self._swap(plan, since, version, news)
-        return self._merge(plan, metadata, swap, self.log.parts(version, news.days) if swap.keys is None else None)
+        replacement = self._replacement(plan, since, version, news)
+        return self._merge(plan, metadata, replacement, self.log.parts(version, news.days))
 
-    def _merge(self, plan: Plan, metadata: CommitMetadata, swap: "_Swap", parts: set[int] | None) -> int:
-        """Write the parts of the table in which a row may change (None: Spark finds those in which one does)."""
-        new = swap.new if parts is not None else swap.new.persist()
-        keys = new if swap.keys is None else swap.keys
+    def _merge(self, plan: Plan, metadata: CommitMetadata, replacement: Replacement, of_news: set[int] | None) -> int:
+        """Write the parts in which a row may change; where these are not known, those in which one does."""
+        parts = of_news if replacement.keys is None else None
+        new = replacement.new if parts is not None else replacement.new.persist()
         try:
-            parts = self._parts(keys) if parts is None else parts
-            old = self._read(plan.base, parts)
-            stays = self._stays(old, keys, swap)
+            if parts is None:
+                parts = self._parts(replacement.keys if replacement.keys is not None else new)
+            stays = replacement.remaining(self._read(plan.base, parts))
             if not self._is_large(plan.base, parts):
                 stays = stays.repartition(BUCKET)
             comes = new.select(*self.columns, bucket(self.spec)).repartition(BUCKET)
             return delta_writer.replace_parts(stays.unionByName(comes), self.state, metadata, plan.base, BUCKET, parts)
         finally:
-            for held in (new, swap.keys, swap.folded):
-                if held is not None:
-                    held.unpersist()
+            for held in (new, *replacement.held):
+                held.unpersist()
 
     def _parts(self, keys: "DataFrame") -> set[int]:
         """The parts of the table that these keys belong to."""
         return {row[0] for row in keys.select(bucket(self.spec)).distinct().collect()}
 
-    def _stays(self, old: "DataFrame", keys: "DataFrame", swap: "_Swap") -> "DataFrame":
-        """The rows of the touched parts without those that give way, or with an end put to these."""
-        of_key = {key: F.col(key).alias(f"_{key}") for key in self.spec.keys}
-        other = swap.hint(keys.select(*of_key.values(), F.lit(True).alias(ENDS)))
-        same = reduce(lambda a, b: a & b, [F.col(key) == F.col(f"_{key}") for key in of_key]) & F.expr(swap.replaces)
-        if swap.ends is None:
-            return old.join(other, same, "left_anti")
-        ended = {name: F.when(F.col(ENDS), end).otherwise(F.col(name)) for name, end in swap.ends.items()}
-        return old.join(other, same, "left").withColumns(ended).select(*old.columns)
-
     def _is_large(self, base: int | None, parts: "Collection[int]") -> bool:
         """Whether the files of these parts are so large that they stay apart by themselves, without a shuffle."""
         return bytes_of(self.state.path, base, BUCKET, parts) > LARGE
 
-    def _swap(self, plan: Plan, since: int, version: int, news: News) -> "_Swap":
-        """What becomes of the keys that the days of the news held before or hold now.
-
-        Where nothing was taken back, the state of a key stands for all its older changes: the current state does
-        always, the current version does if all news are later. Else all changes of the key are folded again.
-        """
-        spec, columns, keys = self.spec, self.columns, list(self.spec.keys)
+    def _replacement(self, plan: Plan, since: int, version: int, news: News) -> Replacement:
+        """What becomes of the keys that the days of the news held before or hold now."""
+        spec, columns, hint = self.spec, self.columns, hint_for(news.rows)
         state = self._read(plan.base).select(*columns)
         after = self.log.read(version).where(delta_writer.on_days(DAY_COLUMN, news.days))
-        hint = _broadcast if news.rows <= SMALL else _as_it_is
-        if not spec.history and not may_hold(self.log.target.path, DAY_COLUMN, news.days, since):
-            last = newest(after, spec, columns)
-            brought = hint(last.select(*keys, order(spec).alias("_brings")))
-            later = state.select(*keys, order(spec).alias("_has")).join(brought, keys).where("_has >= _brings")
-            return _Swap(last.join(later.select(*keys), keys, "left_anti"), "true", hint)
-        if spec.snapshots and not may_hold(self.log.target.path, DAY_COLUMN, [min(news.days), date.max], since):
+        changes = self.log.target.path
+        if not spec.history and not may_hold(changes, DAY_COLUMN, news.days, since):
+            return upsert_newest(after, state, spec, columns, hint)
+        if spec.snapshots and not may_hold(changes, DAY_COLUMN, [min(news.days), date.max], since):
             if len(news.days) == 1 and spec.track is None:
                 # One change a key, and each says something else than the version before, or it would be none.
                 ends = {"effective_to": F.lit(min(news.days)), "is_current": F.lit(False)}
-                return _Swap(after, "is_current", hint, ends=ends)
-            current = state.where("is_current").join(hint(after.select(*keys).distinct()), keys, "left_semi")
-            return _Swap(versions(after.unionByName(current), spec, columns), "is_current", hint)
-        before = self.log.read(since).where(delta_writer.on_days(DAY_COLUMN, news.days)).select(*keys)
-        touched = after.select(*keys).unionByName(before).distinct()
-        folded = fold(self.log.read(version).join(hint(touched), keys, "left_semi"), spec, columns).persist()
-        of_keys = state.join(hint(touched), keys, "left_semi")
-        changed = _changed(folded, of_keys, spec, columns)
-        return _Swap(folded.join(hint(changed), keys, "left_semi"), "true", hint, changed.persist(), folded)
+                return close_current(after, ends, spec, hint)
+            return merge_current(after, state, spec, columns, hint)
+        before = self.log.read(since).where(delta_writer.on_days(DAY_COLUMN, news.days)).select(*spec.keys)
+        touched = after.select(*spec.keys).unionByName(before).distinct()
+        return merge_again(touched, self.log.read(version), state, spec, columns, hint)
 
     def _read(self, version: int | None, parts: "Collection[int] | None" = None) -> "DataFrame":
         """The table at a version, with the part that each key belongs to; `parts`: only rows of these."""
@@ -270,38 +252,3 @@ class ScdTable:
         rows = read_version(self.spark, self.state.path, version or 0, self.table.compiled.spark_schema, wanted)
         rows = rows.select(*self.columns, bucket(self.spec))
         return rows if parts is None else rows.where(F.col(BUCKET).isin(*(parts or {NO_BUCKET})))
-
-
-@dataclass(frozen=True)
-class _Swap:
-    """Rows that come in place of others.
-
-    `replaces`: SQL for the rows of the same keys that give way. `hint`: how to join with keys. `keys`: those of which
-    rows give way; None: those of the new rows. `folded`: what both were taken from. These two are held in memory.
-    `ends`: the rows that give way stay, with these values; the new ones then have a row a key.
-    """
-
-    new: "DataFrame"
-    replaces: str
-    hint: "Callable[[DataFrame], DataFrame]"
-    keys: "DataFrame | None" = None
-    folded: "DataFrame | None" = None
-    ends: "Mapping[str, Column] | None" = None
-
-
-def _changed(folded: "DataFrame", state: "DataFrame", spec: Scd, columns: "Sequence[str]") -> "DataFrame":
-    """Keys whose rows are others than they were."""
-    compared = [name for name in columns if name not in RUN_COLUMNS]
-    content = F.xxhash64(*compared, *[F.isnull(name) for name in compared]).cast("decimal(38,0)")
-    now = folded.select(*spec.keys, content.alias("content"), F.lit(1).alias("one"))
-    before = state.select(*spec.keys, (-content).alias("content"), F.lit(-1).alias("one"))
-    sums = now.unionByName(before).groupBy(*spec.keys).agg(F.sum("content").alias("content"), F.sum("one").alias("one"))
-    return sums.where("content != 0 OR one != 0").select(*spec.keys)
-
-
-def _broadcast(keys: "DataFrame") -> "DataFrame":
-    return F.broadcast(keys)
-
-
-def _as_it_is(keys: "DataFrame") -> "DataFrame":
-    return keys

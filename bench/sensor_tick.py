@@ -62,7 +62,7 @@ def build(lake: Lake, catalog: Catalog, days: int) -> None:
 def tick(staleness: Staleness, tables: list[Table]) -> float:
     """Seconds of reading on and deciding."""
     start = time.perf_counter()
-    staleness.read_on()
+    staleness.refresh()
     stale_days = {table.key: frozenset(staleness.stale_days(table)) for table in tables}
     list(requests(tables, stale_days))
     return time.perf_counter() - start

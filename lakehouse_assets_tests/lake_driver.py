@@ -35,12 +35,21 @@ class LakeDriver:
         return cls(spark, Lake(folder / "lake", folder / "landing"), discover(domains))
 
     def land(
-        self, table: str, file: Path, day: date | None = None, replace: bool = False, really: bool = False
+        self, table: str, file: Path, day: date | None = None, replace: bool = False, allow_shrinking: bool = False
     ) -> Landed:
         """Land a file as `lakehouse land` does."""
         source = self.catalog.table(TableKey.parse(f"{table.split('/')[0]}/bronze/{table.split('/')[1]}")).source
         assert source is not None
-        return land(self.lake.landing, table, source, file, day=day, replace=replace, today=TODAY, really=really)
+        return land(
+            self.lake.landing,
+            table,
+            source,
+            file,
+            day=day,
+            replace=replace,
+            today=TODAY,
+            allow_shrinking=allow_shrinking,
+        )
 
     def make(self, table: str, days: Collection[date]) -> Outcome:
         """One step: the days of a table, and of its companions."""

@@ -59,12 +59,12 @@ def when(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
 def test_it_changes_no_row_and_no_day(tmp_path: Path) -> None:
     table = PlainTable(tmp_path / "t", append_only=True).fill()
     staleness = TableVersions(table.path)
-    staleness.read_on()
+    staleness.refresh()
     before, base = dict(staleness.changed), table.newest
     assert survey(table.place).due
     assert (compacted(table), len(table.named())) == ("", 1)
     assert table.numbers() == table.numbers(base) == list(range(FEWEST))
-    staleness.read_on()
+    staleness.refresh()
     assert staleness.changed == before, "maintenance is no change"
     assert changed_days(table.path, base, base + 1) == frozenset()
     assert unvalidated(table.path) == {}

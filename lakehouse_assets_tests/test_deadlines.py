@@ -91,7 +91,7 @@ class Feeds:
         append_audit(self.lake.tables, table.key.domain, pa.Table.from_pylist([row], schema=AUDIT))
 
     def late(self, table: Table, now: datetime = TOO_LATE, also: tuple[date, ...] = ()) -> dict[date, str]:
-        self.staleness.read_on()
+        self.staleness.refresh()
         return late_days(self.staleness, CATALOG, table, now, also)
 
 

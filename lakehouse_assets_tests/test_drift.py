@@ -88,19 +88,19 @@ def test_the_day_is_in_the_name_of_the_file_or_of_its_folder() -> None:
 SOURCE = EventFiles(("id", "name"), day_in_name=True, drift=Drift(), most_missing=0.2)
 
 
-def snapshot(folder: Path, day: int, keys: int, really: bool = False) -> Landed:
+def snapshot(folder: Path, day: int, keys: int, allow_shrinking: bool = False) -> Landed:
     file = folder / f"2025-01-{day:02}.csv"
     file.write_text("id,name\n" + "".join(f"{n},x\n" for n in range(keys)))
-    return land(folder / "landing", "d/t", SOURCE, file, today=date(2026, 1, 1), really=really)
+    return land(folder / "landing", "d/t", SOURCE, file, today=date(2026, 1, 1), allow_shrinking=allow_shrinking)
 
 
 def test_a_snapshot_that_shrinks_too_much_is_refused_unless_really_meant(tmp_path: Path) -> None:
     snapshot(tmp_path, 3, 100)
     snapshot(tmp_path, 4, 80)
-    with pytest.raises(LandingError, match=r"63 rows, where the snapshot of 2025-01-04 had 80.*20%.*--yes-really"):
+    with pytest.raises(LandingError, match=r"63 rows, where the snapshot of 2025-01-04 had 80.*20%.*--allow-shrinking"):
         snapshot(tmp_path, 5, 63)
     assert {part.feed_day.day for part in parts(tmp_path / "landing", "d/t")} == {3, 4}
-    snapshot(tmp_path, 5, 63, really=True)
+    snapshot(tmp_path, 5, 63, allow_shrinking=True)
     snapshot(tmp_path, 2, 5)  # the first of all: there is nothing to compare it with
     snapshot(tmp_path, 6, 51)
 
@@ -111,8 +111,10 @@ def test_an_empty_snapshot_is_refused_unless_really_meant(tmp_path: Path, text: 
     file = tmp_path / "2025-01-03.csv"
     file.write_text(text)
     today = date(2026, 1, 1)
-    with pytest.raises(LandingError, match=r"without a row.*--yes-really"):
+    with pytest.raises(LandingError, match=r"without a row.*--allow-shrinking"):
         land(tmp_path / "landing", "d/t", SOURCE, file, today=today)
-    assert land(tmp_path / "landing", "d/t", SOURCE, file, today=today, really=True).days == {date(2025, 1, 3): 0}
+    assert land(tmp_path / "landing", "d/t", SOURCE, file, today=today, allow_shrinking=True).days == {
+        date(2025, 1, 3): 0
+    }
     assert [part.rows for part in parts(tmp_path / "landing", "d/t")] == [5, 0]
     snapshot(tmp_path, 4, 1)

@@ -479,7 +479,7 @@ def test_a_shrunken_snapshot_is_asked_for_again_when_the_one_before_is_another(d
 
         for rows, refused in ((10, True), (2, False)):
             before.write_text(header + row * rows)
-            land(settings().landing, "store/users", source, before, day=DAY, today=NOW.date(), really=True)
+            land(settings().landing, "store/users", source, before, day=DAY, today=NOW.date(), allow_shrinking=True)
             assert waits()
             key = str(DAY + timedelta(days=1))
             result = job.execute_in_process(instance=instance, partition_key=key, raise_on_error=False)

@@ -92,7 +92,7 @@ class Lakeside:
     def status(self) -> list[Any]:
         """What sensors and people are told of tables and days."""
         staleness = Staleness(self.lake, CATALOG)
-        staleness.read_on()
+        staleness.refresh()
         own = [staleness.of(table.key) for table in CATALOG.tables]
         known = [(one.built, one.changed, one.streamed, one.unvalidated, one.newest) for one in own]
         return [known, [staleness.stale(table) for table in CATALOG.tables]]
@@ -182,6 +182,6 @@ def test_a_day_that_is_delivered_again_after_an_erasure_is_behind(lakeside: Lake
     before = datetime.now(UTC)
     lakeside.land(D2, BIA, "eva@example.org")
     staleness = Staleness(lakeside.lake, CATALOG)
-    staleness.read_on()
+    staleness.refresh()
     assert set(staleness.stale_days(BRONZE)) == {D2}
     assert staleness.stale_days(BRONZE)[D2] >= before.replace(microsecond=0)

@@ -134,7 +134,7 @@ def people(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Peo
 def untouched(lake: Lake) -> list[object]:
     """What sensors, `status` and `lineage` read of days that nobody was erased from, and what is to be done."""
     staleness = Staleness(lake, CATALOG)
-    staleness.read_on()
+    staleness.refresh()
     stale_days = [staleness.stale_days(table) for table in CATALOG.tables]
     unvalidated = [staleness.of(table.key).unvalidated for table in CATALOG.tables]
     return [stale_days, unvalidated, [sorted(staleness.of(table.key).built) for table in CATALOG.tables]]

@@ -135,7 +135,7 @@ def made(lakeside: Lakeside) -> list[Table]:
 def stale_days(lakeside: Lakeside) -> dict[str, Any]:
     """Days to be made again, of tables that are there."""
     staleness = Staleness(lakeside.lake, lakeside.catalog)
-    staleness.read_on()
+    staleness.refresh()
     return {str(table.key): days for table in made(lakeside) if (days := staleness.stale_days(table))}
 
 

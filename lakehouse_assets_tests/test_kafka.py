@@ -263,14 +263,14 @@ def test_a_live_table_is_renewed_by_the_minutes_that_came(
     ]
 
     def kept() -> set[datetime] | None:
-        staleness.read_on()
+        staleness.refresh()
         plan = make_plan(driver.lake, live, sorted(staleness.stale_days(live)))
         minutes = touched_minutes(step(driver), staleness, plan)
         keep(step(driver), staleness, live)
         rows = driver.rows(str(live.key), *columns)
         driver.make(str(live.key), [DAY, DAY + timedelta(days=1)])
         assert driver.rows(str(live.key), *columns) == rows
-        staleness.read_on()
+        staleness.refresh()
         return minutes
 
     for events, minutes in (

@@ -77,11 +77,11 @@ class Lakeside:
         )
 
     def stale_days(self, key: TableKey) -> set[date]:
-        self.staleness.read_on()
+        self.staleness.refresh()
         return set(self.staleness.stale_days(CATALOG.table(key)))
 
     def asked(self) -> list[tuple[list[str], str]]:
-        self.staleness.read_on()
+        self.staleness.refresh()
         stale_days = {table.key: frozenset(self.staleness.stale_days(table)) for table in TABLES}
         return [([str(key) for key in r.tables], str(r.days)) for r in requests(TABLES, stale_days)]
 

@@ -134,11 +134,11 @@ def test_what_is_behind_is_what_would_read_something_else(table: Table, events: 
                 world.build(days, late, what)
             elif name == "own" or name in table.reads:
                 world.happens(name, what, days)
-            staleness.read_on()
+            staleness.refresh()
             assert set(staleness.stale(table)) == world.stale(), (name, what, days)
             assert set(staleness.stale_days(table)) == world.stale_days(), (name, what, days)
         fresh = Staleness(lake, Catalog((table,)))
-        fresh.read_on()
+        fresh.refresh()
         assert fresh.stale(table) == staleness.stale(table), "a restarted daemon knows the same"
 
 
@@ -151,8 +151,8 @@ def test_days_after_the_inputs_last_one_are_behind_when_that_changes(tmp_path: P
             world.build(days, late)
         else:
             world.happens(name, what, days)
-    staleness.read_on()
+    staleness.refresh()
     assert set(staleness.stale_days(DAILY_SALES)) == set(DAYS[1:])
     world.build(DAYS[1:], late=False)
-    staleness.read_on()
+    staleness.refresh()
     assert staleness.stale_days(DAILY_SALES) == {}

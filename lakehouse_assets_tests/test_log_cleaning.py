@@ -71,7 +71,7 @@ def entries(path: Path) -> dict[str, tuple[int, int]]:
 def known(path: Path) -> tuple[object, ...]:
     """What the platform reads in a log: commits, entries, levels, positions of writers."""
     staleness = TableVersions(path)
-    staleness.read_on()
+    staleness.refresh()
     newest = DeltaTable(path)
     return (
         [(c.version, c.operation, c.metadata, c.timestamp) for c in commits(path)],

@@ -188,7 +188,7 @@ def test_a_broken_extract_is_refused(customers: LakeDriver, tmp_path: Path) -> N
     with pytest.raises(LandingError, match="without a row"):
         customers.land("loyalty/clientes", broken)
     broken.write_text("".join(lines[:2000]))
-    with pytest.raises(LandingError, match=r"1999 rows.*3218.*--yes-really"):
+    with pytest.raises(LandingError, match=r"1999 rows.*3218.*--allow-shrinking"):
         customers.land("loyalty/clientes", broken)
     broken.write_text("".join(line.replace("QtdePontos", "Pontuacao") for line in lines))
     with pytest.raises(LandingError, match="missing 'qtde_pontos'"):
@@ -204,7 +204,7 @@ def test_a_snapshot_that_is_really_empty_a_new_column_and_a_retyped_one(spark: S
         file = tmp_path / table / f"{day}.csv"
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
-        driver.land(f"loyalty/{table}", file, really=True)
+        driver.land(f"loyalty/{table}", file, allow_shrinking=True)
 
     land("produtos", days[0], "IdProduto;DescProduto\n1;Torta\n2;Bolo\n")
     land("produtos", days[1], "IdProduto;DescProduto\n")

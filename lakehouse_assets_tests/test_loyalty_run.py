@@ -40,7 +40,7 @@ def test_from_files_to_answers_in_one_run(lake: DagsterLake, tmp_path: Path) -> 
     lake.cli("generate", "loyalty", "--days", f"{FIRST}..{LAST}", "--transactions", "20", "--out", str(feeds))
     for table in TABLES:
         files = sorted((feeds / table).iterdir())
-        lake.cli("land", f"loyalty/{table}", *map(str, files), "--yes-really")
+        lake.cli("land", f"loyalty/{table}", *map(str, files), "--allow-shrinking")
     tables = [str(table.key) for table in catalog.tables if table.key.domain == "loyalty"]
     result = lake.run(tables, FIRST, LAST)
     assert result.success, lake.why(result)

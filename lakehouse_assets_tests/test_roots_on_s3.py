@@ -99,7 +99,7 @@ def test_nothing_is_behind_and_a_landed_day_is(lake: DagsterLake) -> None:
     staleness = Staleness(Lake(here.lake, here.landing), catalog)
 
     def stale_days() -> set[str]:
-        assert staleness.read_on()
+        assert staleness.refresh()
         return {str(table.key) for table in catalog.tables if table.key.domain == "gmv" and staleness.stale_days(table)}
 
     assert stale_days() == set()

@@ -246,7 +246,7 @@ class Interleaving:
 
     def __init__(self, patch: pytest.MonkeyPatch, *then: tuple[int, Callable[[], Any]]) -> None:
         self.observed, self.then, self.on = 0, list(then), False
-        for owner, name in ((dg.DagsterInstance, "get_runs"), (TableVersions, "read_on"), (Staleness, "stale_days")):
+        for owner, name in ((dg.DagsterInstance, "get_runs"), (TableVersions, "refresh"), (Staleness, "stale_days")):
             patch.setattr(owner, name, self._watched(getattr(owner, name)))
 
     def _watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -319,14 +319,14 @@ def test_a_second_evaluation_does_not_touch_what_the_first_works_on(
     """Dagster has given up on the first; its thread works on."""
     ticking.land("purchase", D1)
     begun, may_end, asked = Event(), Event(), list[list[dg.RunRequest]]()
-    read_on = Staleness.read_on
+    refresh = Staleness.refresh
 
     def slow(self: Staleness, *arguments: Any) -> bool:
         begun.set()
         assert may_end.wait(60)
-        return read_on(self, *arguments)
+        return refresh(self, *arguments)
 
-    monkeypatch.setattr(Staleness, "read_on", slow)
+    monkeypatch.setattr(Staleness, "refresh", slow)
     first = Thread(target=lambda: asked.append(ticking.tick()))
     first.start()
     assert begun.wait(60)
@@ -402,7 +402,7 @@ def test_a_failed_day_of_long_ago_does_not_make_every_tick_read_all_since(tickin
     ticking.judge_failed(BRONZE, D3, "code")
     for now in range(100):
         log.happens(now, "step", {D1})
-    ticking.staleness.read_on()
+    ticking.staleness.refresh()
     assert set(ticking.staleness.failures(BRONZE)) == {D3}
     ticking.judge_failed(BRONZE, D2, "code")  # the audit has news
     read.clear()

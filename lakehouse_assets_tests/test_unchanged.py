@@ -291,7 +291,7 @@ class Lakeside:
             lines = csv.DictWriter(stream, columns, lineterminator="\n")
             lines.writeheader()
             lines.writerows(rows)
-        self.driver.land(f"test/{source}", file, day=of_day, replace=True, really=True)
+        self.driver.land(f"test/{source}", file, day=of_day, replace=True, allow_shrinking=True)
 
     def content(self, table: Table) -> Content:
         """The rows of a table, or of the changes it is made of, by day, without run times."""
@@ -339,7 +339,7 @@ class Lakeside:
 
     def stale(self, *tables: Table) -> dict[TableKey, set[date]]:
         staleness = Staleness(self.lake, CATALOG)
-        staleness.read_on()
+        staleness.refresh()
         return {table.key: set(stale_days) for table in tables if (stale_days := staleness.stale_days(table))}
 
 

@@ -129,7 +129,7 @@ def _materialize(progress: Progress, domain: str, days: DayRange) -> None:
     """By Dagster's own command line, as a user would: one run over the whole range, where anything of it is behind."""
     tables = [table for table in _catalog().tables if table.key.domain == domain]
     staleness = Staleness(Lake(settings().lake, settings().landing), Catalog(tuple(tables)))
-    staleness.read_on()
+    staleness.refresh()
     if not any(staleness.stale_days(table) for table in tables):
         progress.console.print(f"Every day of {domain} is made of these files already.")
         return

@@ -116,17 +116,17 @@ def _legend(console: Console, quality: Quality) -> None:
 
 def _attention(console: Console, quality: Quality) -> None:
     """Failed days one by one, newest first, and what waits for them. First of all days of which nothing is left."""
-    emptied: list[tuple[date, str]] = []
+    empty_snapshots: list[tuple[date, str]] = []
     failed: list[tuple[date, str]] = []
     waiting = []
     for table in quality.tables:
         states = {day: quality.state(table, day) for day in quality.days}
         for day in (day for day, state in states.items() if state is State.FAILED):
             message = f"{State.FAILED.glyph} {table} {day}  {'; '.join(quality.why(table, day)[:3])}"
-            (emptied if quality.verdicts[table, day].nothing_left else failed).append((day, message))
+            (empty_snapshots if quality.verdicts[table, day].nothing_left else failed).append((day, message))
         for part in ranges(day for day, state in states.items() if state is State.WAITING):
             waiting.append((part.last, f"{State.WAITING.glyph} {table} {part}  {quality.why(table, part.last)[0]}"))
-    lines = [line for days in (emptied, failed, waiting) for _, line in sorted(days, reverse=True)]
+    lines = [line for days in (empty_snapshots, failed, waiting) for _, line in sorted(days, reverse=True)]
     if not lines:
         return
     console.print("\nNeeds a look", style="bold")

@@ -34,8 +34,9 @@ from lakehouse_assets.settings import settings
 )
 @click.option("--below", type=click.Path(path_type=Path), help="The source's folder: a file is its path below it.")
 @click.option(
-    "--yes-really", "really", is_flag=True, help="Land a snapshot with far fewer rows than the last, or with none."
+    "--allow-shrinking", is_flag=True, help="Land a snapshot with far fewer rows than the last, or with none."
 )
+@click.option("--yes-really", is_flag=True, hidden=True, deprecated="It is now called --allow-shrinking.")
 @format_option
 def land(
     table: str,
@@ -45,7 +46,8 @@ def land(
     set_name: str | None,
     manifest: Path | None,
     below: Path | None,
-    really: bool,
+    allow_shrinking: bool,
+    yes_really: bool,
     output: str,
 ) -> None:
     """Land FILES (CSV, JSON lines or Parquet) of TABLE, for example gmv/purchase.
@@ -68,7 +70,14 @@ def land(
     for delivery in deliveries:
         try:
             landed = land_delivery(
-                settings().landing, table, source, delivery, day=landed_day, replace=replace, today=today, really=really
+                settings().landing,
+                table,
+                source,
+                delivery,
+                day=landed_day,
+                replace=replace,
+                today=today,
+                allow_shrinking=allow_shrinking or yes_really,
             )
         except LandingError as error:
             refused.append(str(error))

@@ -110,7 +110,7 @@ def deadline_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
         lake = Lake(here.lake, here.landing)
         under_way = levels_under_way(context.instance, REPORT)  # first: what a run that ends meanwhile says is seen
         known = staleness.setdefault(lake, Staleness(lake, Catalog(tuple(tables))))
-        if not known.read_on(monotonic() + READING_SECONDS):
+        if not known.refresh(monotonic() + READING_SECONDS):
             return dg.SkipReason(READING)
         before = _open(read_alerts(lake.tables, domain))
         found = _troubles(known, catalog, tables, before, now)

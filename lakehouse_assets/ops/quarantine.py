@@ -83,7 +83,7 @@ def _same_again(settings: Settings, key: TableKey, days: Collection[date]) -> se
 
     table = catalog.table(key)
     staleness = Staleness(Lake(settings.lake, settings.landing), Catalog((table,)))
-    staleness.read_on()
+    staleness.refresh()
     built, stale = staleness.of(key).built, staleness.stale(table)
     made = {day: built[day].metadata.code_version for day in days if day in built and day not in stale}
     return {day for day, code in made.items() if code == code_version(table)}

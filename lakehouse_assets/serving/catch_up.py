@@ -22,7 +22,7 @@ def catch_up(settings: Settings, catalog: Catalog, on_table: Callable[[str, int]
     staleness = Staleness(Lake(settings.lake, settings.landing), Catalog(tuple(tables)))
     written: list[Published] = []
     for table in tables:
-        staleness.of(table.key).read_on()
+        staleness.of(table.key).refresh()
         if staleness.of(table.key).changed:
             days = sorted(behind_in_warehouse(settings, table, staleness))
             if days:

@@ -194,7 +194,7 @@ class Looks:
         from lakehouse_assets.serving.published import held_of
 
         for table in tables:
-            self.staleness.of(table.key).read_on()
+            self.staleness.of(table.key).refresh()
         there = [table for table in tables if self.staleness.of(table.key).changed]
         if all(self._is_complete(table, now) for table in there):
             return {}

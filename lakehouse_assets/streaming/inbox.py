@@ -110,7 +110,7 @@ class Inbox(Supervised):
 
     def _make(self, step: Step, table: Table) -> int:
         """Make what is behind of a table; how many days were committed."""
-        self._levels.read_on()
+        self._levels.refresh()
         days = sorted(self._levels.stale_days(table))
         if not days:
             return 0

@@ -1,4 +1,5 @@
-"""Tables that a stream keeps up to date itself, after each of its commits: `ReplaceDays(live=ByMinute(…))`.
+"""Tables that a stream keeps up to date itself, after each of its commits:
+`ReplaceDays(refresh=IncrementalRefresh(…))`.
 
 Only the minutes that commits touched since are computed; the others of the day are taken over as they stand. So the
 cost is that of what came and of the minutes it belongs to, not that of the open day, and the day is at every moment
@@ -18,7 +19,7 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.declare.catalog import Catalog
-from lakehouse_assets.platform.declare.table import ByMinute, ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.declare.table import IncrementalRefresh, ReplaceDays, Table, TableKey
 from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Plan
@@ -44,14 +45,14 @@ def live_tables(catalog: Catalog, source: TableKey) -> tuple[Table, ...]:
         table
         for table in catalog.tables
         if isinstance(table.write, ReplaceDays)
-        and table.write.live
+        and table.write.refresh
         and [read.table for read in table.reads.values()] == [source]
     )
 
 
 def keep(step: Step, staleness: Staleness, table: Table) -> None:
     """Make what is behind of a live table."""
-    staleness.read_on()
+    staleness.refresh()
     days = sorted(staleness.stale_days(table))
     if not days:
         return
@@ -138,7 +139,7 @@ def _minutes(file: Location, time: str, days: Collection[date]) -> set[datetime]
     return {one for one in pc.unique(pc.floor_temporal(of_days[time], unit="minute")).to_pylist() if one}
 
 
-def _live(table: Table) -> ByMinute:
+def _live(table: Table) -> IncrementalRefresh:
     assert isinstance(table.write, ReplaceDays), f"{table.key} is kept by no stream"
-    assert table.write.live is not None, f"{table.key} is kept by no stream"
-    return table.write.live
+    assert table.write.refresh is not None, f"{table.key} is kept by no stream"
+    return table.write.refresh

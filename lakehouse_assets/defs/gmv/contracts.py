@@ -83,16 +83,23 @@ LandedPurchaseExtraInfo = landed_contract("LandedPurchaseExtraInfo", PurchaseExt
 class Gmv(Contract):
     """The ledger of GMV: from `effective_date` on, this is the figure. Rows are only ever appended."""
 
-    gmv_date: T.DateType = column("day of the GMV: the release date", action=Action.FAIL, of=("purchase.release_date",))
+    gmv_date: T.DateType = column(
+        "day of the GMV: the release date", action=Action.FAIL, derived_from=("purchase.release_date",)
+    )
     subsidiary: T.StringType = column("subsidiary; unknown until it is told", action=Action.FAIL)
     product_id: T.LongType = column("product", action=Action.FAIL)
     gmv: Annotated[T.DecimalType, 28, 2] = column(
-        "sum of the value of released purchases", ge=0, action=Action.FAIL, of=("product_item.purchase_value",)
+        "sum of the value of released purchases",
+        ge=0,
+        action=Action.FAIL,
+        derived_from=("product_item.purchase_value",),
     )
     purchases: T.LongType = column(
-        "number of released purchases", ge=0, action=Action.FAIL, of=("purchase.purchase_id",)
+        "number of released purchases", ge=0, action=Action.FAIL, derived_from=("purchase.purchase_id",)
     )
-    effective_date: T.DateType = column("first day on which this is the figure", action=Action.FAIL, of=EVERY_FEED_DAY)
+    effective_date: T.DateType = column(
+        "first day on which this is the figure", action=Action.FAIL, derived_from=EVERY_FEED_DAY
+    )
     version: T.IntegerType = column("number of the figure of this key, from 1", ge=1, action=Action.FAIL)
     reason: T.StringType = column(
         "new, or restatement of a closed day", isin=["new", "restatement"], action=Action.FAIL

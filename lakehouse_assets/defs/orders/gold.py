@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.defs.orders import bronze, contracts, silver
 from lakehouse_assets.defs.orders.lines import kept_lines_of
-from lakehouse_assets.platform.declare.table import ByMinute, ReplaceDays, day, table
+from lakehouse_assets.platform.declare.table import IncrementalRefresh, ReplaceDays, day, table
 
 
 def _of(line_type: str) -> Column:
@@ -68,7 +68,7 @@ def cancellation_rate(lines: DataFrame) -> DataFrame:
 
 @table(
     contracts.RevenueLive,
-    write=ReplaceDays(live=ByMinute("minute", "timestamp")),
+    write=ReplaceDays(refresh=IncrementalRefresh("minute", "timestamp")),
     events=day(bronze.order_events),
 )
 def revenue_live(events: DataFrame) -> DataFrame:

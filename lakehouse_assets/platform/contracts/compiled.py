@@ -70,7 +70,7 @@ class CompiledContract:
     pii: frozenset[str]
     pseudonyms: frozenset[str]
     decimal_marks: Mapping[str, str]
-    of: Mapping[str, tuple[str, ...]]
+    derived_from: Mapping[str, tuple[str, ...]]
     may_be_empty: bool = False
     coerced: frozenset[str] = frozenset()
 
@@ -161,7 +161,9 @@ def compile_contract(contract: "Model") -> CompiledContract:
         decimal_marks=MappingProxyType(
             {n: f.decimal_mark for n, f in table_metadata.items() if f.decimal_mark is not None}
         ),
-        of=MappingProxyType({name: fact.of for name, fact in table_metadata.items() if fact.of}),
+        derived_from=MappingProxyType(
+            {name: fact.derived_from for name, fact in table_metadata.items() if fact.derived_from}
+        ),
         may_be_empty=table.may_be_empty,
         coerced=frozenset(name for name, fact in table_metadata.items() if fact.coerce or whole),
     )
@@ -277,7 +279,9 @@ def _check_table(contract: "Model", table: TableMetadata, schema: T.StructType) 
     named = [*table.key, *([table.event_time] if table.event_time else [])]
     missing = sorted(set(named) - set(schema.names))
     if missing:
-        raise ContractError(f"{contract.__name__}: facts() names {', '.join(missing)}, which is no column of it.")
+        raise ContractError(
+            f"{contract.__name__}: table_metadata() names {', '.join(missing)}, which is no column of it."
+        )
     nullable = [name for name in table.key if schema[name].nullable]
     if nullable:
         raise ContractError(f"{contract.__name__}: {', '.join(nullable)} may be NULL and so cannot be part of the key.")

@@ -74,7 +74,9 @@ class Contract(PanderaModel):
         metadata = getattr(config, "metadata", None) or {}
         key = list(metadata[METADATA].key) if METADATA in metadata else []
         if getattr(config, "unique", None) not in (None, key):
-            raise ContractError(f"{cls.__name__}: say what is unique by facts(key=…), or by unique=True of a column.")
+            raise ContractError(
+                f"{cls.__name__}: say what is unique by table_metadata(key=…), or by unique=True of a column."
+            )
         if METADATA in metadata:
             cls.Config.unique = key or None
         _check_annotations(cls)
@@ -124,7 +126,7 @@ def column(
     pii: bool = False,
     pseudonym: bool = False,
     decimal_mark: Literal[".", ","] | None = None,
-    of: tuple[str, ...] = (),
+    derived_from: tuple[str, ...] = (),
     parsed: bool = False,
     **checks: Any,
 ) -> Any:
@@ -136,9 +138,9 @@ def column(
     warn (`day_rules.py`). `coerce`: values of a narrower type are cast to the declared one, by `validate` too; a step
     does so in any case, and what would lose anything is refused. `decimal_mark`: how the source writes decimals, where
     that is known: without it `1.234` is ambiguous and malformed. `pii`: personal, so not published, in no sample,
-    without statistics. `pseudonym`: it stands for a person: as `pii`, but published. `of`: the columns it is made of,
-    as `input.column`; not needed for those of the inputs that have the same name. `parsed`: it is read from a field of
-    a document (`parse.read_fields`, or `unreadable` of `parse`); one that is there and cannot be read breaks
+    without statistics. `pseudonym`: it stands for a person: as `pii`, but published. `derived_from`: the columns it is
+    made of, as `input.column`; not needed for those of the inputs that have the same name. `parsed`: it is read from a
+    field of a document (`parse.read_fields`, or `unreadable` of `parse`); one that is there and cannot be read breaks
     `:parses`. Raises ContractError.
     """
     known = KEYWORDS | keywords()
@@ -148,7 +150,7 @@ def column(
     if not description.strip():
         raise ContractError("A column needs a description: it is all that many readers will know of it.")
     message = ColumnMetadata(
-        action or Action.QUARANTINE, tolerate or Rate(), dimension, pii, source, decimal_mark, of, pseudonym, parsed,
+        action or Action.QUARANTINE, tolerate or Rate(), dimension, pii, source, decimal_mark, derived_from, pseudonym, parsed,
         of_day=action, unique=unique, coerce=coerce,
     )  # fmt: skip
     try:

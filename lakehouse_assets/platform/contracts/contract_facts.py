@@ -21,7 +21,7 @@ class ColumnMetadata:
     pii: bool
     source: bool
     decimal_mark: Literal[".", ","] | None
-    of: tuple[str, ...] = ()
+    derived_from: tuple[str, ...] = ()
     pseudonym: bool = False
     parsed: bool = False
     of_day: Action | None = None

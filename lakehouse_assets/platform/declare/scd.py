@@ -86,7 +86,7 @@ def faults(spec: Scd, compiled: "CompiledContract") -> list[str]:
         if name in columns and columns[name].nullable
     ]
     if spec.snapshots and compiled.key != spec.keys:
-        found.append(f"its facts() say key={compiled.key}: a snapshot has one row for each of {spec.keys}")
+        found.append(f"its table_metadata() says key={compiled.key}: a snapshot has one row for each of {spec.keys}")
     if not spec.snapshots and compiled.key:
-        found.append("its facts() say a key, which is unique within a feed day: the changes of a day are not")
+        found.append("its table_metadata() says a key, which is unique within a feed day: the changes of a day are not")
     return found

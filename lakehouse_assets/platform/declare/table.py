@@ -105,7 +105,7 @@ class Read:
 
 
 @dataclass(frozen=True)
-class ByMinute:
+class IncrementalRefresh:
     """The rows of a minute follow from those of the same minute of the stream alone.
 
     `column`: the minute in this table; `time`: the time in the stream's table, of which that is the minute.
@@ -120,12 +120,13 @@ class ReplaceDays:
     """Materializing a day replaces exactly that day; `rows_per_file` bounds the files of one write.
 
     `channel`: of that day only the rows with this value in the column `channel`; what came by another, a stream, stays.
-    `live`: the stream that it reads keeps it up to date itself, commit by commit, by the minutes that a commit touched.
+    `refresh`: the stream that it reads keeps it up to date itself, commit by commit, by the minutes that a commit
+    touched.
     """
 
     rows_per_file: int = 500_000
     channel: str | None = None
-    live: ByMinute | None = None
+    refresh: IncrementalRefresh | None = None
 
 
 @dataclass(frozen=True)

@@ -67,17 +67,18 @@ def read(
     day: date | None,
     today: date,
     gone: frozenset[str],
-    really: bool,
+    allow_shrinking: bool,
 ) -> Delivery:
     """Read what a source delivered. `gone`: pseudonyms of erased subjects, whose rows are left out; `day`: of all rows.
 
-    `really`: also a snapshot without a row. Raises LandingError: not readable, not the source's, changed meanwhile.
+    `allow_shrinking`: also a snapshot without a row. Raises LandingError: not readable, not the source's, changed
+    meanwhile.
     """
     delivery = Delivery(files.name, tuple(_delivered(source, file, day, today, gone) for file in files.files))
-    if source.most_missing is not None and not really and not any(delivery.days.values()):
+    if source.most_missing is not None and not allow_shrinking and not any(delivery.days.values()):
         raise LandingError(
             f"{files.files[0].path}: a snapshot without a row: a broken extract. A day without a file says nothing. If "
-            "all that there was is really deleted: --yes-really"
+            "all that there was is really deleted: --allow-shrinking"
         )
     return delivery
 

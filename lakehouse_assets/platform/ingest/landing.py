@@ -68,9 +68,10 @@ def land(
     day: date | None = None,
     replace: bool = False,
     today: date,
-    really: bool = False,
+    allow_shrinking: bool = False,
 ) -> Landed:
-    """Land one delivery under `root`, whole or not at all. `really`: also a snapshot that has shrunken, or is empty.
+    """Land one delivery under `root`, whole or not at all. `allow_shrinking`: also a snapshot that has shrunken, or is
+    empty.
 
     A new name adds to its days, a known name supersedes all that it brought, `replace` replaces its days whole. The
     same bytes of one name are not landed again, of several names their rows count once. Files are held in memory.
@@ -81,15 +82,15 @@ def land(
     files = file if isinstance(file, FileSet) else one(file)
     put: list[Entry] = []
     gone = _erased(root, table, source)
-    delivery = read(source, files, day, today, gone, really)
+    delivery = read(source, files, day, today, gone, allow_shrinking)
     with locked(folder):
         for _ in range(_ATTEMPTS):
             manifest = Manifest(folder)
             manifest.prove()
             # Who is erased after this look also commits to the manifest: then this landing loses and looks again.
             if (now := _erased(root, table, source)) != gone:
-                gone, delivery = now, read(source, files, day, today, now, really)
-            if source.most_missing is not None and not really:
+                gone, delivery = now, read(source, files, day, today, now, allow_shrinking)
+            if source.most_missing is not None and not allow_shrinking:
                 _refuse_shrunken(manifest, delivery, source.most_missing)
             try:
                 landed = _land(table, source, folder, manifest, delivery, replace, put)
@@ -154,7 +155,7 @@ def _refuse_shrunken(manifest: Manifest, delivery: Delivery, most_missing: float
             raise LandingError(
                 f"{delivery.name}: {rows} rows, where the snapshot of {before} had {held[before]}: more than "
                 f"{most_missing:.0%} are missing, as in a broken extract. Nothing was landed. If it is whole, and so "
-                "many were deleted: --yes-really"
+                "many were deleted: --allow-shrinking"
             )
 
 

@@ -29,7 +29,7 @@ def _columns(table: Table, read: Read, catalog: Catalog) -> set[str]:
 
 
 def _of(table: Table, column: str, inputs: dict[str, tuple[Read, set[str]]]) -> Iterator[dg.TableColumnDep]:
-    named = table.compiled.of.get(column)
+    named = table.compiled.derived_from.get(column)
     if named is None:
         named = tuple(f"{name}.{column}" for name, (_, columns) in inputs.items() if column in columns)
     for one in named:

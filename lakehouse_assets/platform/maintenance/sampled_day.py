@@ -129,7 +129,7 @@ def _claim(lake: Lake, sample: Sample) -> Claim | None:
             return _claim_of(path, version, metadata.rows if metadata else ())
         case Ledger():
             return _claim_of(path, version, [sample.day])
-        case ReplaceDays(channel=None, live=None):
+        case ReplaceDays(channel=None, refresh=None):
             return _claim_of(path, version, [sample.day])
     return None
 

@@ -61,7 +61,7 @@ class TableVersions:
     created: datetime | None = None
     _identity: tuple[object, int] | None = None
 
-    def read_on(self, deadline: float = inf) -> bool:
+    def refresh(self, deadline: float = inf) -> bool:
         """Read the commits that came since; whether that was all of them before `deadline` (of `monotonic`).
 
         A table that was made anew is read from its beginning.
@@ -142,10 +142,10 @@ class Staleness:
             self._tables[key] = TableVersions(self._lake.log(key), landed=key.layer == LANDING_LAYER)
         return self._tables[key]
 
-    def read_on(self, deadline: float = inf) -> bool:
+    def refresh(self, deadline: float = inf) -> bool:
         """Read every log on; whether all was read before `deadline` (of `monotonic`). Go on where not."""
         keys = {key for table in self._catalog.tables for key in (table.key, *(r.table for r in table.reads.values()))}
-        return all(self.of(key).read_on(deadline) for key in sorted(keys))
+        return all(self.of(key).refresh(deadline) for key in sorted(keys))
 
     def stale_days(self, table: Table) -> dict[date, datetime]:
         """Days of a table to build again, and since when: not those that an input blocks or that failed at this level.

@@ -167,7 +167,7 @@ def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
         ended = datetime.combine(day + ONE_DAY, time.min, ZoneInfo(catalog.zone(domain)))
         known = staleness.setdefault(lake, Staleness(lake, Catalog(tuple(own))))
         busy = tables_under_way(context.instance)
-        known.read_on()
+        known.refresh()
         missing = [*_without(known, own, day)]
         missing += [t for t in own if t.stream and t not in missing and not _drained(known, t, day, ended)]
         if not missing:
@@ -222,7 +222,7 @@ def _waiting(staleness: Staleness, tables: Iterable[Table], instance: dg.Dagster
     None: the logs are not all read yet. The runs come first: what one that ends meanwhile has made is seen then.
     """
     busy = tables_under_way(instance)
-    if not staleness.read_on(monotonic() + READING_SECONDS):
+    if not staleness.refresh(monotonic() + READING_SECONDS):
         return None
     busy |= tables_under_way(instance)  # also what began meanwhile
     return {table.key: staleness.stale_days(table) for table in tables if not _concerned(table, busy)}

@@ -106,7 +106,7 @@ def unreported_commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinit
         # First, so that what a run that ends meanwhile did is seen.
         judging = {level.partition("@")[0] for level in levels_under_way(context.instance, EXTERNAL_COMMITS_JOB)}
         until = monotonic() + READING_SECONDS
-        is_read = all(known.of(table.key).read_on(until) for table in tables)
+        is_read = all(known.of(table.key).refresh(until) for table in tables)
         cursor: dict[str, int] = json.loads(context.cursor or "{}")
         seen, asked = dict(cursor), list[dg.RunRequest]()
         landed: list[dg.AssetMaterialization | dg.AssetObservation] = []

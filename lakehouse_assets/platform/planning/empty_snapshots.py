@@ -1,4 +1,5 @@
-"""Snapshots that really hold no row: landed so on purpose (`--yes-really`), which is not the same as none landed."""
+"""Snapshots that really hold no row: landed so on purpose (`--allow-shrinking`), which is not the same as none
+landed."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -10,7 +11,7 @@ from lakehouse_assets.platform.storage.commit_metadata import DayRows
 from lakehouse_assets.platform.storage.delta_table import commits
 
 
-def really_empty(lake: Lake, plan: Plan, rows: Mapping[date, DayRows]) -> frozenset[date]:
+def declared_empty(lake: Lake, plan: Plan, rows: Mapping[date, DayRows]) -> frozenset[date]:
     """Days without a row whose landed files, as the plan's input was made of them, are there and have none either."""
     silent = {day for day, of_day in rows.items() if not of_day.kept and not of_day.quarantined}
     found: set[date] = set()

@@ -221,7 +221,9 @@ class ChangeLog:
 
 def _snapshots_of(metadata: CommitMetadata) -> set[date]:
     """The days of a commit that hold a snapshot: one without a row only where that was really meant."""
-    return {day for day, rows in metadata.rows.items() if rows.kept or rows.quarantined or day in metadata.emptied}
+    return {
+        day for day, rows in metadata.rows.items() if rows.kept or rows.quarantined or day in metadata.empty_snapshots
+    }
 
 
 def _laid_out(rows: "DataFrame", number: int) -> "DataFrame":

@@ -17,7 +17,7 @@ from lakehouse_assets.platform.common.days import DAY_COLUMN, write_days
 from lakehouse_assets.platform.declare.scd import BUCKET, Scd
 from lakehouse_assets.platform.declare.statistics_columns import stats_columns
 from lakehouse_assets.platform.declare.table import Table
-from lakehouse_assets.platform.planning.empty_snapshots import really_empty
+from lakehouse_assets.platform.planning.empty_snapshots import declared_empty
 from lakehouse_assets.platform.planning.erased_since import refuse_erased
 from lakehouse_assets.platform.planning.plan import Lake, LostInput, Plan
 from lakehouse_assets.platform.scd.change_table import SUFFIX, ChangeLog, News, change_target
@@ -155,9 +155,9 @@ class ScdTable:
         )
         return commit(self.state, metadata, base, Swap([], [], lambda file: True, alone=True))
 
-    def emptied(self, plan: Plan, rows: "Mapping[date, DayRows]") -> frozenset[date]:
+    def empty_snapshots(self, plan: Plan, rows: "Mapping[date, DayRows]") -> frozenset[date]:
         """Days whose snapshot really has no row."""
-        return really_empty(self.lake, plan, rows) if self.spec.snapshots else frozenset()
+        return declared_empty(self.lake, plan, rows) if self.spec.snapshots else frozenset()
 
     def is_folded(self, base: int | None) -> bool:
         """Whether the table, as of a version, is what all changes make of it, and nobody else wrote into it.

@@ -114,8 +114,8 @@ class CommitMetadata:
     `key` and `nullable` are the contract's: its key, and the columns that may be NULL (None: of former code).
     `base` is the version it was computed from (None: there was no table), `requested` the days that were to be made;
     `unvalidated` days that commits made outside Dagster had touched before and that nobody has judged yet; `position`
-    how far a stream has read its source, `channel` the way by which it came; `emptied` days whose snapshot really has
-    no row.
+    how far a stream has read its source, `channel` the way by which it came; `empty_snapshots` days whose snapshot
+    really has no row.
     """
 
     table: str
@@ -131,7 +131,7 @@ class CommitMetadata:
     unvalidated: frozenset[date] = frozenset()
     kind: Kind = Kind.STEP
     position: Mapping[str, Any] | None = None
-    emptied: frozenset[date] = frozenset()
+    empty_snapshots: frozenset[date] = frozenset()
     unchanged: frozenset[date] = frozenset()
     key: tuple[str, ...] | None = None
     nullable: frozenset[str] | None = None
@@ -158,7 +158,7 @@ class CommitMetadata:
             "unjudged": write_days(self.unvalidated),
             "kind": self.kind.value,
             "position": self.position,
-            "emptied": write_days(self.emptied),
+            "emptied": write_days(self.empty_snapshots),
             "unchanged": write_days(self.unchanged),
             "key": self.key,
             "nullable": None if self.nullable is None else sorted(self.nullable),
@@ -187,7 +187,7 @@ class CommitMetadata:
             unvalidated=read_days(content["unjudged"]),
             kind=Kind(content["kind"]),
             position=content.get("position"),
-            emptied=read_days(content.get("emptied", "")),
+            empty_snapshots=read_days(content.get("emptied", "")),
             unchanged=read_days(content.get("unchanged", "")),
             key=None if content.get("key") is None else tuple(content["key"]),
             nullable=None if content.get("nullable") is None else frozenset(content["nullable"]),

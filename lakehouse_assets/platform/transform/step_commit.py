@@ -44,10 +44,12 @@ def commit_days(
     if not good:
         return plan.base, days
     state = ScdTable(step.spark, step.lake, table, table.write) if isinstance(table.write, Scd) else None
-    emptied = state.emptied(plan, good) if state else frozenset()
+    empty_snapshots = state.empty_snapshots(plan, good) if state else frozenset()
     is_known = state is None or state.is_folded(plan.base)
-    same = unchanged_days(step.lake, plan, good, emptied) if is_known else frozenset()
-    metadata = replace(metadata, days=frozenset(good) - same, unchanged=same, rows=good, emptied=emptied)
+    same = unchanged_days(step.lake, plan, good, empty_snapshots) if is_known else frozenset()
+    metadata = replace(
+        metadata, days=frozenset(good) - same, unchanged=same, rows=good, empty_snapshots=empty_snapshots
+    )
     if isinstance(table.write, Ledger):
         metadata = replace(metadata, published=steps_of(plan).top)
     version = _write(step, plan, written, metadata, state, all_written=len(good) == len(days) and not same)

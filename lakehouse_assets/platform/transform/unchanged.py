@@ -33,19 +33,21 @@ class Standing:
     metadata: CommitMetadata
 
 
-def unchanged_days(lake: Lake, plan: Plan, rows: Mapping[date, DayRows], emptied: Collection[date]) -> frozenset[date]:
+def unchanged_days(
+    lake: Lake, plan: Plan, rows: Mapping[date, DayRows], empty_snapshots: Collection[date]
+) -> frozenset[date]:
     """Days of the plan whose rows are what the table and its quarantine hold of them.
 
-    `emptied`: days whose snapshot has no row, which is not the same as none delivered.
+    `empty_snapshots`: days whose snapshot has no row, which is not the same as none delivered.
     """
     if plan.base is None:
         return frozenset()
-    same = _same(lake, plan, plan.base, rows, emptied)
+    same = _same(lake, plan, plan.base, rows, empty_snapshots)
     return same if same and takes_metadata(lake.path(plan.table.key), plan.base) else frozenset()
 
 
 def _same(
-    lake: Lake, plan: Plan, base: int, rows: Mapping[date, DayRows], emptied: Collection[date]
+    lake: Lake, plan: Plan, base: int, rows: Mapping[date, DayRows], empty_snapshots: Collection[date]
 ) -> frozenset[date]:
     table, path = plan.table, lake.path(plan.table.key)
     match table.write:
@@ -69,7 +71,7 @@ def _same(
         day
         for day, of_day in found.items()
         if rows[day].same_rows(of_day.rows)
-        and (day in emptied) == (day in of_day.metadata.emptied)
+        and (day in empty_snapshots) == (day in of_day.metadata.empty_snapshots)
         and (rows[day].rows_in or _same_delivery(lake, plan, of_day.metadata, day))
     }
     return frozenset(_quarantine_stands(lake.quarantine(table.key), {day: rows[day] for day in same}))

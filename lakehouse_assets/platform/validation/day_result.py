@@ -75,11 +75,11 @@ def day_result(counts: DayCounts, contract: CompiledContract) -> DayResult:
     A day all of whose rows leave for quarantine fails by each rule that they broke, however few they are.
     """
     asked = counts.rows - counts.duplicates
-    emptied = bool(counts.quarantined) and not counts.kept and not contract.may_be_empty
+    empty_snapshots = bool(counts.quarantined) and not counts.kept and not contract.may_be_empty
     results, reasons = [], []
     for rule in contract.rules:
         failed = counts.broken.get(rule.name, 0)
-        reason = _reason(rule, failed, asked, emptied)
+        reason = _reason(rule, failed, asked, empty_snapshots)
         rows = asked if rule.passes is None else 1  # a rule of the whole day is asked once
         results.append(RuleResult(rule.name, rule.dimension, rule.action, rows, failed, reason is None))
         if reason is not None:
@@ -87,7 +87,7 @@ def day_result(counts: DayCounts, contract: CompiledContract) -> DayResult:
     return DayResult(tuple(results), tuple(reasons))
 
 
-def _reason(rule: Rule, failed: int, rows: int, emptied: bool) -> str | None:
+def _reason(rule: Rule, failed: int, rows: int, empty_snapshots: bool) -> str | None:
     message = f"{rule.name} ({rule.description}): {failed} of {rows} rows broke it"
     if rule.passes is not None:
         fails = failed and rule.action is Action.FAIL
@@ -96,6 +96,6 @@ def _reason(rule: Rule, failed: int, rows: int, emptied: bool) -> str | None:
         return f"{message}, and none may"
     if rule.action is Action.QUARANTINE and rule.tolerate.exceeded(failed, rows):
         return f"{message}, more than the tolerated {rule.tolerate.above:.0%}"
-    if rule.action is Action.QUARANTINE and failed and emptied:
+    if rule.action is Action.QUARANTINE and failed and empty_snapshots:
         return f"{message}, and no row of the day is left"
     return None

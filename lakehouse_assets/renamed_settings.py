@@ -7,7 +7,7 @@ from pydantic import AliasChoices
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource
 
 FORMER_NAMES: Mapping[str, str] = {"LAKEHOUSE_DEBOUNCE_SECONDS": "LAKEHOUSE_QUIET_SECONDS"}
-"""The former name of each renamed setting. They go with version 0.4."""
+"""The former name of each renamed setting. They go with version 0.3."""
 
 
 def either_name(name: str) -> AliasChoices:
@@ -22,7 +22,7 @@ def warn_of_former_names(settings: type[BaseSettings]) -> None:
         if former.lower() in given:
             ignored = " It is ignored, because both are set." if name.lower() in given else ""
             warnings.warn(
-                f"{former} is now called {name}; the former name stops working in version 0.4.{ignored}",
+                f"{former} is now called {name}; the former name stops working in version 0.3.{ignored}",
                 FutureWarning,
                 stacklevel=2,
             )

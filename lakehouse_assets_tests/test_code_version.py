@@ -363,8 +363,8 @@ MORE = {
     "a format": ("gold", "!r:>11", "!s:>11"),
     "an enum's value": ("rates", "BIG = 10", "BIG = 11"),
     "an argument by its name": ("rates", "Rounding(3)", "Rounding(digits=3, half='up')"),
-    "the span of an input": ("gold", "last(2, ", "last(3, "),
-    "the days of an input": ("gold", "last(2, TableKey(", "through(TableKey("),
+    "the span of an input": ("gold", "rolling_window(2, ", "rolling_window(3, "),
+    "the days of an input": ("gold", "rolling_window(2, TableKey(", "cumulative(TableKey("),
     "a column that may be null": ("contracts", "nullable=True, ", ""),
     "the type of a column": ("contracts", "amount: T.LongType", "amount: T.IntegerType"),
     "a rule's action": ("contracts", "action=Action.WARN", "action=Action.FAIL"),
@@ -549,14 +549,14 @@ def test_the_fingerprints_are_the_same_in_every_process_and_place(tmp_path: Path
 
 PLATFORM = {
     "what a ledger appends": ("ledger.ledger", "rows_to_append"),
-    "which rows are kept": ("validation.row_validation", "mark"),
+    "which rows are kept": ("validation.row_validation", "validate_rows"),
     "which files a commit adds": ("storage.delta_writer", "commit_files"),
     "what a day's rows replace": ("storage.delta_writer", "days_predicate"),
     "how rows are counted": ("validation.validated_rows", "_day_counts"),
     "which bounds a file has": ("storage.file_statistics", "_greatest"),
     "which days are read": ("planning.reader", "read_input"),
     "how changes are folded": ("scd.merge_changes", "fold"),
-    "when a day fails": ("validation.day_result", "verdict"),
+    "when a day fails": ("validation.day_result", "day_result"),
     "what is added to rows": ("transform.materialize", "stamped"),
 }
 

@@ -149,12 +149,22 @@ def column(
         raise ContractError(f"{unknown[0]!r} is no check of a column; there are {', '.join(sorted(known))}.")
     if not description.strip():
         raise ContractError("A column needs a description: it is all that many readers will know of it.")
-    message = ColumnMetadata(
-        action or Action.QUARANTINE, tolerate or Rate(), dimension, pii, source, decimal_mark, derived_from, pseudonym, parsed,
-        of_day=action, unique=unique, coerce=coerce,
-    )  # fmt: skip
+    declared = ColumnMetadata(
+        action or Action.QUARANTINE,
+        tolerate or Rate(),
+        dimension,
+        pii,
+        source,
+        decimal_mark,
+        derived_from,
+        pseudonym,
+        parsed,
+        of_day=action,
+        unique=unique,
+        coerce=coerce,
+    )
     try:
-        return pa.Field(nullable=nullable, description=description, metadata={METADATA: message}, **checks)
+        return pa.Field(nullable=nullable, description=description, metadata={METADATA: declared}, **checks)
     except (TypeError, ValueError, SchemaInitError) as error:
         raise ContractError(f"The checks of the column {description!r} make no sense: {error}") from error
 

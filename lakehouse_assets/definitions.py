@@ -15,6 +15,7 @@ from lakehouse_assets.ops.pandera_job import pandera_job, pandera_schedule
 from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import DeclarationError
 from lakehouse_assets.platform.orchestration.assets import IO_MANAGER_KEY, build_assets, own_definitions
+from lakehouse_assets.platform.orchestration.domain_job import domain_job
 from lakehouse_assets.platform.orchestration.drop_folder import landing_job
 from lakehouse_assets.platform.orchestration.drop_folder_sensor import drop_sensor
 from lakehouse_assets.platform.orchestration.io_manager import delta_io_manager
@@ -25,8 +26,9 @@ from lakehouse_assets.platform.orchestration.unreported_commits_sensor import (
     unreported_commits_sensor,
 )
 from lakehouse_assets.serving.lake_tables import LakeTables
-from lakehouse_assets.serving.warehouse import served, warehouse_assets, warehouse_sensor
-from lakehouse_assets.serving.warehouse_quality import quality_assets, quality_sensor
+from lakehouse_assets.serving.warehouse import warehouse_assets, warehouse_job, warehouse_sensor
+from lakehouse_assets.serving.warehouse_quality import QUALITY_JOB, quality_assets, quality_sensor
+from lakehouse_assets.serving.warehouse_tables import served
 
 catalog: Catalog = discover(domains)
 lake = LakeTables(catalog=catalog)
@@ -52,24 +54,28 @@ def with_drop_folder(tables: Catalog) -> list[str]:
 
 days = first_days(catalog)
 maintenance, by_pandera = maintenance_job(catalog), pandera_job(catalog)
+table_jobs = {domain: domain_job(domain, catalog) for domain in days}
+warehouse_jobs = {table.key.domain: warehouse_job(table.key.domain, catalog) for table in served(catalog)}
 landing_jobs = {domain: landing_job(domain, catalog, days[domain]) for domain in with_drop_folder(catalog)}
 
 definitions = dg.Definitions.merge(
     dg.Definitions(
         assets=[*build_assets(catalog, days), *warehouse_assets(catalog, days), quality_assets(catalog)],
         sensors=[
-            *[
-                make(domain, catalog)
-                for domain in days
-                for make in (staleness_sensor, unreported_commits_sensor, deadline_sensor)
-            ],
+            *[make(domain, catalog) for domain in days for make in (unreported_commits_sensor, deadline_sensor)],
+            *[staleness_sensor(domain, catalog, job) for domain, job in table_jobs.items()],
             *[drop_sensor(domain, catalog, job) for domain, job in landing_jobs.items()],
-            *[warehouse_sensor(domain, catalog) for domain in sorted({table.key.domain for table in served(catalog)})],
+            *[warehouse_sensor(domain, catalog, job) for domain, job in warehouse_jobs.items()],
             quality_sensor(),
         ],
-        jobs=[external_commits_job(catalog), report_job(), maintenance, by_pandera, *landing_jobs.values()],
+        jobs=[
+            *[external_commits_job(catalog), report_job(), maintenance, by_pandera],
+            *[QUALITY_JOB, *table_jobs.values()],
+            *landing_jobs.values(),
+            *warehouse_jobs.values(),
+        ],
         schedules=[
-            *[yesterday_schedule(domain, catalog) for domain in days],
+            *[yesterday_schedule(domain, catalog, job) for domain, job in table_jobs.items()],
             maintenance_schedule(maintenance),
             pandera_schedule(by_pandera),
         ],

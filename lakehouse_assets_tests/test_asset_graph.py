@@ -12,7 +12,7 @@ import pytest
 from lakehouse_assets.definitions import catalog, definitions
 from lakehouse_assets.platform.declare.table import LANDING_LAYER, TableKey
 from lakehouse_assets.serving.quality_tables import QUALITY_TABLES
-from lakehouse_assets.serving.warehouse import served, warehouse_key
+from lakehouse_assets.serving.warehouse_tables import fields_of, place, served, warehouse_key
 
 GRAPH = definitions.resolve_asset_graph()
 SILVER = ("purchase", "product_item", "purchase_extra_info")
@@ -27,12 +27,15 @@ def test_the_graph_is_what_the_tables_declare() -> None:
     for table in catalog.tables:
         node = GRAPH.get(key(str(table.key)))
         assert node.parent_keys == {key(str(read.table)) for read in table.reads.values()}
-        assert node.group_name == table.key.domain
+        assert node.group_name == f"{table.key.domain}/{table.key.layer}"
+        assert (node.tags["domain"], node.tags["layer"]) == table.key.parts[:2]
+        assert (node.freshness_policy is not None) is (table.sla is not None)
         assert node.description == table.compiled.description
         assert isinstance(node.partitions_def, dg.DailyPartitionsDefinition)
         assert node.backfill_policy == dg.BackfillPolicy.single_run()
         checks = {check.name: GRAPH.get_check_spec(check).blocking for check in node.check_keys}
-        assert checks == {"contract": True, "conservation": True, "freshness": False, "pandera": False}
+        fresh = {"freshness": False} if table.sla is not None or table.compiled.fresh_within else {}
+        assert checks == {"contract": True, "conservation": True, "pandera": False, **fresh}
     landed = [node.key for node in GRAPH.asset_nodes if node.key.path[1] == LANDING_LAYER]
     assert {TableKey(*one.path) for one in landed} == LANDED
     assert not any(GRAPH.get(one).is_materializable for one in landed), "`lakehouse land` makes them, Dagster does not"
@@ -45,6 +48,44 @@ def test_every_gold_table_is_published_behind_it_by_the_same_days() -> None:
         assert node.partitions_def == GRAPH.get(key(str(table.key))).partitions_def
         assert upstream(str(warehouse_key(table)), str(table.key), "2024-02-03") == ["2024-02-03", "2024-02-03"]
         assert [check.name for check in node.check_keys] == ["equals_delta"]
+
+
+def test_the_warehouse_has_the_published_columns_and_says_which_they_are_in_the_lake() -> None:
+    for table in served(catalog):
+        message = GRAPH.get(key(str(warehouse_key(table)))).metadata
+        published = [field.name for field in fields_of(table)]
+        assert message["dagster/table_name"] == ".".join(place(table))
+        assert [column.name for column in message["dagster/column_schema"].columns] == published
+        lineage = message["dagster/column_lineage"].deps_by_column
+        assert lineage == {name: [dg.TableColumnDep(key(str(table.key)), name)] for name in published}
+
+
+def test_every_asset_has_an_owner_a_domain_and_a_layer() -> None:
+    for node in GRAPH.asset_nodes:
+        domain, layer, _ = node.key.path
+        assert node.owners, node.key
+        assert (node.tags["domain"], node.tags["layer"]) == (domain, layer)
+
+
+def test_one_selection_takes_a_domain_without_its_copy_in_the_warehouse() -> None:
+    def selected(text: str) -> set[str]:
+        return {found.to_user_string() for found in dg.AssetSelection.from_string(text).resolve(GRAPH)}
+
+    of_gmv = {str(table.key) for table in catalog.tables if table.key.domain == "gmv"}
+    assert selected('group:"gmv/*"') == of_gmv
+    assert selected("group:gmv/silver") == {f"gmv/silver/{table}" for table in SILVER}
+    assert selected("tag:domain=gmv") - of_gmv == selected("group:warehouse/gmv")
+
+
+def test_every_domain_has_a_job_of_all_its_tables_and_one_of_the_warehouse() -> None:
+    def made(job: str) -> set[str]:
+        return {found.to_user_string() for found in definitions.resolve_job_def(job).asset_layer.executable_asset_keys}
+
+    for domain in {table.key.domain for table in catalog.tables}:
+        assert made(domain) == {str(table.key) for table in catalog.tables if table.key.domain == domain}
+        assert made(f"{domain}_warehouse") == {
+            str(warehouse_key(table)) for table in served(catalog) if table.key.domain == domain
+        }
 
 
 def test_the_definitions_are_valid() -> None:

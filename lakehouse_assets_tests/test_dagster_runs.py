@@ -101,6 +101,17 @@ def test_a_range_run_records_each_day_once_with_its_versions(week: Week) -> None
     input_version = monday.metadata["input_versions"].value["gmv/bronze/purchase"]  # type: ignore[index,call-overload]
     assert input_version == {"version": 0, "days": str(MON)}
     assert monday.metadata["dagster/partition_row_count"].value == 4
+    assert "no_rows" not in monday.metadata
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [(BRONZE[0], "Nothing was delivered for this day."), (SILVER[0], "Its inputs brought no rows on this day.")],
+)
+def test_a_day_of_which_no_file_came_says_why_it_has_no_rows(week: Week, table: str, why: str) -> None:
+    (empty,) = week.lake.materializations(table, week.ranged.run_id)[str(EMPTY)]
+    assert empty.metadata["dagster/partition_row_count"].value == 0
+    assert empty.metadata["no_rows"].value == why
 
 
 def test_each_day_has_its_three_checks_and_nothing_is_recorded_besides(week: Week) -> None:

@@ -136,7 +136,7 @@ def test_compaction_and_another_journal_in_its_place(lake: Settings) -> None:
 
 def test_quarantine_is_counted_where_it_changed(lake: Settings) -> None:
     set_aside(lake, {DAYS[0]: [["a"], ["a", "b"]], DAYS[1]: [["b"]]})
-    counts = "SELECT feed_day, rule, rows FROM ops.quarantine ORDER BY 1, 2"
+    counts = "SELECT feed_day, rules, rows FROM ops.quarantine ORDER BY 1, 2"
     assert published(lake).quarantines == (TABLE,)
     assert in_warehouse(lake, counts) == [(DAYS[0], "a", 2), (DAYS[0], "b", 1), (DAYS[1], "b", 1)]
     assert published(lake).quarantines == ()

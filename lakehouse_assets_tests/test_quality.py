@@ -18,6 +18,7 @@ from lakehouse_assets.cli import main
 from lakehouse_assets.cli.heatmap import fit
 from lakehouse_assets.platform.common.days import DayRange
 from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.contracts.rules import Action
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.results import audit_log, audit_rows
 from lakehouse_assets.platform.results.step_result import DayOutcome, Status
@@ -78,7 +79,7 @@ def lakehouse(*arguments: str) -> str:
 
 def test_each_day_has_the_state_of_its_newest_verdict(validated: Judge) -> None:
     assert states(validated, SILVER) == [
-        State.PASSED, State.SET_ASIDE, State.PASSED, State.FAILED, State.PASSED, State.PASSED,
+        State.PASSED, State.QUARANTINED, State.PASSED, State.FAILED, State.PASSED, State.PASSED,
     ]  # fmt: skip
 
 
@@ -185,6 +186,28 @@ def test_asking_where_nothing_was_judged_says_so(home: Settings, validated: Judg
         read_quality(Settings(home=home.home / "empty"), validated.catalog, None, None)
 
 
+def test_a_day_without_a_delivery_is_another_state_than_a_day_whose_rows_pass(home: Settings) -> None:
+    judge = Judge.of(home)
+    judge.write(SILVER, [judge.day(SILVER, GOOD), judge.day(SILVER, ASIDE, rows=0)])
+    assert states(judge, SILVER)[:2] == [State.PASSED, State.EMPTY]
+    line = next(line for line in lakehouse().splitlines() if line.startswith(SILVER))
+    assert line.split() == [SILVER, "·", "○"]
+
+
+def test_warned_and_quarantined_rows_have_different_signs(home: Settings) -> None:
+    judge, table = Judge.of(home), "store/silver/orders"
+    rules = judge.catalog.table(TableKey.parse(table)).compiled.rules
+    warns, leaves = (next(r.name for r in rules if r.action is of) for of in (Action.WARN, Action.QUARANTINE))
+    broken = [{warns: 3}, {leaves: 3}, {warns: 3, leaves: 3}]
+    judge.write(table, [judge.day(table, day, of) for day, of in zip(DAYS, broken, strict=False)])
+    assert states(judge, table)[:3] == [State.WARNED, State.QUARANTINED, State.QUARANTINED]
+    line = next(line for line in lakehouse().splitlines() if line.startswith(table))
+    assert line.split() == [table, "!", "+", "+"]
+    results = {row["rule"]: row["result"] for row in json.loads(lakehouse("--format", "json", "--days", str(DAYS[0])))}
+    assert {rule for rule, result in results.items() if result == "tolerated"} == {warns}
+    assert set(results.values()) == {"tolerated", "passed"}
+
+
 # --- the terminal ---
 
 
@@ -268,7 +291,7 @@ def test_a_red_cell_is_found_and_opens_the_rule_with_its_count(
     expect(rule).to_contain_text("60.0 %")
     expect(detail).to_contain_text("run-7")
     expect(detail.get_by_text(NASTY).first).to_be_visible()
-    chromium.get_by_role("gridcell", name=f"{SILVER}, {ASIDE}: rows broke a rule").click()
+    chromium.get_by_role("gridcell", name=f"{SILVER}, {ASIDE}: rows quarantined").click()
     detail.get_by_text("SQL that lists the rows").click()
     listing = f"FROM gmv.silver.purchase__quarantine WHERE feed_day = '{ASIDE}'"
     expect(detail).to_contain_text(listing)
@@ -289,7 +312,7 @@ def test_the_keyboard_is_enough(validated: Judge, chromium: Page, tmp_path: Path
     assert chromium.url.endswith(f"#{SILVER}/{RED}")
     for key in ("ArrowLeft", "ArrowLeft", "Enter"):
         chromium.keyboard.press(key)
-    expect(chromium.locator("#detail h2")).to_contain_text(f"{SILVER} {ASIDE} + rows broke a rule")
+    expect(chromium.locator("#detail h2")).to_contain_text(f"{SILVER} {ASIDE} + rows quarantined")
     expect(focused).to_have_attribute("aria-selected", "true")
 
 

@@ -66,7 +66,7 @@ def test_rows_are_kept_whole_with_rules_file_row_and_day(lake: DagsterLake) -> N
 
 
 def test_they_are_counted_by_rule(lake: DagsterLake) -> None:
-    counts = {row["rule"].split(":")[0]: row["rows"] for row in listed(lake)}
+    counts = {row["rules"].split(":")[0]: row["rows"] for row in listed(lake)}
     assert counts == {"item_quantity": 1, "purchase_id": 1}
     assert listed(lake, "--day", "2023-02-02") == []
 

@@ -29,6 +29,7 @@ from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.orchestration import evaluations, staleness
+from lakehouse_assets.platform.orchestration.domain_job import domain_job
 from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, LONGEST_PAUSE, TRIES
 from lakehouse_assets.platform.orchestration.staleness import Staleness, TableVersions
 from lakehouse_assets.platform.orchestration.staleness_sensor import (
@@ -65,7 +66,7 @@ class Ticking(Lakeside):
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         super().__init__(folder)
         self.instance = instance
-        self.level = staleness_sensor("gmv", CATALOG)
+        self.level = staleness_sensor("gmv", CATALOG, domain_job("gmv", CATALOG))
         self.commits = unreported_commits_sensor("gmv", CATALOG)
         self.deadlines = deadline_sensor("gmv", CATALOG)
 
@@ -444,7 +445,7 @@ def test_of_a_ledger_the_days_before_a_bad_one_are_published_without_it(ticking:
 
 def at(ticking: Ticking, when: datetime, domain: str = "gmv", catalog: Catalog = CATALOG) -> dg.RunRequest | str:
     context = dg.build_schedule_context(instance=ticking.instance, scheduled_execution_time=when)
-    found = yesterday_schedule(domain, catalog)(context)
+    found = yesterday_schedule(domain, catalog, domain_job(domain, catalog))(context)
     assert isinstance(found, dg.RunRequest | dg.SkipReason)
     return found if isinstance(found, dg.RunRequest) else str(found.skip_message)
 
@@ -503,7 +504,7 @@ def events_of(zone: str) -> Catalog:
 def test_the_schedule_runs_by_the_clock_of_its_domain_soon_after_a_day_has_ended(zone: str, day: date) -> None:
     """Also where the clock is put forward or back in that night; from then on every hour of the day."""
     clock, next_day = ZoneInfo(zone), day + timedelta(days=1)
-    schedule = yesterday_schedule("orders", events_of(zone))
+    schedule = yesterday_schedule("orders", events_of(zone), domain_job("orders", events_of(zone)))
     end = datetime.combine(next_day, time.min, clock).timestamp()
     times = schedule_execution_time_iterator(end, str(schedule.cron_schedule), schedule.execution_timezone)
     found = [next(times).astimezone(clock).replace(tzinfo=None) for _ in range(22)]

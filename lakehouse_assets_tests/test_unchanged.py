@@ -406,7 +406,7 @@ def test_a_ledger_made_again_and_its_companion_are_noted(spark: SparkSession, tm
             materialization(ledger, driver.lake, again, of).metadata["dagster/partition_row_count"].value
             == (by_day[of.day])
         )
-        _, conservation, _ = evaluations(ledger.compiled, again, of)
+        _, conservation, *_ = evaluations(ledger.compiled, again, of)
         assert conservation.description == f"{by_day[of.day]} in = {by_day[of.day]} kept + 0 quarantined + 0 duplicates"
     query = f"SELECT feed_day, kept, restated FROM t WHERE \"table\" = '{GOLD}' AND run_id = '{again.run_id}'"  # noqa: S608
     audited = query_rows(audit_path(driver.lake.tables, "gmv"), query)

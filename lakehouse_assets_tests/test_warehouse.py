@@ -22,8 +22,8 @@ from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.publish import Published, publish
 from lakehouse_assets.serving.published import held_of
-from lakehouse_assets.serving.warehouse import served, warehouse_key
-from lakehouse_assets.serving.warehouse_schema import fields_of, place, postgres_type
+from lakehouse_assets.serving.warehouse_schema import postgres_type
+from lakehouse_assets.serving.warehouse_tables import fields_of, place, served, warehouse_key
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.warehouse_lake import (
     CATALOG,

@@ -66,8 +66,8 @@ def asked(lake: DagsterLake) -> dict[str, tuple[date, date]]:
         one for result in found if isinstance(result, dg.SensorResult) for one in result.run_requests or ()
     ]:
         ends = [request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")]
-        (key,) = request.asset_selection or []
-        runs["/".join(key.path)] = (date.fromisoformat(ends[0]), date.fromisoformat(ends[1]))
+        for key in request.asset_selection or []:
+            runs["/".join(key.path)] = (date.fromisoformat(ends[0]), date.fromisoformat(ends[1]))
     return runs
 
 

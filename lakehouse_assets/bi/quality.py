@@ -33,20 +33,28 @@ _RULE = ("table", "feed_day", "passed", "blocking")
 JUDGED = Measure("Days", f"COUNT(DISTINCT {_DAY})", ("table", "feed_day"), ",d")
 FAILED = Measure("Failed days", f'COUNT(DISTINCT {_DAY}) FILTER (WHERE NOT "passed" AND "blocking")', _RULE, ",d")
 LATE = Measure("Late days", f'COUNT(DISTINCT {_DAY}) FILTER (WHERE NOT "passed" AND NOT "blocking")', _RULE, ",d")
-MEANING = "0 passed, 1 rows set aside, 2 late, 3 failed"
+MEANING = "0 no rows, 1 passed, 2 rows warned, 3 rows quarantined, 4 late, 5 failed"
+BROKEN = """MAX(CASE WHEN NOT "passed" AND "blocking" THEN 5 WHEN NOT "passed" THEN 4
+    WHEN "failed" > 0 AND "action" = 'quarantine' THEN 3 WHEN "failed" > 0 THEN 2 ELSE 0 END)"""
+_OF_STATE = ("passed", "blocking", "failed", "action", "rows", "rule")
+# A rule of the whole day is evaluated once also where there are no rows, a deadline has none: the least says it.
 WORST = Measure(
     "Worst",
-    'MAX(CASE WHEN NOT "passed" AND "blocking" THEN 3 WHEN NOT "passed" THEN 2 WHEN "failed" > 0 THEN 1 ELSE 0 END)',
-    ("passed", "blocking", "failed"),
+    f"""GREATEST({BROKEN}, CASE WHEN MIN("rows") FILTER (WHERE "rule" <> 'deadline') > 0 THEN 1 ELSE 0 END)""",
+    _OF_STATE,
     "d",
 )
+WORST_OF_TABLES = Measure(
+    "Worst", f"""GREATEST({BROKEN}, CASE WHEN MAX("rows") > 0 THEN 1 ELSE 0 END)""", _OF_STATE, "d"
+)
+RATE = Measure("Rate", 'SUM("failed")::float / NULLIF(SUM("rows"), 0)', ("failed", "rows"), ".2%")
 ON_TIME = Measure(
     "On time on its newest day",
     """(array_agg("passed" ORDER BY "feed_day" DESC))[1]""",
     ("passed", "feed_day"),
     "",
 )
-STATES = (0, 3)
+STATES = (0, 5)
 
 DASHBOARD = Dashboard(
     "quality",
@@ -81,7 +89,7 @@ DASHBOARD = Dashboard(
                 source=VERDICTS,
                 x="feed_day",
                 y="dimension",
-                measure=WORST,
+                measure=WORST_OF_TABLES,
                 bounds=STATES,
             ),
         ),
@@ -105,7 +113,16 @@ DASHBOARD = Dashboard(
             ),
         ),
         (
-            Listing(title="Quarantine by rule", source=IN_QUARANTINE, shown=("table", "rule"), figures=(QUARANTINED,)),
+            Listing(
+                title="Rules that rows broke",
+                about="Rows that broke a rule, of all rows evaluated. Their days are committed, or failed.",
+                source=VERDICTS,
+                shown=("table", "rule", "action"),
+                figures=(total("Rows", "failed", ",d"), RATE),
+            ),
+        ),
+        (
+            Listing(title="Quarantine by rule", source=IN_QUARANTINE, shown=("table", "rules"), figures=(QUARANTINED,)),
             Series(
                 title="Quarantine by day",
                 source=IN_QUARANTINE,

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from lakehouse_assets.bi.declaration import AS_OF, Newest, Rows
-from lakehouse_assets.serving.warehouse_schema import fields_of, place, postgres_type
+from lakehouse_assets.serving.warehouse_schema import postgres_type
+from lakehouse_assets.serving.warehouse_tables import fields_of, place
 
 AS_OF_SAID = "day whose knowledge is shown; newest: no day was chosen"
 TIMES = ("date", "timestamp")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,8 @@ RECONCILED = """
           from store.gold.payment_reconciliation)
     where newest = 1 group by state order by state
 """
-STEP = re.compile(r"- (STEP_SUCCESS|STEP_FAILURE) -")
+STEP = re.compile(r" - (?P<said>(?P<table>\w+/\w+/\w+): .+)")
+"""What a step says of itself: how far it is, and at its end how many rows are kept."""
 SHOWN_DAYS = 8
 
 console = Console()
@@ -135,18 +137,17 @@ def _materialize(progress: Progress, domain: str, days: DayRange) -> None:
         return
     command = [
         str(Path(sys.executable).with_name("dagster")), "asset", "materialize", "-m", "lakehouse_assets.definitions",
-        "--select", f"group:{domain}", "--partition-range", f"{days.first}...{days.last}",
+        "--select", f'group:"{domain}/*"', "--partition-range", f"{days.first}...{days.last}",
     ]  # fmt: skip
-    progress.console.print(f"[dim]$ dagster {' '.join(command[1:])}[/dim]")
-    made_beside = {companion.key for table in tables for companion in table.co_materialized}
-    steps = len({table.key for table in tables} - made_beside)
-    task = progress.add_task(f"Materialize bronze, silver, gold of {domain}", total=steps)
+    progress.console.print(f"[dim]$ dagster {shlex.join(command[1:])}[/dim]")
+    task = progress.add_task(f"Materialize bronze, silver, gold of {domain}", total=len(tables))
     message: list[str] = []
     with subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         for line in run.stdout or ():
             message.append(line)
-            if STEP.search(line):
-                progress.advance(task)
+            if of_step := STEP.search(line):
+                progress.update(task, description=of_step["said"], advance=int("rows kept" in of_step["said"]))
+    progress.update(task, description=f"Materialize bronze, silver, gold of {domain}")
     if run.returncode:
         raise LakehouseError(f"The run failed:\n{''.join(message[-30:])}")
 

@@ -14,8 +14,10 @@ from lakehouse_assets.serving.quality import Quality, State
 
 STYLES = {
     State.NONE: "dim",
+    State.EMPTY: "dim green",
     State.PASSED: "green",
-    State.SET_ASIDE: "yellow",
+    State.WARNED: "blue",
+    State.QUARANTINED: "yellow",
     State.LATE: "cyan",
     State.WAITING: "magenta",
     State.FAILED: "bold white on red",

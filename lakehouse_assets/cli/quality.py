@@ -9,7 +9,7 @@ from lakehouse_assets.settings import settings
 
 COLUMNS = (
     "table", "feed_day", "state", "run_id", "check", "rule", "dimension", "action", "rows", "failed", "rate",
-    "passed", "blocking", "sql",
+    "result", "passed", "blocking", "sql",
 )  # fmt: skip
 
 
@@ -52,7 +52,8 @@ def quality(domain: str | None, asked: str | None, changes: bool, html: Path | N
     rows = [
         (
             table, day, found.state(table, day).value, verdict.run_id, rule.check, rule.rule, rule.dimension,
-            rule.action, rule.rows, rule.failed, round(rule.rate, 6), rule.passed, rule.blocking, rule.sql,
+            rule.action, rule.rows, rule.failed, round(rule.rate, 6), rule.result.value,
+            rule.passed, rule.blocking, rule.sql,
         )
         for (table, day), verdict in sorted(found.verdicts.items())
         for rule in verdict.rules

@@ -14,13 +14,19 @@ def quarantine() -> None:
 @quarantine.command("list")
 @click.argument("table", required=False)
 @click.option("--day", help="Only this feed day, as 2023-01-31.")
-@click.option("--rows", "whole", is_flag=True, help="The rows themselves, instead of counts by rule.")
+@click.option("--rows", "whole", is_flag=True, help="The rows themselves, instead of counts.")
 @format_option
 def list_(table: str | None, day: str | None, whole: bool, output: str) -> None:
-    """Count quarantined rows by table, day and rule; with --rows, show them. TABLE as in gmv/silver/purchase."""
+    """Count quarantined rows by table, day and broken rules; with --rows, show them. TABLE as in gmv/silver/purchase.
+
+    A row that broke two rules counts once.
+    """
     from lakehouse_assets.ops.quarantine import counts, rows
 
-    show(rows(settings(), table, _day(day)) if whole else counts(settings(), table, _day(day)), output)
+    found = rows(settings(), table, _day(day)) if whole else counts(settings(), table, _day(day))
+    show(found, output)
+    total = len(found.rows) if whole else sum(row[-1] for row in found.rows)
+    click.echo(f"{total} rows in quarantine", err=True)
 
 
 @quarantine.command()

@@ -19,8 +19,7 @@ def status(output: str) -> None:
     from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.serving.postgres import where
     from lakehouse_assets.serving.published import held_of
-    from lakehouse_assets.serving.warehouse import served
-    from lakehouse_assets.serving.warehouse_schema import place
+    from lakehouse_assets.serving.warehouse_tables import place, served
 
     rows, tables = [], served(discover(domains))
     held_by_table = held_of(settings(), [str(table.key) for table in tables])

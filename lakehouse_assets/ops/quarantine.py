@@ -26,15 +26,15 @@ def _tables(settings: Settings, table: str | None) -> list[str]:
 
 
 def counts(settings: Settings, table: str | None, day: date | None) -> Rows:
-    """Quarantined rows by table, feed day and rule. A row that broke two rules counts for each."""
+    """Quarantined rows by table, feed day and the rules that they broke. Each row counts once."""
     result: list[tuple[object, ...]] = []
     for name in _tables(settings, table):
         statement = f"""
-            SELECT feed_day, rule, count(*) FROM (SELECT feed_day, unnest(rules) AS rule FROM {name})
+            SELECT feed_day, array_to_string(list_sort(rules), ', ') AS rules, count(*) AS rows FROM {name}
             WHERE coalesce(feed_day = ?, true) GROUP BY ALL ORDER BY ALL
         """  # noqa: S608  (the name is one of the lake's folders)
         result += [(name.removesuffix(SUFFIX), *row) for row in query(settings, statement, [day]).rows]
-    return Rows(("table", "feed_day", "rule", "rows"), result)
+    return Rows(("table", "feed_day", "rules", "rows"), result)
 
 
 def rows(settings: Settings, table: str | None, day: date | None) -> Rows:

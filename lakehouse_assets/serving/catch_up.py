@@ -7,7 +7,8 @@ from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.serving.publish import Published, publish
 from lakehouse_assets.serving.publish_quality import publish_quality
-from lakehouse_assets.serving.warehouse import behind_in_warehouse, served
+from lakehouse_assets.serving.warehouse import behind_in_warehouse
+from lakehouse_assets.serving.warehouse_tables import served
 from lakehouse_assets.settings import Settings
 
 BY_HAND = "by hand"

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from lakehouse_assets.serving.warehouse_schema import fields_of, postgres_type
+from lakehouse_assets.serving.warehouse_schema import postgres_type
+from lakehouse_assets.serving.warehouse_tables import fields_of
 
 if TYPE_CHECKING:
     from lakehouse_assets.platform.declare.table import Table

@@ -13,7 +13,8 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse_assets.serving.postgres import WarehouseError, dsn, failed, first_line, unreachable
-from lakehouse_assets.serving.warehouse_schema import LOADER, fields_of, place, postgres_type
+from lakehouse_assets.serving.warehouse_schema import LOADER, postgres_type
+from lakehouse_assets.serving.warehouse_tables import fields_of, place
 from lakehouse_assets.settings import Settings
 
 if TYPE_CHECKING:

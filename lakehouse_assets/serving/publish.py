@@ -32,7 +32,8 @@ from lakehouse_assets.serving.loader import (
 from lakehouse_assets.serving.postgres import WarehouseError, connect, first_line
 from lakehouse_assets.serving.published import Held, held, lock, metadata
 from lakehouse_assets.serving.query import open_tables
-from lakehouse_assets.serving.warehouse_schema import place, prepare, quarantined_rows
+from lakehouse_assets.serving.warehouse_schema import prepare
+from lakehouse_assets.serving.warehouse_tables import place, quarantined_rows
 from lakehouse_assets.settings import Settings
 
 if TYPE_CHECKING:

@@ -110,19 +110,25 @@ def _publish_quarantine(settings: Settings, cursor: "Cursor", table: Table, run_
         return bool(cursor.fetchall())
     source, version = _staleness_of(delta)
     there = held(cursor, name, None)
-    if there and (there.source, there.version) == (source, version):
+    if there and (there.source, there.version) == (source, version) and not _is_counted_by_rule(cursor, of_table):
         return False
     cursor.execute('DELETE FROM ops.quarantine WHERE "table" = $1', of_table)
     place = ".".join(table.key.parts) + "__quarantine"
     with open_tables(settings, {place: version}) as lake:
         found = lake.sql(
-            f"""SELECT $table AS "table", feed_day, rule, count(*) AS rows
-                FROM (SELECT feed_day, unnest(rules) AS rule FROM {place}) GROUP BY ALL ORDER BY ALL""",  # noqa: S608
+            f"""SELECT $table AS "table", feed_day, array_to_string(list_sort(rules), ', ') AS rules, count(*) AS rows
+                FROM {place} GROUP BY ALL ORDER BY ALL""",  # noqa: S608
             params={"table": str(table.key)},
         )
         rows = ingest(cursor, QUARANTINE, found)
     metadata(cursor, name, None, Held(source, version, rows, 0), run_id)
     return True
+
+
+def _is_counted_by_rule(cursor: "Cursor", of_table: tuple[str]) -> bool:
+    """Whether the counts are those of a version before, in which a row counted for each rule that it broke."""
+    cursor.execute('SELECT 1 FROM ops.quarantine WHERE "table" = $1 AND rules IS NULL LIMIT 1', of_table)
+    return cursor.fetchone() is not None
 
 
 def _staleness_of(delta: "DeltaTable") -> tuple[str, int]:

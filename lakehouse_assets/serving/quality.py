@@ -10,6 +10,7 @@ from typing import Any
 
 from lakehouse_assets.platform.common.days import DayRange, write_days
 from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.platform.contracts.rules import Action
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import LAYERS, Span, Table, TableKey
 from lakehouse_assets.platform.planning.plan import Lake
@@ -21,6 +22,7 @@ from lakehouse_assets.platform.results.audit_log import (
     check_results_path,
     failed_days,
 )
+from lakehouse_assets.platform.validation.day_result import Result
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.settings import Settings
 
@@ -31,8 +33,10 @@ class State(Enum):
     """How a table's day is. From best to worst: of several days, the worst is shown."""
 
     NONE = "no verdict"
+    EMPTY = "no rows"
     PASSED = "passed"
-    SET_ASIDE = "rows broke a rule"
+    WARNED = "rows warned"
+    QUARANTINED = "rows quarantined"
     LATE = "late"
     WAITING = "waiting"
     FAILED = "failed"
@@ -40,15 +44,26 @@ class State(Enum):
     @property
     def glyph(self) -> str:
         """One character that says the state without colour."""
-        return {"NONE": " ", "PASSED": "·", "SET_ASIDE": "+", "LATE": "~", "WAITING": "…", "FAILED": "✗"}[self.name]
+        return {
+            "NONE": " ",
+            "EMPTY": "○",
+            "PASSED": "·",
+            "WARNED": "!",
+            "QUARANTINED": "+",
+            "LATE": "~",
+            "WAITING": "…",
+            "FAILED": "✗",
+        }[self.name]
 
     @property
     def meaning(self) -> str:
         """What it means, in a sentence."""
         return {
             "NONE": "nobody made this day yet",
+            "EMPTY": "committed without rows: nothing was delivered for the day",
             "PASSED": "every rule holds on every row",
-            "SET_ASIDE": "committed; rows that broke a rule were set aside or marked",
+            "WARNED": "committed with rows that broke a rule of action warn",
+            "QUARANTINED": "committed; rows that broke a rule are in quarantine",
             "LATE": "its data have not come by the deadline declared, or are older than declared",
             "WAITING": "an input of this day failed; made by itself once that is repaired",
             "FAILED": "a blocking check failed; nothing of the day was committed",
@@ -81,6 +96,11 @@ class RuleCount:
         if self.blocking:
             return f"{self.rule}: {self.failed} of {self.rows} rows"
         return str(self.samples[0][WHY]) if self.rule == DEADLINE and self.samples else f"{self.rule}: not met"
+
+    @property
+    def result(self) -> Result:
+        """Passed, tolerated or failed."""
+        return Result.of(self.failed, passed=self.passed)
 
     @property
     def rate(self) -> float:
@@ -116,7 +136,10 @@ class Verdict:
             return State.FAILED
         if any(not rule.blocking for rule in broken):
             return State.LATE
-        return State.SET_ASIDE if broken else State.PASSED
+        if broken:
+            warned = all(rule.action == Action.WARN.value for rule in broken)
+            return State.WARNED if warned else State.QUARANTINED
+        return State.EMPTY if self.rows_in == 0 and not self.kept else State.PASSED
 
     @property
     def nothing_left(self) -> bool:

@@ -15,39 +15,29 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluation,
     AssetCheckEvaluationTargetMaterializationData,
 )
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
 
-from lakehouse_assets.platform.common.days import ranges
+from lakehouse_assets.platform.common.days import DayRange, ranges
 from lakehouse_assets.platform.declare.catalog import Catalog
-from lakehouse_assets.platform.declare.table import PUBLISHED_LAYER, Table, TableKey
-from lakehouse_assets.platform.orchestration.assets import asset_key, partitions
+from lakehouse_assets.platform.declare.table import Table, TableKey
+from lakehouse_assets.platform.orchestration.assets import DOMAIN_TAG, asset_key, partitions, tags_of
 from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
 from lakehouse_assets.platform.orchestration.io_manager import EVENTS_ARE_OURS, days_of
 from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, assets_under_way, attempts
 from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.orchestration.staleness_sensor import NOTHING, RANGE_END, RANGE_START, TICK_SECONDS
 from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.serving.warehouse_tables import LAYER, fields_of, place, served, warehouse_key
 
 if TYPE_CHECKING:
     from lakehouse_assets.serving.publish import Published
     from lakehouse_assets.serving.published import Held
     from lakehouse_assets.settings import Settings
 
-LAYER, GROUP = "warehouse", "warehouse"
 CHECK = "equals_delta"
-MOST_RANGES = 10  # runs that one tick asks for of a table
+MOST_RANGES = 10  # runs that one tick asks for
 LOOK_AGAIN = timedelta(minutes=1)  # at a warehouse that had everything: somebody may have dropped a table of it
-
-
-def served(catalog: Catalog) -> list[Table]:
-    """The tables that are published: all of gold, and those of other layers that say so."""
-    return [table for table in catalog.tables if table.publish is not None]
-
-
-def warehouse_key(table: Table) -> TableKey:
-    """The key of a table's asset in the warehouse."""
-    key = table.key
-    return TableKey(key.domain, LAYER, key.name if key.layer == PUBLISHED_LAYER else f"{key.layer}_{key.name}")
 
 
 def warehouse_assets(catalog: Catalog, first_days: dict[str, date]) -> list[dg.AssetsDefinition]:
@@ -57,6 +47,33 @@ def warehouse_assets(catalog: Catalog, first_days: dict[str, date]) -> list[dg.A
         warnings.simplefilter("ignore", dg.BetaWarning)
         days = {domain: partitions(first, catalog.zone(domain)) for domain, first in first_days.items()}
         return [_asset(table, days[table.key.domain]) for table in served(catalog)]
+
+
+def warehouse_group(domain: str) -> str:
+    """The group of a domain's assets in the warehouse, apart from those of the lake: another system holds them."""
+    return f"{LAYER}/{domain}"
+
+
+def warehouse_job(domain: str, catalog: Catalog) -> UnresolvedAssetJobDefinition:
+    """The job `<domain>_warehouse`: publishes tables of the domain, all of them unless a run selects some."""
+    tables = [table for table in served(catalog) if table.key.domain == domain]
+    return dg.define_asset_job(
+        f"{domain}_{LAYER}",
+        selection=dg.AssetSelection.assets(*[asset_key(warehouse_key(table)) for table in tables]),
+        description=f"Publishes the tables of {domain} to PostgreSQL, for a feed day or a range of them.",
+        tags={DOMAIN_TAG: domain},
+    )
+
+
+def warehouse_metadata(table: Table, source: dg.AssetKey | None) -> dict[str, Any]:
+    """Name, columns and column lineage in the warehouse: the published columns are those of the table in the lake."""
+    published = {field.name for field in fields_of(table)}
+    columns = [column for column in table.compiled.dagster_columns().columns if column.name in published]
+    found = {"dagster/table_name": ".".join(place(table)), "dagster/column_schema": dg.TableSchema(columns)}
+    if source is not None:
+        of_source = {column.name: [dg.TableColumnDep(source, column.name)] for column in columns}
+        found["dagster/column_lineage"] = dg.TableColumnLineage(of_source)
+    return found
 
 
 def _asset(table: Table, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -75,9 +92,11 @@ def _asset(table: Table, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 key=key,
                 dagster_type=dg.Nothing,
                 description=f"{table.compiled.description} In PostgreSQL.",
-                group_name=GROUP,
+                group_name=warehouse_group(table.key.domain),
                 kinds={"postgres"},
+                tags=tags_of(warehouse_key(table)),
                 owners=list(table.compiled.owners),
+                metadata=warehouse_metadata(table, asset_key(table.key)),
             )
         },
         deps=[dg.AssetDep(asset_key(table.key), partition_mapping=dg.IdentityPartitionMapping())],
@@ -143,7 +162,7 @@ def _passed(
     )
 
 
-def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
+def warehouse_sensor(domain: str, catalog: Catalog, job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
     """Asks for the days of a domain of which the warehouse holds another version than Delta. On by default."""
     tables = [table for table in served(catalog) if table.key.domain == domain]
     looks: dict[Lake, Looks] = {}
@@ -151,7 +170,7 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{domain}_warehouse",
         description="Compares the versions that the warehouse holds with those in Delta, and publishes what is behind.",
-        target=dg.AssetSelection.assets(*[asset_key(warehouse_key(table)) for table in tables]),
+        job=job,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
@@ -169,11 +188,10 @@ def warehouse_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
             stale_days = known.stale_days(here, free, now)
         except LakehouseError as error:
             return dg.SkipReason(str(error))
-        wanted = [(table, request) for table, days in stale_days.items() for request in _requests(table, days)]
-        due = [(table, one) for table, one in wanted if attempts(context.instance, one.tags[LEVEL_TAG]).due(now)]
-        asked = [one for table in stale_days for one in [one for of, one in due if of is table][:MOST_RANGES]]
-        if asked:
-            return dg.SensorResult(run_requests=asked)
+        wanted = _requests(stale_days)
+        due = [one for one in wanted if attempts(context.instance, one.tags[LEVEL_TAG]).due(now)]
+        if due:
+            return dg.SensorResult(run_requests=due[:MOST_RANGES])
         return dg.SkipReason(f"{len(wanted)} ranges were tried and wait to be tried again." if wanted else NOTHING)
 
     return sensor
@@ -236,12 +254,24 @@ def behind_of(
     return {day: version for day, version in changed.items() if held.get(day, -1) < version}
 
 
-def _requests(table: Table, stale_days: dict[date, int]) -> list[dg.RunRequest]:
-    key = asset_key(warehouse_key(table))
-    found = []
-    for part in ranges(stale_days):
-        level = repr((str(table.key), str(part), [stale_days[day] for day in part]))
-        tags = {RANGE_START: str(part.first), RANGE_END: str(part.last)}
-        tags[LEVEL_TAG] = hashlib.sha256(level.encode()).hexdigest()[:16]
-        found.append(dg.RunRequest(asset_selection=[key], tags=tags))
-    return found
+def _requests(stale_days: Mapping[Table, Mapping[date, int]]) -> list[dg.RunRequest]:
+    """A run for each range of days, of all tables that are behind on it; newest days first."""
+    tables: dict[DayRange, list[Table]] = {}
+    for table, days in stale_days.items():
+        for part in ranges(days):
+            tables.setdefault(part, []).append(table)
+    return [
+        _request(part, tables[part], stale_days) for part in sorted(tables, key=lambda days: days.last, reverse=True)
+    ]
+
+
+def _request(part: DayRange, tables: list[Table], stale_days: Mapping[Table, Mapping[date, int]]) -> dg.RunRequest:
+    level = [(str(table.key), str(part), [stale_days[table][day] for day in part]) for table in tables]
+    return dg.RunRequest(
+        asset_selection=[asset_key(warehouse_key(table)) for table in tables],
+        tags={
+            RANGE_START: str(part.first),
+            RANGE_END: str(part.last),
+            LEVEL_TAG: hashlib.sha256(repr(level).encode()).hexdigest()[:16],
+        },
+    )

@@ -6,14 +6,21 @@ import dagster as dg
 from dagster._time import get_current_datetime
 
 from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.orchestration.assets import tags_of
 from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
 from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, assets_under_way, attempts
 from lakehouse_assets.serving.quality_tables import QUALITY_TABLES
-from lakehouse_assets.serving.warehouse import GROUP, warehouse_key
+from lakehouse_assets.serving.warehouse import warehouse_group, warehouse_metadata
+from lakehouse_assets.serving.warehouse_tables import warehouse_key
 
 EVERY_SECONDS = 60
 """A run writes a journal; one that publishes it costs a process. A board that is a minute behind is good enough."""
 KEYS = [dg.AssetKey(warehouse_key(table).parts) for table in QUALITY_TABLES]
+QUALITY_JOB = dg.define_asset_job(
+    "ops_warehouse",
+    selection=dg.AssetSelection.assets(*KEYS),
+    description="Publishes check results and quarantine counts to PostgreSQL.",
+)
 
 
 def quality_assets(catalog: Catalog) -> dg.AssetsDefinition:
@@ -23,8 +30,10 @@ def quality_assets(catalog: Catalog) -> dg.AssetsDefinition:
             key=key,
             dagster_type=dg.Nothing,
             description=f"{table.compiled.description} In PostgreSQL.",
-            group_name=GROUP,
+            group_name=warehouse_group(table.key.domain),
             kinds={"postgres"},
+            tags=tags_of(warehouse_key(table)),
+            metadata=warehouse_metadata(table, None),
             owners=list(table.compiled.owners),
         )
         for table, key in zip(QUALITY_TABLES, KEYS, strict=True)
@@ -53,7 +62,7 @@ def quality_sensor() -> dg.SensorDefinition:
     @dg.sensor(
         name="quality_warehouse",
         description="Compares the version of ops/check_results with the one that the warehouse holds.",
-        target=dg.AssetSelection.assets(*KEYS),
+        job=QUALITY_JOB,
         minimum_interval_seconds=EVERY_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )

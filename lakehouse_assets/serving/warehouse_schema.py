@@ -6,6 +6,7 @@ from psycopg2 import sql
 
 from lakehouse_assets.serving import published
 from lakehouse_assets.serving.postgres import WarehouseError
+from lakehouse_assets.serving.warehouse_tables import fields_of, place, quarantined_rows
 
 if TYPE_CHECKING:
     import pyspark.sql.types as T
@@ -31,25 +32,9 @@ TYPES = {
 }
 
 
-def place(table: "Table") -> tuple[str, str]:
-    """Schema and name in the warehouse: gold in the domain's schema, other layers in `<domain>_<layer>`."""
-    key = table.key
-    return (key.domain if key.layer == "gold" else f"{key.domain}_{key.layer}"), key.name
-
-
 def identifier(table: "Table") -> sql.Identifier:
     """The table's quoted name."""
     return sql.Identifier(*place(table))
-
-
-def quarantined_rows(table: "Table") -> frozenset[str]:
-    """Personal columns that are not published: analysts read whatever is."""
-    return table.compiled.pii - set(table.publish.personal if table.publish else ())
-
-
-def fields_of(table: "Table") -> "list[T.StructField]":
-    """The columns that are published, as the contract has them."""
-    return [field for field in table.compiled.spark_schema if field.name not in quarantined_rows(table)]
 
 
 def prepare(cursor: "Cursor", table: "Table") -> None:

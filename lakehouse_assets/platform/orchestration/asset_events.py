@@ -58,6 +58,13 @@ def input_versions(table: Table, outcome: Outcome, day: date) -> dict[str, dict[
     return found
 
 
+def why_no_rows(table: Table) -> str:
+    """Why a day has no rows, for people who wonder about a 0."""
+    if table.landing is not None or table.stream is not None:
+        return "Nothing was delivered for this day."
+    return "Its inputs brought no rows on this day."
+
+
 def materialization(table: Table, lake: Lake, outcome: Outcome, day: DayOutcome) -> AssetMaterialization:
     """The event of one committed day."""
     rows = day.rows.of_the_day()
@@ -72,6 +79,7 @@ def materialization(table: Table, lake: Lake, outcome: Outcome, day: DayOutcome)
             "input_versions": dg.MetadataValue.json(input_versions(table, outcome, day.day)),
             "code_version": outcome.code_version,
             "rows_in": rows.rows_in,
+            **({} if rows.rows_in else {"no_rows": why_no_rows(table)}),
             "rows_quarantined": day.rows.quarantined,
             "exact_duplicates": day.rows.duplicates,
             "unchanged": day.unchanged,

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Iterator
-from datetime import date
+from datetime import date, timedelta
 from types import ModuleType
 from typing import Any
 
@@ -20,11 +20,33 @@ from lakehouse_assets.platform.streams.stream_ingest import drain_available
 from lakehouse_assets.platform.transform.materialize import materialize
 
 IO_MANAGER_KEY = "delta"
+DOMAIN_TAG, LAYER_TAG = "domain", "layer"
 
 
 def asset_key(key: TableKey) -> dg.AssetKey:
     """The asset key of a table."""
     return dg.AssetKey(key.parts)
+
+
+def group_of(key: TableKey) -> str:
+    """The group of a table: the UI draws a domain as a box with a box for each of its layers.
+
+    One selection takes the whole domain: `group:"gmv/*"`.
+    """
+    return f"{key.domain}/{key.layer}"
+
+
+def tags_of(key: TableKey) -> dict[str, str]:
+    """The tags of a table's asset, of its landed files' and of its copy in the warehouse."""
+    return {DOMAIN_TAG: key.domain, LAYER_TAG: key.layer}
+
+
+def freshness_policy(table: Table) -> dg.FreshnessPolicy | None:
+    """A day's data come within `sla` after its end, so that a table is never older than a day and its `sla`.
+
+    Dagster's policy takes the newest materialization of any day; the check `freshness` says it of each day.
+    """
+    return None if table.sla is None else dg.FreshnessPolicy.time_window(fail_window=timedelta(days=1) + table.sla)
 
 
 def partitions(first_day: date, zone: str = "UTC") -> dg.DailyPartitionsDefinition:
@@ -50,9 +72,11 @@ def asset_spec(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) ->
         key=asset_key(table.key),
         deps=[dg.AssetDep(asset_key(r.table), partition_mapping=partition_mapping(r)) for r in table.reads.values()],
         description=contract.description,
-        group_name=table.key.domain,
+        group_name=group_of(table.key),
         kinds={"deltalake", "pyspark", table.key.layer},
+        tags=tags_of(table.key),
         owners=list(contract.owners),
+        freshness_policy=freshness_policy(table),
         code_version=code_version(table),
         partitions_def=days,
         metadata={
@@ -70,8 +94,10 @@ def landing_spec(table: Table, days: dg.PartitionsDefinition) -> dg.AssetSpec | 
     return dg.AssetSpec(
         key=asset_key(table.landing),
         description=f"Files landed by `lakehouse land {table.key.domain}/{table.key.name} FILE…`, by feed day.",
-        group_name=table.key.domain,
+        group_name=group_of(table.landing),
         kinds={"file"},
+        tags=tags_of(table.landing),
+        owners=list(table.compiled.owners),
         partitions_def=days,
     )
 
@@ -95,7 +121,7 @@ def build_asset(table: Table, days: dg.PartitionsDefinition, catalog: Catalog) -
     )
     def compute(context: dg.AssetExecutionContext) -> Iterator[Any]:
         run = context.get_step_execution_context()
-        step: Step = getattr(context.resources, IO_MANAGER_KEY).step(run.run_id)
+        step: Step = getattr(context.resources, IO_MANAGER_KEY).step(run)
         days: Collection[date] = days_of(run)
         for one in made:
             if one.stream is not None:

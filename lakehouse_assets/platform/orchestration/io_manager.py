@@ -43,9 +43,9 @@ class DeltaIOManager(dg.IOManager):
         self._spark = spark
         self._lake = lake
 
-    def step(self, run_id: str) -> Step:
-        """What the step of a run needs."""
-        return Step(self._spark.spark_session, self._lake, self._catalog, run_id)
+    def step(self, run: "StepExecutionContext") -> Step:
+        """What the step of a run needs. How far it is goes to the run's log."""
+        return Step(self._spark.spark_session, self._lake, self._catalog, run.run_id, run.log.info)
 
     def load_input(self, context: dg.InputContext) -> "DataFrame":
         """The asset's days of the newest version of a declared table."""

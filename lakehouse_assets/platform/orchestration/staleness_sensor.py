@@ -15,6 +15,7 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
 
 from lakehouse_assets.platform.common.days import ONE_DAY, DayRange, ranges
@@ -99,17 +100,16 @@ def made_of_their_own(domain: str, catalog: Catalog) -> list[Table]:
     return [table for table in tables if table.key not in co_materialized]
 
 
-def staleness_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
+def staleness_sensor(domain: str, catalog: Catalog, job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
     """The sensor of a domain's tables. On by default; a tick that finds nothing behind says so."""
     own = made_of_their_own(domain, catalog)
-    of_domain = [table for table in catalog.tables if table.key.domain == domain]
     staleness: dict[Lake, Staleness] = {}
     unsettled_since: dict[Lake, datetime] = {}  # since when a tick has waited for a series of changes to end
 
     @dg.sensor(
         name=f"{domain}_staleness",
         description="Compares what every day was built from with what its inputs are now, and asks for what is behind.",
-        target=dg.AssetSelection.assets(*[dg.AssetKey(table.key.parts) for table in of_domain]),
+        job=job,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
@@ -140,13 +140,12 @@ def staleness_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
     return sensor
 
 
-def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
+def yesterday_schedule(domain: str, catalog: Catalog, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Make what is stale or absent of yesterday, also where nothing was landed: then the day is empty, visibly.
 
     It runs by the clock of the time zone of the domain's days: soon after a day has ended there.
     """
     own = made_of_their_own(domain, catalog)
-    of_domain = [dg.AssetKey(table.key.parts) for table in catalog.tables if table.key.domain == domain]
     staleness: dict[Lake, Staleness] = {}
 
     @dg.schedule(
@@ -154,7 +153,7 @@ def yesterday_schedule(domain: str, catalog: Catalog) -> dg.ScheduleDefinition:
         description="D-1: makes yesterday of every table that has not got it; a day without files is an empty day.",
         cron_schedule=f"15 {YESTERDAY_HOUR}-23 * * *",  # the first does it, the others make up for one that failed
         execution_timezone=catalog.zone(domain),
-        target=dg.AssetSelection.assets(*of_domain),
+        job=job,
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     @one_at_a_time

@@ -98,6 +98,8 @@ def _checks(contract: "CompiledContract", outcome: Outcome, day: DayOutcome) -> 
         "sql": "",
     }
     fresh = freshness(contract, day.day, day.rows.newest)
+    if fresh is None:
+        return
     yield base | {
         "check": FRESHNESS,
         "rule": FRESHNESS,

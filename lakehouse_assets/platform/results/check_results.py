@@ -1,11 +1,13 @@
-"""The checks that every table has, per day: `contract` and `conservation` block, `freshness` warns.
+"""The checks of a table, per day: `contract` and `conservation` block; `freshness`, where it is declared, warns.
 
 `pandera` is evaluated of a sampled day each night (`ops/pandera_job.py`); no run of the table evaluates it.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
@@ -17,6 +19,7 @@ from lakehouse_assets.platform.contracts.rules import Action, Rule
 from lakehouse_assets.platform.declare.table import Table, TableKey
 from lakehouse_assets.platform.results.step_result import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.storage.commit_metadata import DayRows
+from lakehouse_assets.platform.validation.day_result import Result, RuleResult, percent
 
 if TYPE_CHECKING:
     from lakehouse_assets.platform.contracts.compiled import CompiledContract
@@ -44,7 +47,14 @@ def check_specs(table: Table, partitions: dg.PartitionsDefinition) -> list[dg.As
             partitions_def=partitions,
         )
         for name, description in DESCRIPTIONS.items()
+        if name != FRESHNESS or says_freshness(table)
     ]
+
+
+def says_freshness(table: Table) -> bool:
+    """Whether a table has the check `freshness`: it declares how new its records are, or by when its data come."""
+    contract = table.compiled
+    return table.sla is not None or (contract.event_time is not None and contract.fresh_within is not None)
 
 
 @dataclass(frozen=True)
@@ -57,10 +67,10 @@ class Freshness:
     lag: timedelta | None
 
 
-def freshness(contract: "CompiledContract", day: date, newest: datetime | None) -> Freshness:
-    """Compare the newest event time among a day's rows with the end of the day."""
+def freshness(contract: "CompiledContract", day: date, newest: datetime | None) -> Freshness | None:
+    """Compare the newest event time among a day's rows with the end of the day. None: the table declares neither."""
     if contract.event_time is None or contract.fresh_within is None:
-        return Freshness(True, "The table declares no event time.", None, None)
+        return None
     if newest is None:
         return Freshness(False, f"No record arrived on {day}.", None, None)
     lag = datetime.combine(day + timedelta(days=1), time.min) - newest
@@ -74,63 +84,69 @@ def evaluations(
     day: DayOutcome,
     target: AssetCheckEvaluationTargetMaterializationData | None = None,
 ) -> list[dg.AssetCheckEvaluation]:
-    """The day's three check results, as Dagster events."""
-    key = dg.AssetKey(outcome.table.parts)
-    fresh = freshness(contract, day.day, day.rows.newest)
+    """The day's check results, as Dagster events: `freshness` only of tables that declare how new their records are."""
     rows = day.rows.of_the_day()
-    reasons = "; ".join(day.reasons)
-    broken = [rule for rule in day.rules if rule.failed]
-    contract_metadata: dict[str, dg.MetadataValue] = {
-        "rules": _rules_table(day),
-        "rows": dg.MetadataValue.int(rows.rows_in),
-        "rules_broken": dg.MetadataValue.int(len(broken)),
-        "sql": dg.MetadataValue.md(_sql(outcome.table, contract, day)),
-    }
-    for rule in broken[:SAMPLE_RULES]:
-        found = day.samples.get(rule.rule)
-        if found:
-            contract_metadata[f"samples: {rule.rule}"] = dg.MetadataValue.json(found)
-    return [
-        dg.AssetCheckEvaluation(
-            asset_key=key,
-            check_name=CONTRACT,
-            passed=all(rule.passed for rule in day.rules) and not (day.status is Status.FAILED and day.reconciled),
-            description=reasons
-            or (f"{rows.quarantined} of {rows.rows_in} rows in quarantine" if rows.quarantined else None),
-            metadata=contract_metadata,
-            blocking=True,
+
+    def evaluation(
+        name: str, passed: bool, description: str | None, metadata: dict[str, Any], *, blocking: bool = True
+    ) -> dg.AssetCheckEvaluation:
+        return dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(outcome.table.parts),
+            check_name=name,
+            passed=passed,
+            severity=dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN,
+            description=description,
+            metadata=metadata,
+            blocking=blocking,
             partition=str(day.day),
             target_materialization_data=target,
+        )
+
+    follows = all(rule.passed for rule in day.rules) and not (day.status is Status.FAILED and day.reconciled)
+    quarantined = f"{rows.quarantined} of {rows.rows_in} rows in quarantine" if rows.quarantined else None
+    found = [
+        evaluation(
+            CONTRACT, follows, "; ".join(day.reasons) or quarantined, _contract_metadata(contract, outcome, day)
         ),
-        dg.AssetCheckEvaluation(
-            asset_key=key,
-            check_name=CONSERVATION,
-            passed=day.reconciled,
-            description=_equation(rows)
-            if rows.rows_in or not day.unchanged
-            else "Nothing came: the day stays as it is.",
-            metadata={
+        evaluation(
+            CONSERVATION,
+            day.reconciled,
+            _equation(rows) if rows.rows_in or not day.unchanged else "Nothing came: the day stays as it is.",
+            {
                 "rows_in": rows.rows_in,
                 "kept": rows.kept,
                 "quarantined": rows.quarantined,
                 "duplicates": rows.duplicates,
             },
-            blocking=True,
-            partition=str(day.day),
-            target_materialization_data=target,
-        ),
-        dg.AssetCheckEvaluation(
-            asset_key=key,
-            check_name=FRESHNESS,
-            passed=fresh.passed,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=fresh.description,
-            metadata={"newest": str(fresh.newest)} if fresh.newest else {},
-            blocking=False,
-            partition=str(day.day),
-            target_materialization_data=target,
         ),
     ]
+    if fresh := freshness(contract, day.day, day.rows.newest):
+        newest = {"newest": str(fresh.newest)} if fresh.newest else {}
+        found.append(evaluation(FRESHNESS, fresh.passed, fresh.description, newest, blocking=False))
+    return found
+
+
+def _contract_metadata(contract: "CompiledContract", outcome: Outcome, day: DayOutcome) -> dict[str, Any]:
+    """How many rules failed, were tolerated and passed; each with its counts, broken ones first; rows and SQL."""
+    results = Counter(rule.result for rule in day.rules)
+    broken = [rule for rule in broken_first(day.rules) if rule.failed]
+    return {
+        **{f"rules_{result.value}": results[result] for result in (Result.FAILED, Result.TOLERATED, Result.PASSED)},
+        "rows": day.rows.of_the_day().rows_in,
+        "rules": _rules_table(day),
+        "sql": dg.MetadataValue.md(_sql(outcome.table, contract, day)),
+        **{
+            f"samples: {rule.rule}": dg.MetadataValue.json(day.samples[rule.rule])
+            for rule in broken[:SAMPLE_RULES]
+            if day.samples.get(rule.rule)
+        },
+    }
+
+
+def broken_first(rules: Iterable[RuleResult]) -> list[RuleResult]:
+    """Rules that fail the day, then those whose broken rows are tolerated, then the others; most rows first."""
+    order = (Result.FAILED, Result.TOLERATED, Result.PASSED)
+    return sorted(rules, key=lambda rule: (order.index(rule.result), -rule.failed))
 
 
 def _equation(rows: DayRows) -> str:
@@ -138,32 +154,24 @@ def _equation(rows: DayRows) -> str:
 
 
 def _rules_table(day: DayOutcome) -> dg.MetadataValue:
+    columns = {"result": "string", "rule": "string", "dimension": "string", "action": "string"}
+    columns |= {"rows": "int", "failed": "int", "rate": "string"}
     return dg.MetadataValue.table(
         records=[
             dg.TableRecord(
                 {
-                    "dimension": rule.dimension.value,
+                    "result": rule.result.value,
                     "rule": rule.rule,
+                    "dimension": rule.dimension.value,
                     "action": rule.action.value,
                     "rows": rule.rows,
                     "failed": rule.failed,
-                    "rate": round(rule.rate, 6),
-                    "passed": rule.passed,
+                    "rate": percent(rule.failed, rule.rows),
                 }
             )
-            for rule in day.rules
+            for rule in broken_first(day.rules)
         ],
-        schema=dg.TableSchema(
-            columns=[
-                dg.TableColumn("dimension", "string"),
-                dg.TableColumn("rule", "string"),
-                dg.TableColumn("action", "string"),
-                dg.TableColumn("rows", "int"),
-                dg.TableColumn("failed", "int"),
-                dg.TableColumn("rate", "float"),
-                dg.TableColumn("passed", "bool"),
-            ]
-        ),
+        schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()]),
     )
 
 

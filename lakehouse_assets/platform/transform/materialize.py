@@ -14,6 +14,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from lakehouse_assets.platform import progress
 from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.common.fault_injection import Failpoint, inject_fault
 from lakehouse_assets.platform.declare.scd import Scd
@@ -102,6 +103,8 @@ def _attempt(step: Step, plan: Plan, transform: Transform, number: int) -> Outco
         nullable=nullable_of(table),
     )
     days, version = tuple[DayOutcome, ...](), plan.base
+    if plan.days:
+        step.say(progress.begins(table.key, tuple(plan.days)))
     inject_fault(Failpoint.BEFORE_WRITE, table.key)
     if plan.days:
         version, days = _make(step, plan, metadata, *stamped(step, plan, transform(step, plan), started))
@@ -120,6 +123,7 @@ def _attempt(step: Step, plan: Plan, transform: Transform, number: int) -> Outco
         restates=isinstance(table.write, Ledger) and steps_of(plan).restates,
     )
     write_records(step.lake.tables, table.compiled, outcome)
+    step.say(progress.ended(outcome))
     return outcome
 
 
@@ -129,7 +133,8 @@ def _make(
     """Write the rows, decide which days pass, commit these. What no commit names is removed again."""
     written: ValidatedRows | None = None
     try:
-        written = write_rows(step.lake, plan, rows, schema)
+        with progress.spark_progress(step.spark, plan.table.key, step.say):
+            written = write_rows(step.lake, plan, rows, schema)
         return commit_days(step, plan, written, metadata, day_outcomes(step, plan, written))
     except PySparkException as error:
         why = message_of(error, rows, plan.table.compiled)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Self
 
 from lakehouse_assets.platform.contracts.compiled import CompiledContract
@@ -36,6 +37,28 @@ class DayCounts:
         return cls(0, 0, 0, 0, {rule.name: 0 for rule in contract.rules})
 
 
+class Result(Enum):
+    """What a rule says of a day: no row broke it; rows did, and the day is committed; or it fails the day."""
+
+    PASSED = "passed"
+    TOLERATED = "tolerated"
+    FAILED = "failed"
+
+    @classmethod
+    def of(cls, failed: int, *, passed: bool) -> Self:
+        """By the rows that broke the rule, and whether the day may be committed."""
+        return cls(("tolerated" if failed else "passed") if passed else "failed")
+
+
+def percent(part: int, whole: int) -> str:
+    """A share as people read it; never 0 % where there is one, never 100 % where one is missing."""
+    share = part / whole if whole else 0.0
+    rounded = f"{share:.2%}"
+    if part and rounded == "0.00%":
+        return "<0.01%"
+    return ">99.99%" if part < whole and rounded == "100.00%" else rounded
+
+
 @dataclass(frozen=True)
 class RuleResult:
     """One rule on one day. `rows` are those it was asked of; `passed` is false where it fails the day.
@@ -54,6 +77,11 @@ class RuleResult:
     def rate(self) -> float:
         """Share of the rows that broke the rule."""
         return self.failed / self.rows if self.rows else 0.0
+
+    @property
+    def result(self) -> Result:
+        """Passed, tolerated or failed."""
+        return Result.of(self.failed, passed=self.passed)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,18 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const SET_ASIDE = 2, FAILED = 5, DAY = 86400000, FIT = 92;
+  const WARNED = 3, QUARANTINED = 4, FAILED = 7, DAY = 86400000, FIT = 92;
   const first = Date.parse(data.first + "T00:00:00Z");
   const map = document.getElementById("map");
   const detail = document.getElementById("detail");
   const iso = (number) => new Date(first + number * DAY).toISOString().slice(0, 10);
   const numberOf = (day) => Math.round((Date.parse(day + "T00:00:00Z") - first) / DAY);
   const stateOf = (table, number) => Number(table.states[number]);
-  const percent = (part, whole) => (whole ? ((100 * part) / whole).toFixed(part && part * 1000 < whole ? 2 : 1) + " %" : "–");
+  const percent = (part, whole) => {
+    if (!whole) return "–";
+    if (part && part * 10000 < whole) return "< 0.01 %";
+    return ((100 * part) / whole).toFixed(part && part * 1000 < whole ? 2 : 1) + " %";
+  };
   const count = (number) => (number === null ? "–" : number.toLocaleString("en"));
 
   // An element. Whatever comes from data is text, never markup.
@@ -73,7 +77,7 @@
         const number = worst(table, column), state = stateOf(table, number);
         const range = column.from === column.to ? iso(column.from) : `${iso(column.from)} to ${iso(column.to)}`;
         const said = `${table.name}, ${range}: ${data.states[state].name}`;
-        const hot = state === SET_ASIDE ? ` h${heat(table, number)}` : "";
+        const hot = state === QUARANTINED ? ` h${heat(table, number)}` : "";
         line.append(el("td", { role: "gridcell", tabindex: -1, class: `cell s${state}${hot}`, "data-at": `${row},${place}`,
           "aria-label": said, "aria-selected": "false", title: said }, data.states[state].glyph));
       });
@@ -173,7 +177,7 @@
     const ordered = [...dimensions].sort((a, b) => weight(b[1]) - weight(a[1]));
     for (const [dimension, numbers] of ordered) {
       const bad = numbers.filter((n) => results.has(n)), good = numbers.filter((n) => !results.has(n));
-      const said = bad.length ? `${bad.length} of ${numbers.length} rules broken` : `${good.length} of ${good.length} rules hold`;
+      const said = bad.length ? `${bad.length} of ${numbers.length} rules broken` : `${good.length} of ${good.length} rules passed`;
       detail.append(el("h3", {}, dimension, " ", el("span", {}, `— ${said}`)));
       if (bad.length) {
         const body = el("tbody", {});
@@ -183,8 +187,8 @@
       }
       if (good.length) {
         const body = el("tbody", {});
-        for (const n of good) body.append(ruleLine(table.rules[n], "✓ holds", count(asked), 0, asked));
-        detail.append(el("details", {}, el("summary", {}, `${good.length} ${good.length === 1 ? "rule holds" : "rules hold"}`),
+        for (const n of good) body.append(ruleLine(table.rules[n], "✓ passed", count(asked), 0, asked));
+        detail.append(el("details", {}, el("summary", {}, `${good.length} ${good.length === 1 ? "rule" : "rules"} passed`),
           el("table", { class: "rules" }, heading(), body)));
       }
     }
@@ -204,7 +208,7 @@
   }
 
   function brokenRule(table, day, [number, rows, failed, passed, query, sampled, samples]) {
-    const rule = table.rules[number], tolerated = passed ? "+ tolerated" : rule[4] ? "✗ fails the day" : "~ late";
+    const rule = table.rules[number], tolerated = passed ? `${data.states[rule[3] === "warn" ? WARNED : QUARANTINED].glyph} tolerated` : rule[4] ? "✗ fails the day" : "~ late";
     const line = ruleLine(rule, tolerated, count(rows), failed, rows, "broken");
     const inside = [];
     if (query >= 0) {

@@ -14,7 +14,6 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from lakehouse_assets.platform import progress
 from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.common.fault_injection import Failpoint, inject_fault
 from lakehouse_assets.platform.declare.scd import Scd
@@ -28,6 +27,7 @@ from lakehouse_assets.platform.planning.erased_since import lost_to_erasure
 from lakehouse_assets.platform.planning.plan import Plan, make_plan
 from lakehouse_assets.platform.planning.reader import read_inputs, read_table
 from lakehouse_assets.platform.planning.step import Step
+from lakehouse_assets.platform.results import progress
 from lakehouse_assets.platform.results.audit_rows import write_records
 from lakehouse_assets.platform.results.step_result import DayOutcome, Outcome, Status
 from lakehouse_assets.platform.scd.scd_table import change_columns

@@ -17,6 +17,7 @@ from lakehouse_assets.bi.declaration import (
     Choice,
     Dashboard,
     DashboardError,
+    Heat,
     Listing,
     Number,
     Rows,
@@ -27,6 +28,7 @@ from lakehouse_assets.bi.declaration import (
 )
 from lakehouse_assets.bi.discover import dashboards
 from lakehouse_assets.bi.files import superset_files
+from lakehouse_assets.bi.quality import RATE, VERDICTS
 from lakehouse_assets.bi.sources import Dataset, dataset, known_days
 from lakehouse_assets.defs.gmv import contracts
 from lakehouse_assets.defs.gmv.dashboard import KNOWN
@@ -239,3 +241,30 @@ def test_what_is_no_day_is_refused_by_postgresql(warehouse: Settings) -> None:
 def test_as_known_needs_a_key_and_days() -> None:
     assert as_known(ORDERS.table).of == ("order_id",)
     assert as_known(KNOWN.table).of == ("gmv_date", "subsidiary", "product_id")
+
+
+def test_the_board_of_quality_tells_days_without_rows_warned_and_quarantined_rows_apart(warehouse: Settings) -> None:
+    """Also where the table has a rule of the whole day, which is evaluated once on a day without rows too."""
+    message: list[dict[str, Any]] = [
+        {"rows": 0},
+        {"rows": 9},
+        {"rows": 9, "failed": 2, "action": "warn"},
+        {"rows": 9, "failed": 2, "action": "quarantine"},
+        {"rows": 9, "failed": 9, "action": "fail", "passed": False},
+    ]
+    validated = {
+        '"table"': "a/silver/b",
+        "run_id": "r",
+        '"check"': "contract",
+        "evaluated_at": "2023-02-01",
+        "failed": 0,
+    }
+    validated |= {"action": "quarantine", "passed": True, "blocking": True, "dimension": "validity"}
+    for day, of_day in zip(JANUARY, message, strict=True):
+        put(warehouse, VERDICTS.table, validated | {"feed_day": day, "rule": "of_rows"} | of_day)
+        put(warehouse, VERDICTS.table, validated | {"feed_day": day, "rule": "of_the_day", "rows": 1})
+    (heat,) = [chart for slug, chart in CHARTS if slug == "quality" and isinstance(chart, Heat) and chart.y == "table"]
+    sql = f"SELECT feed_day, {heat.measure.sql} FROM ({rendered(dataset(VERDICTS))}) AS t GROUP BY 1 ORDER BY 1"
+    assert answer(warehouse, sql) == [*zip(JANUARY, (0, 1, 2, 3, 5), strict=True)]
+    rate = f"SELECT {RATE.sql} FROM ({rendered(dataset(VERDICTS))}) AS t WHERE rule = 'of_rows' AND action = 'warn'"
+    assert answer(warehouse, rate) == [(2 / 9,)]

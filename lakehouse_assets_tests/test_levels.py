@@ -14,7 +14,7 @@ from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import LANDING_LAYER, TableKey
 from lakehouse_assets.platform.ingest.landing import land
 from lakehouse_assets.platform.orchestration.staleness import Staleness
-from lakehouse_assets.platform.orchestration.staleness_sensor import requests
+from lakehouse_assets.platform.orchestration.staleness_sensor import made_of_their_own, requests
 from lakehouse_assets.platform.planning.plan import Lake, make_plan
 from lakehouse_assets.platform.storage.commit_log import unvalidated
 from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, InputVersion, Kind
@@ -240,3 +240,11 @@ def test_days_apart_are_asked_for_as_ranges(lakeside: Lakeside) -> None:
 def test_landing_is_no_table_to_make(lakeside: Lakeside) -> None:
     lakeside.land("purchase", D1)
     assert all(LANDING_LAYER not in name for tables, _ in lakeside.asked() for name in tables)
+
+
+@pytest.mark.parametrize("domain", sorted({table.key.domain for table in CATALOG.tables}))
+def test_a_day_that_all_sources_of_a_domain_deliver_is_one_run_of_all_its_tables(domain: str) -> None:
+    tables = made_of_their_own(domain, CATALOG)
+    delivered = {table.key: frozenset({D1}) for table in tables if table.key.layer == "bronze"}
+    (request,) = requests(tables, delivered)
+    assert set(request.tables) == {table.key for table in CATALOG.tables if table.key.domain == domain}

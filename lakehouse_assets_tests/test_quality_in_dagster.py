@@ -15,7 +15,8 @@ from dagster_graphql.test.utils import execute_dagster_graphql
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.declare.catalog import discover
 from lakehouse_assets.platform.validation.day_result import percent
-from lakehouse_assets.serving.quality import Quality, State, read_quality
+from lakehouse_assets.serving.day_state import State
+from lakehouse_assets.serving.quality import Quality, read_quality
 from lakehouse_assets.serving.quality_html import page
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, Parts, dagster_lake, marketplace_day

@@ -69,6 +69,7 @@ def test_they_are_counted_by_rule(lake: DagsterLake) -> None:
     counts = {row["rules"].split(":")[0]: row["rows"] for row in listed(lake)}
     assert counts == {"item_quantity": 1, "purchase_id": 1}
     assert listed(lake, "--day", "2023-02-02") == []
+    assert "2 rows in quarantine" in lake.cli("quarantine", "list").stderr
 
 
 def test_hostile_text_harms_no_table(lake: DagsterLake) -> None:

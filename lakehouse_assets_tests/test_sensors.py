@@ -236,7 +236,7 @@ def test_a_failure_of_the_input_waits_for_other_bytes_or_other_code(ticking: Tic
     assert ticking.tick() == []
     ticking.land("purchase", D1, content="2")
     (request,) = ticking.tick()
-    assert request.tags[RANGE_START] == str(D1)
+    assert request.tags[RANGE_START] == request.tags["days"] == str(D1)
 
 
 # --- nothing is asked twice ---

@@ -11,9 +11,10 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import freeze_time
 
+from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG
 from lakehouse_assets.serving import postgres, published
 from lakehouse_assets.serving.postgres import connect
-from lakehouse_assets.serving.warehouse import LOOK_AGAIN
+from lakehouse_assets.serving.warehouse import LOOK_AGAIN, requests_to_publish
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
 from lakehouse_assets_tests.warehouse_lake import CURRENT, DAYS, SALES, commit, sale
@@ -93,6 +94,19 @@ def _brought_up_twice(lake: DagsterLake, clock: ExitStack) -> None:
             with connect(settings()) as connection, connection, connection.cursor() as cursor:
                 cursor.execute("DROP SCHEMA store, gmv, lakehouse CASCADE")
             clock.enter_context(freeze_time(datetime.now(UTC) + LOOK_AGAIN))
+
+
+def test_tables_that_lack_the_same_days_are_published_by_one_run() -> None:
+    first, second, apart = (date(2025, 1, day) for day in (1, 2, 9))
+    stale_days = {SALES: {first: 3, second: 4, apart: 5}, CURRENT: {first: 1, second: 1}}
+    found = requests_to_publish(stale_days)
+    assert [(one.tags["days"], ["/".join(key.path) for key in one.asset_selection or ()]) for one in found] == [
+        ("2025-01-09", ["store/warehouse/daily_sales"]),
+        ("2025-01-01..2025-01-02", ["store/warehouse/daily_sales", "gmv/warehouse/gmv_current"]),
+    ]
+    changed = requests_to_publish(stale_days | {CURRENT: {first: 1, second: 2}})
+    same = [one.tags[LEVEL_TAG] == other.tags[LEVEL_TAG] for one, other in zip(found, changed, strict=True)]
+    assert same == [True, False], "a level is of its own days"
 
 
 def test_each_day_has_its_materialization_and_its_check(lake: DagsterLake) -> None:

@@ -45,7 +45,7 @@ WORST = Measure(
     "d",
 )
 WORST_OF_TABLES = Measure(
-    "Worst", f"""GREATEST({BROKEN}, CASE WHEN MAX("rows") > 0 THEN 1 ELSE 0 END)""", _OF_STATE, "d"
+    "Worst of tables", f"""GREATEST({BROKEN}, CASE WHEN MAX("rows") > 0 THEN 1 ELSE 0 END)""", _OF_STATE, "d"
 )
 RATE = Measure("Rate", 'SUM("failed")::float / NULLIF(SUM("rows"), 0)', ("failed", "rows"), ".2%")
 ON_TIME = Measure(

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from lakehouse_assets.cli.output import WIDE
 from lakehouse_assets.platform.common.days import DayRange, ranges
-from lakehouse_assets.serving.quality import Quality, State
+from lakehouse_assets.serving.day_state import State
+from lakehouse_assets.serving.quality import Quality
 
 STYLES = {
     State.NONE: "dim",

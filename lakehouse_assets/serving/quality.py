@@ -1,10 +1,9 @@
 """The quality of the lake by table and day: what the journals say of each day's newest verdict, without Spark."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from enum import Enum
 from functools import cached_property
 from typing import Any
 
@@ -23,56 +22,11 @@ from lakehouse_assets.platform.results.audit_log import (
     failed_days,
 )
 from lakehouse_assets.platform.validation.day_result import Result
+from lakehouse_assets.serving.day_state import State
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.settings import Settings
 
 DEFAULT_DAYS = 365
-
-
-class State(Enum):
-    """How a table's day is. From best to worst: of several days, the worst is shown."""
-
-    NONE = "no verdict"
-    EMPTY = "no rows"
-    PASSED = "passed"
-    WARNED = "rows warned"
-    QUARANTINED = "rows quarantined"
-    LATE = "late"
-    WAITING = "waiting"
-    FAILED = "failed"
-
-    @property
-    def glyph(self) -> str:
-        """One character that says the state without colour."""
-        return {
-            "NONE": " ",
-            "EMPTY": "○",
-            "PASSED": "·",
-            "WARNED": "!",
-            "QUARANTINED": "+",
-            "LATE": "~",
-            "WAITING": "…",
-            "FAILED": "✗",
-        }[self.name]
-
-    @property
-    def meaning(self) -> str:
-        """What it means, in a sentence."""
-        return {
-            "NONE": "nobody made this day yet",
-            "EMPTY": "committed without rows: nothing was delivered for the day",
-            "PASSED": "every rule holds on every row",
-            "WARNED": "committed with rows that broke a rule of action warn",
-            "QUARANTINED": "committed; rows that broke a rule are in quarantine",
-            "LATE": "its data have not come by the deadline declared, or are older than declared",
-            "WAITING": "an input of this day failed; made by itself once that is repaired",
-            "FAILED": "a blocking check failed; nothing of the day was committed",
-        }[self.name]
-
-    @staticmethod
-    def worst(states: "Iterator[State]") -> "State":
-        """The worst of several; NONE of none."""
-        return max(states, key=list(State).index, default=State.NONE)
 
 
 @dataclass(frozen=True)

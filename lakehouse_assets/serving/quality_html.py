@@ -18,7 +18,8 @@ from lakehouse_assets.platform.common.days import ranges
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import Table
 from lakehouse_assets.platform.results.check_results import CONTRACT, DESCRIPTIONS
-from lakehouse_assets.serving.quality import Quality, RuleCount, State, Verdict
+from lakehouse_assets.serving.day_state import State
+from lakehouse_assets.serving.quality import Quality, RuleCount, Verdict
 
 SAMPLES = 3
 SAMPLE_CHARACTERS = 160

@@ -24,7 +24,7 @@ from lakehouse_assets.platform.declare.table import Table, TableKey
 from lakehouse_assets.platform.orchestration.assets import DOMAIN_TAG, asset_key, partitions, tags_of
 from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
 from lakehouse_assets.platform.orchestration.io_manager import EVENTS_ARE_OURS, days_of
-from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, assets_under_way, attempts
+from lakehouse_assets.platform.orchestration.run_records import DAYS_TAG, LEVEL_TAG, assets_under_way, attempts
 from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.orchestration.staleness_sensor import NOTHING, RANGE_END, RANGE_START, TICK_SECONDS
 from lakehouse_assets.platform.planning.plan import Lake
@@ -188,7 +188,7 @@ def warehouse_sensor(domain: str, catalog: Catalog, job: UnresolvedAssetJobDefin
             stale_days = known.stale_days(here, free, now)
         except LakehouseError as error:
             return dg.SkipReason(str(error))
-        wanted = _requests(stale_days)
+        wanted = requests_to_publish(stale_days)
         due = [one for one in wanted if attempts(context.instance, one.tags[LEVEL_TAG]).due(now)]
         if due:
             return dg.SensorResult(run_requests=due[:MOST_RANGES])
@@ -254,7 +254,7 @@ def behind_of(
     return {day: version for day, version in changed.items() if held.get(day, -1) < version}
 
 
-def _requests(stale_days: Mapping[Table, Mapping[date, int]]) -> list[dg.RunRequest]:
+def requests_to_publish(stale_days: Mapping[Table, Mapping[date, int]]) -> list[dg.RunRequest]:
     """A run for each range of days, of all tables that are behind on it; newest days first."""
     tables: dict[DayRange, list[Table]] = {}
     for table, days in stale_days.items():
@@ -270,6 +270,7 @@ def _request(part: DayRange, tables: list[Table], stale_days: Mapping[Table, Map
     return dg.RunRequest(
         asset_selection=[asset_key(warehouse_key(table)) for table in tables],
         tags={
+            DAYS_TAG: str(part),
             RANGE_START: str(part.first),
             RANGE_END: str(part.last),
             LEVEL_TAG: hashlib.sha256(repr(level).encode()).hexdigest()[:16],

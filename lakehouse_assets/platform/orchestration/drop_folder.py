@@ -24,7 +24,7 @@ from lakehouse_assets.platform.ingest.delivery_names import FileSet, SourceFile,
 from lakehouse_assets.platform.ingest.file_readers import LandingError, NotNow
 from lakehouse_assets.platform.ingest.landing import Landed, land
 from lakehouse_assets.platform.ingest.landing_status import FileState, LandedFiles, read_landed, state, state_of
-from lakehouse_assets.platform.orchestration.assets import partitions
+from lakehouse_assets.platform.orchestration.assets import DOMAIN_TAG, partitions
 from lakehouse_assets.platform.planning.plan import landed_name
 from lakehouse_assets.platform.storage.location import Location
 
@@ -165,6 +165,7 @@ def landing_job(domain: str, catalog: Catalog, first_day: date) -> dg.JobDefinit
         name=job_name(domain),
         description="Lands the files dropped for a day; the sensor of levels then makes the tables.",
         partitions_def=partitions(first_day, catalog.zone(domain)),
+        tags={DOMAIN_TAG: domain},
     )
     def job() -> None:
         land_files()

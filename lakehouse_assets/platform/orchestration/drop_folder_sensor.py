@@ -30,7 +30,7 @@ from lakehouse_assets.platform.orchestration.drop_folder import (
     refusal,
 )
 from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
-from lakehouse_assets.platform.orchestration.run_records import UNFINISHED
+from lakehouse_assets.platform.orchestration.run_records import DAYS_TAG, UNFINISHED
 from lakehouse_assets.platform.planning.plan import landed_name
 from lakehouse_assets.platform.storage.location import Location
 
@@ -187,7 +187,8 @@ def _days_under_way(instance: dg.DagsterInstance, domain: str) -> set[str]:
 
 
 def _request(day: date, files: list[Dropped]) -> dg.RunRequest:
-    return dg.RunRequest(partition_key=str(day), tags={FILES_TAG: ",".join(file.table for file in files)})
+    tags = {DAYS_TAG: str(day), FILES_TAG: ",".join(file.table for file in files)}
+    return dg.RunRequest(partition_key=str(day), tags=tags)
 
 
 def cursor_of(waiting: Mapping[Path, Waiting]) -> str:

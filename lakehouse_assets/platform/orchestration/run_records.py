@@ -16,6 +16,8 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from lakehouse_assets.platform.declare.table import TableKey
 
 LEVEL_TAG = "lakehouse/level"
+DAYS_TAG = "days"
+"""Of a run, for people: Dagster's list of runs shows the first tags of the alphabet, its own apart."""
 TRIES = 3  # of the same; then it is asked for in parts, and somebody is told
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=15), timedelta(minutes=30)
 COUNTED = 12  # runs of a level: by then the pause is the longest

@@ -23,7 +23,14 @@ from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import LANDING_LAYER, Table, TableKey
 from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.orchestration.evaluations import one_at_a_time
-from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, TRIES, Attempts, attempts, tables_under_way
+from lakehouse_assets.platform.orchestration.run_records import (
+    DAYS_TAG,
+    LEVEL_TAG,
+    TRIES,
+    Attempts,
+    attempts,
+    tables_under_way,
+)
 from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
 
@@ -57,7 +64,12 @@ class Request:
         """As Dagster takes it. `level` names what the inputs are now."""
         return dg.RunRequest(
             asset_selection=[dg.AssetKey(key.parts) for key in self.tables],
-            tags={RANGE_START: str(self.days.first), RANGE_END: str(self.days.last), LEVEL_TAG: level},
+            tags={
+                DAYS_TAG: str(self.days),
+                RANGE_START: str(self.days.first),
+                RANGE_END: str(self.days.last),
+                LEVEL_TAG: level,
+            },
         )
 
 
@@ -175,7 +187,7 @@ def yesterday_schedule(domain: str, catalog: Catalog, job: UnresolvedAssetJobDef
             return dg.SkipReason("A run is under way. What it does not make is made by the next evaluation.")
         # The selection is said, so that the sensors see what the run makes.
         made = [dg.AssetKey(key.parts) for table in missing for key in _with_co_materialized(table)]
-        return dg.RunRequest(partition_key=str(day), asset_selection=made)
+        return dg.RunRequest(partition_key=str(day), asset_selection=made, tags={DAYS_TAG: str(day)})
 
     return schedule
 

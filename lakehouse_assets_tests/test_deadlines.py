@@ -36,7 +36,7 @@ from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.audit_log import AUDIT, append_audit
 from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, DayRows, InputVersion, Kind
 from lakehouse_assets.serving.day_state import State
-from lakehouse_assets.serving.quality import State, read_quality
+from lakehouse_assets.serving.quality import read_quality
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
 

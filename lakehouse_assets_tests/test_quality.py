@@ -24,7 +24,7 @@ from lakehouse_assets.platform.results import audit_log, audit_rows
 from lakehouse_assets.platform.results.step_result import DayOutcome, Status
 from lakehouse_assets.platform.storage.commit_metadata import DayRows
 from lakehouse_assets.serving.day_state import State
-from lakehouse_assets.serving.quality import State, read_quality
+from lakehouse_assets.serving.quality import read_quality
 from lakehouse_assets.serving.quality_html import page as render
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.settings import Settings, settings

@@ -73,7 +73,7 @@ def measure(size: Size, folder: Path) -> Result:
 
 
 def _produce(topic: str, count: int) -> None:
-    from lakehouse_assets.defs.orders.producer import Event, send
+    from lakehouse_assets.samples.orders.producer import Event, send
     from lakehouse_assets.streaming.kafka_client import client_options, ensure_topic
 
     noon = datetime(2011, 1, 4, 12)

@@ -77,10 +77,10 @@ def lake_at(folder: Path, storage: str = "ours") -> Iterator[Path]:
 def land(folder: Path, first: date, last: date, purchases: int, tables: Iterable[str] = TABLES) -> int:
     """Generate these days' feeds and land each table's as one file; events of all tables."""
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.defs.gmv.generate import generate
     from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.platform.declare.table import TableKey
     from lakehouse_assets.platform.ingest.landing import land as land_file
+    from lakehouse_assets.samples.gmv.feeds import generate
 
     feeds = folder / "feeds"
     made = generate(feeds, first, last, purchases, seed=7, defects=0.0, since=FIRST)

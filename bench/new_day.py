@@ -91,7 +91,7 @@ def _in_a_process(folder: Path, day: date, purchases: int) -> None:
 
 def _naively(folder: Path, size: Size) -> None:
     """Files to gold by bench/naive.py: the same day's feeds, as CSV."""
-    from lakehouse_assets.defs.gmv.generate import generate
+    from lakehouse_assets.samples.gmv.feeds import generate
 
     feeds, home = folder / "naive-feeds", folder / "naive-dagster"
     generate(feeds, FIRST, FIRST, size.purchases, seed=7, defects=0.0)

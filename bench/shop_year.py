@@ -68,7 +68,7 @@ def measure(size: Size, folder: Path) -> Result:
 
 
 def _generated(size: Size, folder: Path) -> Path:
-    from lakehouse_assets.defs.orders.generate import generate
+    from lakehouse_assets.samples.orders.feeds import generate
 
     feeds = folder / "feeds"
     generate(feeds, FIRST, FIRST + timedelta(days=size.shop_days - 1), LINES, defects=0.001)

@@ -1,10 +1,10 @@
-"""The code location: every table declared in `defs/`, the I/O manager, Spark, and whatever else a domain defines.
+"""The code location: every table declared in `defs/`, the I/O manager, Spark, and all else that Dagster finds there.
 
-A domain's own assets, checks, jobs, schedules and sensors are Dagster's, in any module of the domain.
+Dagster loads the folder itself, so that its own assets, checks, jobs, schedules, sensors and components (`defs.yaml`)
+stand beside declared tables, in any module or folder of a domain.
 """
 
-from datetime import date
-from importlib import import_module
+from pathlib import Path
 
 import dagster as dg
 
@@ -13,8 +13,7 @@ from lakehouse_assets.ops.deadline_sensor import deadline_sensor, report_job
 from lakehouse_assets.ops.maintenance_job import maintenance_job, maintenance_schedule
 from lakehouse_assets.ops.pandera_job import pandera_job, pandera_schedule
 from lakehouse_assets.platform.declare.catalog import Catalog, discover
-from lakehouse_assets.platform.declare.table import DeclarationError
-from lakehouse_assets.platform.orchestration.assets import IO_MANAGER_KEY, build_assets, own_definitions
+from lakehouse_assets.platform.orchestration.assets import IO_MANAGER_KEY, build_assets
 from lakehouse_assets.platform.orchestration.domain_job import domain_job
 from lakehouse_assets.platform.orchestration.drop_folder import landing_job
 from lakehouse_assets.platform.orchestration.drop_folder_sensor import drop_sensor
@@ -34,29 +33,13 @@ catalog: Catalog = discover(domains)
 lake = LakeTables(catalog=catalog)
 
 
-def first_days(tables: Catalog) -> dict[str, date]:
-    """The first feed day of each domain: `FIRST_DAY` of its package. Raises DeclarationError."""
-    names = {table.key.domain for table in tables.tables}
-    found = {name: getattr(import_module(f"{domains.__name__}.{name}"), "FIRST_DAY", None) for name in sorted(names)}
-    for name, day in found.items():
-        if day is None:
-            raise DeclarationError(
-                f"{name}/__init__.py says no FIRST_DAY: write FIRST_DAY = date(…), its first feed day."
-            )
-    return {name: day for name, day in found.items() if day is not None}
-
-
-def with_drop_folder(tables: Catalog) -> list[str]:
-    """The domains whose sources drop files by day: those whose package says `DROP_FOLDER = True`."""
-    names = sorted({table.key.domain for table in tables.tables})
-    return [name for name in names if getattr(import_module(f"{domains.__name__}.{name}"), "DROP_FOLDER", False)]
-
-
-days = first_days(catalog)
+days = {name: domain.first_day for name, domain in catalog.domains.items()}
 maintenance, by_pandera = maintenance_job(catalog), pandera_job(catalog)
 table_jobs = {domain: domain_job(domain, catalog) for domain in days}
 warehouse_jobs = {table.key.domain: warehouse_job(table.key.domain, catalog) for table in served(catalog)}
-landing_jobs = {domain: landing_job(domain, catalog, days[domain]) for domain in with_drop_folder(catalog)}
+landing_jobs = {
+    name: landing_job(name, catalog, domain.first_day) for name, domain in catalog.domains.items() if domain.drop_folder
+}
 
 definitions = dg.Definitions.merge(
     dg.Definitions(
@@ -82,5 +65,5 @@ definitions = dg.Definitions.merge(
         resources={"spark": SparkConnectResource(), IO_MANAGER_KEY: delta_io_manager(catalog), "lake": lake},
         executor=dg.in_process_executor,
     ),
-    own_definitions(domains),
+    dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
 )

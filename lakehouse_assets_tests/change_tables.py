@@ -1,6 +1,7 @@
 """Tables of every kind that keeps a state, on one source of changes and one of snapshots: for tests only."""
 
 from collections.abc import Callable
+from datetime import date
 from types import MappingProxyType
 from typing import Annotated
 
@@ -12,9 +13,10 @@ from lakehouse_assets.platform.contracts.casting import parse
 from lakehouse_assets.platform.contracts.contract import Contract, column, landed_contract, table_metadata
 from lakehouse_assets.platform.contracts.rules import Rate
 from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.domain import Domain
 from lakehouse_assets.platform.declare.scd import Scd, scd1, scd2, scd2_from_snapshots
 from lakehouse_assets.platform.declare.source_files import EventFiles
-from lakehouse_assets.platform.declare.table import Table, TableKey, day, landed_table
+from lakehouse_assets.platform.declare.table import Table, TableKey, day
 
 ALL = Rate(1.0)
 
@@ -50,6 +52,7 @@ class Snapshot(SnapshotHistory):
 
 LandedChange, LandedSnapshot = landed_contract("LandedChange", Current), landed_contract("LandedSnapshot", Snapshot)
 KEYS = ("shop", "item")
+DOMAIN = Domain("test", first_day=date(2000, 1, 1))
 
 
 def _table(name: str, contract: type[Contract], bronze: Table, write: Scd) -> Table:
@@ -62,7 +65,7 @@ def _table(name: str, contract: type[Contract], bronze: Table, write: Scd) -> Ta
 
 
 def _bronze(name: str, landed: type[Contract], of: type[Contract]) -> Table:
-    return landed_table("lakehouse_assets_tests.test.bronze", name, landed, EventFiles(of.compiled().source_columns))
+    return DOMAIN.bronze(landed, EventFiles(of.compiled().source_columns), name=name)
 
 
 changes = _bronze("changes", LandedChange, Current)

@@ -177,8 +177,9 @@ GOLD = '''
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lakehouse_assets.platform.declare.table import ReplaceDays, TableKey, rolling_window, table, cumulative
+from lakehouse_assets.platform.declare.table import ReplaceDays, TableKey, rolling_window, cumulative
 
+from . import SHOP
 from . import contracts, helpers
 
 UNKNOWN = "unknown"  # seen: a change of it changed nothing
@@ -216,10 +217,20 @@ def _of(orders):
     return (lambda rows: rows.where(F.col("day") >= SINCE))(orders)
 
 
-@table(contracts.Sales, orders=rolling_window(2, TableKey("shop", "silver", "orders")), write=ReplaceDays(400))
+@SHOP.gold(contracts.Sales, orders=rolling_window(2, TableKey("shop", "silver", "orders")), write=ReplaceDays(400))
 def sales(orders: DataFrame) -> DataFrame:
     """Sales by country."""
     return helpers.weighted(_of(_record(orders)))
+'''
+
+DOMAIN = '''
+"""The shop."""
+
+from datetime import date
+
+from lakehouse_assets.platform.declare.domain import Domain
+
+SHOP = Domain("shop", first_day=date(2024, 1, 1))
 '''
 
 SHOP = {"contracts": CONTRACTS, "helpers": HELPERS, "rates": RATES, "gold": GOLD}
@@ -238,7 +249,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         packages.append(package)
         folder = tmp_path / package / "shop"
         folder.mkdir(parents=True)
-        for name, source in ({"__init__": ""} | sources).items():
+        for name, source in ({"__init__": DOMAIN} | sources).items():
             (folder / f"{name}.py").write_text(source, encoding="utf-8")
         found: Table = import_module(f"{package}.shop.gold").sales
         return found

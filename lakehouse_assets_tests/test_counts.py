@@ -10,10 +10,10 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.defs.gmv.generate import generate as purchases
-from lakehouse_assets.defs.loyalty import generate as loyalty
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.results.step_result import Status
+from lakehouse_assets.samples.gmv.feeds import generate as purchases
+from lakehouse_assets.samples.loyalty import feeds as loyalty
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.counted import ACTION, ANALYSIS, OPENING, counted
 from lakehouse_assets_tests.lake_driver import LakeDriver

@@ -21,8 +21,9 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.contracts.contract import Contract, column, landed_contract
 from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.domain import Domain
 from lakehouse_assets.platform.declare.source_files import EventFiles
-from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day, landed_table
+from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day
 from lakehouse_assets.platform.ingest.landing import land
 from lakehouse_assets.platform.orchestration.assets import IO_MANAGER_KEY, asset_key, build_assets
 from lakehouse_assets.platform.orchestration.io_manager import delta_io_manager
@@ -200,11 +201,10 @@ def _typed(landed: DataFrame) -> DataFrame:
 
 
 # The source writes its day as text, as in the case that is wiped above; the table's own day is a date all the same.
-LANDED = landed_table(
-    "shop.bronze",
-    "orders",
+LANDED = Domain("shop", first_day=date(2000, 1, 1)).bronze(
     landed_contract("LandedOrder", Order),
     EventFiles(Order.compiled().source_columns, day_column="order_date"),
+    name="orders",
 )
 TYPED = Table(
     key=TableKey("shop", "silver", "orders"),

@@ -152,7 +152,7 @@ def test_a_mistake_is_an_error_where_it_is_written(wrong: Callable[[], Any], say
 
 def test_what_is_unique_is_said_in_one_way() -> None:
     config = type("Config", (), {"unique": ["c"], "metadata": table_metadata()})
-    with pytest.raises(ContractError, match="say what is unique by facts"):
+    with pytest.raises(ContractError, match="say what is unique by table_metadata"):
         type("Bad", (Contract,), {"__annotations__": {"c": T.LongType}, "c": column("c"), "Config": config})
 
 

@@ -3,10 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
-from importlib import import_module
-from itertools import count
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 import dagster as dg
@@ -22,7 +19,8 @@ from lakehouse_assets.platform.contracts.contract import Contract, column, row_r
 from lakehouse_assets.platform.contracts.rule_sql import mistake
 from lakehouse_assets.platform.contracts.rules import ContractError
 from lakehouse_assets.platform.declare import table as tables
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.domain import Domain
 from lakehouse_assets.platform.declare.source_files import EventFiles
 from lakehouse_assets.platform.declare.table import (
     DeclarationError,
@@ -34,10 +32,8 @@ from lakehouse_assets.platform.declare.table import (
     TableKey,
     day,
     full,
-    landed_table,
-    table,
 )
-from lakehouse_assets.platform.orchestration.assets import build_assets, own_definitions
+from lakehouse_assets.platform.orchestration.assets import build_assets
 from lakehouse_assets.platform.storage.commit import WriteError
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 from lakehouse_assets_tests.lake_driver import LakeDriver
@@ -56,15 +52,18 @@ class Sales(Contract):
         metadata = table_metadata(key=("amount",))
 
 
-def declared(function: Callable[..., Any], *arguments: Any, module: str = "shop.gold", **options: Any) -> Table:
-    """The function as a table of that module."""
-    function.__module__, function.__name__ = module, "sales"
-    return table(*(arguments or (Sales,)), **options)(function)
+SHOP = Domain("shop", first_day=date(2000, 1, 1))
+
+
+def declared(function: Callable[..., Any], *arguments: Any, **options: Any) -> Table:
+    """The function as a table of gold."""
+    function.__name__ = "sales"
+    return SHOP.gold(*(arguments or (Sales,)), **options)(function)
 
 
 def streamed(files: EventFiles, days: SourceDays) -> Table:
     """A table of files that has a stream of these days as well."""
-    return landed_table("lakehouse_assets_tests.shop.bronze", "sales", Sales, files, stream=KafkaTopic("sales", days))
+    return SHOP.bronze(Sales, files, stream=KafkaTopic("sales", days))
 
 
 # --- sources ---
@@ -97,7 +96,7 @@ def test_the_days_of_a_stream_are_of_the_zone_of_its_domain() -> None:
     """Also of a stream on a table that has no files: the partitions of its domain are of its days."""
     ahead = replace(streamed(FILES, DAYS), source=None, stream=KafkaTopic("t", replace(DAYS, zone="Pacific/Apia")))
     assert Catalog((ahead,)).zone("shop") == "Pacific/Apia"
-    files = landed_table("lakehouse_assets_tests.shop.bronze", "stock", Sales, FILES)
+    files = SHOP.bronze(Sales, FILES, name="stock")
     with pytest.raises(DeclarationError, match="Pacific/Apia, UTC"):
         Catalog((ahead, files)).zone("shop")
 
@@ -126,7 +125,7 @@ def test_a_function_may_take_inputs_as_it_likes() -> None:
         lambda **orders: orders,
         lambda *, orders: orders,
     ):
-        assert list(declared(function, module="shop.gold", orders=day(SILVER)).reads) == ["orders"]
+        assert list(declared(function, orders=day(SILVER)).reads) == ["orders"]
 
 
 OPTIONS = ["write", "reconciles", "co_materialized", "sla", "parquet", "publish", "inputs"]
@@ -307,114 +306,3 @@ def test_what_only_spark_finds_names_the_rule_at_the_first_step(spark: SparkSess
     driver = LakeDriver(spark, LakeDriver.at(spark, tmp_path).lake, Catalog((made,)))
     with pytest.raises(WriteError, match=r"cannot read the SQL of the rule sold, frobnicate\(amount\) > 0: .*frobn"):
         driver.make("shop/gold/sales", [date(2024, 1, 2)])
-
-
-# --- what is declared is loaded ---
-
-_numbers = count()
-SOURCE = '''
-from pyspark.sql import DataFrame
-import pyspark.sql.types as T
-from lakehouse_assets.platform.contracts.contract import Contract, column
-from lakehouse_assets.platform.declare.table import TableKey, day, table
-
-
-class Sales(Contract):
-    """Sales."""
-
-    feed_day: T.DateType = column("day")
-
-
-@table(Sales, orders=day(TableKey("shop", "silver", "orders")))
-def sales(orders: DataFrame) -> DataFrame:
-    return orders
-'''
-Load = Callable[[dict[str, str]], ModuleType]
-
-
-@pytest.fixture
-def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """A package of domains of these files."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def load(files: dict[str, str]) -> ModuleType:
-        package = f"domains_{next(_numbers)}"
-        for name, source in {"__init__.py": "", **files}.items():
-            file = tmp_path / package / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(source, encoding="utf-8")
-        return import_module(package)
-
-    return load
-
-
-@pytest.mark.parametrize(
-    "file", ["shop/platinum.py", "shop/Gold.py", "shop/gold_tables.py", "shop/gold/sales.py", "shop/cli.py", "gold.py"]
-)
-def test_a_table_in_a_misnamed_file_is_an_error(file: str, load: Load) -> None:
-    packages = {f"{parent}/__init__.py": "" for parent in Path(file).parents if str(parent) != "."}
-    with pytest.raises(DeclarationError, match=r"a table belongs in bronze\.py, silver\.py or gold\.py of"):
-        discover(load({**packages, file: SOURCE}))
-
-
-@pytest.mark.parametrize("file", ["shop/gold.py", "shop/more/gold.py"])
-def test_a_folder_that_is_no_package_is_an_error(file: str, load: Load) -> None:
-    packages = {f"{parent}/__init__.py": "" for parent in Path(file).parent.parents if str(parent) != "."}
-    with pytest.raises(DeclarationError, match=r"has no __init__.py, so gold.py in it would not be loaded"):
-        discover(load({**packages, file: SOURCE}))
-
-
-def test_tables_held_in_a_list_or_a_dictionary_are_found(load: Load) -> None:
-    several = SOURCE.replace("def sales", "def first") + "\nfound = [first]\ndel first\n"
-    by_name = SOURCE.replace("def sales", "def second") + "\nnamed = {'x': second}\ndel second\n"
-    catalog = discover(load({"shop/__init__.py": "", "shop/gold.py": several, "shop/silver.py": by_name}))
-    assert [str(one.key) for one in catalog.tables] == ["shop/gold/first", "shop/silver/second"]
-
-
-def test_two_tables_of_one_key_are_an_error(load: Load) -> None:
-    both = SOURCE + "\nfirst = sales\n" + SOURCE.partition("@table")[1] + SOURCE.partition("@table")[2]
-    with pytest.raises(DeclarationError, match="shop/gold/sales is declared twice"):
-        discover(load({"shop/__init__.py": "", "shop/gold.py": both}))
-
-
-PLAIN = '''
-import dagster as dg
-
-
-@dg.asset
-def exported() -> None:
-    """An asset without a table."""
-
-
-@dg.asset_check(asset=exported)
-def is_fine() -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=True)
-
-
-outside = dg.AssetSpec("outside")
-nightly = dg.define_asset_job("nightly", selection=[exported])
-at_night = dg.ScheduleDefinition(name="at_night", job=nightly, cron_schedule="0 3 * * *")
-
-
-@dg.sensor(job=nightly)
-def seen() -> None:
-    """A sensor."""
-'''
-
-
-@pytest.mark.parametrize("file", ["shop/gold.py", "shop/exports.py", "shop/more/exports.py", "exports.py"])
-def test_what_dagster_knows_belongs_to_the_definitions(file: str, load: Load) -> None:
-    packages = {f"{parent}/__init__.py": "" for parent in Path(file).parents if str(parent) != "."}
-    again = f"from .{Path(file).stem} import exported\n"
-    package = load({**packages, file: PLAIN, str(Path(file).parent / "uses_it.py"): again})
-    assert discover(package).tables == ()
-    loaded = own_definitions(package)
-    keys = {key.to_user_string() for key in loaded.resolve_asset_graph().get_all_asset_keys()}
-    assert keys == {"exported", "outside"}
-    repository = loaded.get_repository_def()
-    assert {"nightly"} <= set(repository.job_names)
-    assert [one.name for one in repository.schedule_defs] == ["at_night"]
-    assert [one.name for one in repository.sensor_defs] == ["seen"]
-    assert len(loaded.resolve_asset_graph().asset_check_keys) == 1
-    merged = dg.Definitions.merge(dg.Definitions(executor=dg.in_process_executor), loaded)
-    assert merged.resolve_implicit_global_asset_job_def().execute_in_process().success

@@ -19,12 +19,12 @@ from pyspark.sql import SparkSession
 from lakehouse_assets import defs as domains
 from lakehouse_assets.cli import main
 from lakehouse_assets.defs.gmv.cli import gmv
-from lakehouse_assets.defs.gmv.generate import generate
 from lakehouse_assets.platform.declare.catalog import discover
 from lakehouse_assets.platform.declare.table import Ledger, Table, TableKey
 from lakehouse_assets.platform.orchestration.assets import build_assets
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.step_result import Status
+from lakehouse_assets.samples.gmv.feeds import generate
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.lake_driver import LakeDriver
@@ -68,6 +68,19 @@ def parse(command: click.Command, words: list[str], parent: click.Context | None
             parse(below, [name or "", *rest], context)
 
 
+def parse_dg(words: list[str]) -> None:
+    """Parse a command line of dg; of a scaffold, what it is of and the names of its options."""
+    from dagster.components.scaffold.scaffold import get_scaffolder
+    from dagster_dg_cli.cli import create_dg_cli
+
+    if words[1:3] != ["scaffold", "defs"]:
+        return parse(create_dg_cli(), words)
+    module, _, name = words[3].rpartition(".")
+    known = get_scaffolder(getattr(import_module(module), name)).get_scaffold_params().model_fields
+    given = {word.removeprefix("--").replace("-", "_") for word in words[4:] if word.startswith("--")}
+    assert given <= known.keys(), words
+
+
 # --- commands, links, settings ---
 
 
@@ -82,6 +95,8 @@ def test_every_command_exists_with_its_options(page: Path) -> None:
                 parse(main, words)
             case "dagster":
                 parse(create_dagster_cli(), words)
+            case "dg":
+                parse_dg(words)
             case "make":
                 assert words[1] in targets, words
             case "export" | "cd" | "cp":
@@ -194,6 +209,26 @@ def test_the_notebook_runs_and_is_stored_with_its_answers(gmv_lake: Settings, mo
 # --- add a domain, add a table ---
 
 
+def lines_of(name: str) -> dict[str, int]:
+    """Non-blank lines without imports of the files that a page declares."""
+    counted: dict[str, int] = {}
+    for block in blocks(PROJECT / "docs" / name, "python"):
+        title, _, code = block.partition("\n")
+        file = re.sub(r"^# |, continued$", "", title)
+        written = [line for line in code.splitlines() if line.strip() and not line.startswith(("from ", "import "))]
+        counted[file] = counted.get(file, 0) + len(written)
+    return counted
+
+
+def test_the_lines_that_a_declaration_takes_are_those_that_are_said() -> None:
+    domain, table = lines_of("add-a-domain.md"), lines_of("add-a-table.md")
+    assert (list(domain), list(table)) == (["shop/__init__.py", "shop/orders.py"], ["shop/daily_sales.py"])
+    message = (PROJECT / "docs" / "decisions" / "0032-one-declaration.md").read_text(encoding="utf-8")
+    derived, source, whole = table["shop/daily_sales.py"], domain["shop/orders.py"], sum(domain.values())
+    row = f"| here | 1 file, {derived} lines | 1 file, {source} lines | 1 folder of 2 files, {whole} lines |"
+    assert row in message
+
+
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The domain of the three pages, as a package beside this project's own."""
@@ -218,7 +253,7 @@ def test_the_documented_domain_works(shop: Any, spark: SparkSession, tmp_path: P
         "shop/silver/orders",
         "shop/silver/stock",
     ]
-    assert len(build_assets(catalog, {"shop": import_module("documented.shop").FIRST_DAY})) == 7, "and the landed files"
+    assert len(build_assets(catalog, {"shop": catalog.domains["shop"].first_day})) == 7, "and the landed files"
     driver = LakeDriver(spark, Lake(tmp_path / "lake", tmp_path / "landing"), catalog)
     file = tmp_path / "orders.csv"
     file.write_text(

@@ -16,7 +16,6 @@ import pytest
 from deltalake import write_deltalake
 
 from lakehouse_assets.definitions import catalog, definitions, landing_jobs
-from lakehouse_assets.defs.store.generate import HEADERS, generate
 from lakehouse_assets.ops.alerts import Alert, Subject, Trouble, read_alerts
 from lakehouse_assets.ops.deadline_sensor import deadline_sensor
 from lakehouse_assets.platform.common.errors import LakehouseError
@@ -41,6 +40,7 @@ from lakehouse_assets.platform.orchestration.drop_folder_sensor import (
     cursor_of,
     ready,
 )
+from lakehouse_assets.samples.store.feeds import HEADERS, generate
 from lakehouse_assets.settings import settings
 from lakehouse_assets_tests.no_access import no_access
 

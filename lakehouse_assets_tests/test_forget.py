@@ -19,9 +19,10 @@ from lakehouse_assets.platform.contracts.casting import parse
 from lakehouse_assets.platform.contracts.contract import Contract, column, landed_contract, table_metadata
 from lakehouse_assets.platform.contracts.rules import Rate
 from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.domain import Domain
 from lakehouse_assets.platform.declare.scd import scd1
 from lakehouse_assets.platform.declare.source_files import EventFiles
-from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day, landed_table, rolling_window
+from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey, day, rolling_window
 from lakehouse_assets.platform.lineage.provenance import trace
 from lakehouse_assets.platform.lineage.replay import Answer, replay
 from lakehouse_assets.platform.maintenance import maintenance
@@ -88,7 +89,8 @@ def _table(layer: str, name: str, *rest: object, **reads: object) -> Table:
 
 
 SOURCE = EventFiles(("visit", "at", "who", "email", "minutes"), subject="who", subject_form=NormalForm.CASELESS)
-bronze = landed_table("lakehouse_assets_tests.people.bronze", "visits", landed_contract("LandedVisit", Plain), SOURCE)
+PEOPLE = Domain("people", first_day=date(2000, 1, 1))
+bronze = PEOPLE.bronze(landed_contract("LandedVisit", Plain), SOURCE, name="visits")
 visits = _table("silver", "visits", Plain, _parsed(Plain), ReplaceDays(), landed=day(bronze))
 newest = _table("silver", "newest", Visit, _parsed(Visit), scd1(("visit",), "at", buckets=2), landed=day(bronze))
 recent = _table("gold", "recent", Recent, _recent, ReplaceDays(), visits=rolling_window(3, visits))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse_assets.defs.gmv.generate import DEFECTS, HEADERS, Generated, GenerateError, generate
+from lakehouse_assets.samples.gmv.feeds import DEFECTS, HEADERS, Generated, GenerateError, generate
 from lakehouse_assets_tests.gmv_histories import COLUMNS
 
 FIRST, LAST = date(2023, 1, 1), date(2023, 2, 14)

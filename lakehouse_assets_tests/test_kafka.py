@@ -11,7 +11,6 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.defs.orders.event import ONLINE_RETAIL
-from lakehouse_assets.defs.orders.producer import Event, events_of, send
 from lakehouse_assets.platform.common.source_days import SourceDays
 from lakehouse_assets.platform.declare.stream_source import Fresh
 from lakehouse_assets.platform.declare.table import Table, TableKey
@@ -21,6 +20,7 @@ from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.storage.commit import ConcurrentCommit
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.streams.stream_ingest import commit_batch, drain, drain_available
+from lakehouse_assets.samples.orders.producer import Event, events_of, send
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming import kafka_topic
 from lakehouse_assets.streaming.kafka_client import client_options, ensure_topic

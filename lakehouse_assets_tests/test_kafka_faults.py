@@ -13,7 +13,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.defs.orders.producer import send
 from lakehouse_assets.ops.quarantine import counts
 from lakehouse_assets.platform.common.fault_injection import VARIABLE, Failpoint
 from lakehouse_assets.platform.common.source_days import SourceDays
@@ -22,6 +21,7 @@ from lakehouse_assets.platform.storage.delta_table import query_rows
 from lakehouse_assets.platform.streams.set_aside import beside
 from lakehouse_assets.platform.streams.stream_ingest import drain, drain_available
 from lakehouse_assets.platform.streams.stream_log import log_of
+from lakehouse_assets.samples.orders.producer import send
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets.streaming import kafka_topic
 from lakehouse_assets.streaming.kafka_client import client_options

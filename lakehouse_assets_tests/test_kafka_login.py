@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.defs.orders.producer import send
 from lakehouse_assets.platform.runtime.jar_sets import KAFKA
 from lakehouse_assets.platform.runtime.jars import find_java
 from lakehouse_assets.platform.streams.stream_ingest import drain_available
+from lakehouse_assets.samples.orders.producer import send
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets.streaming import kafka_client
 from lakehouse_assets.streaming.java_server import java_server

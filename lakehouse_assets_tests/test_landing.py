@@ -158,7 +158,7 @@ def test_parquet_types_become_text(root: Path, tmp_path: Path) -> None:
         "tags": pa.array([[{"n": Decimal("1.10"), "d": D1}], None]),
     }
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    land(root, TABLE, EventFiles(tuple(columns), "day"), tmp_path / "a.parquet", today=TODAY)
+    land(root, TABLE, EventFiles(tuple(columns), day_column="day"), tmp_path / "a.parquet", today=TODAY)
     first, second = ([row[column] for column in columns] for row in rows(root))
     assert first[:5] == [
         "2023-01-01",
@@ -491,7 +491,7 @@ def test_a_day_that_the_source_cannot_have_is_refused(root: Path, land_text: Lan
 
 
 def test_a_source_that_ended_has_a_last_day(root: Path, tmp_path: Path) -> None:
-    source = EventFiles(SOURCE.columns, "day", SourceDays(SOURCE.days.first, D2))
+    source = EventFiles(SOURCE.columns, day_column="day", days=SourceDays(SOURCE.days.first, D2))
     with pytest.raises(LandingError, match="after the last day of this source, 2023-01-02"):
         land(root, TABLE, source, write(tmp_path, "a.csv", HEADER + f"x,{D3},k,\n"), today=TODAY)
     with pytest.raises(ValueError, match="before the first"):

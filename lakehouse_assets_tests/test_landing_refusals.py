@@ -205,7 +205,7 @@ def test_a_path_through_the_parent_folder_is_a_path_and_its_base_name_counts(tmp
 def test_columns_that_clash_with_those_of_a_part_cannot_be_declared() -> None:
     for columns, day in [(("a", "landing"), None), (("a", "a"), None), ((), None), (("a",), "b")]:
         with pytest.raises(ValueError, match="column"):
-            EventFiles(columns, day)
+            EventFiles(columns, day_column=day)
 
 
 def test_a_foreign_table_in_the_manifests_place_is_refused(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ from lakehouse_assets.platform.ingest.landing import land
 root, file, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    land(root, "gmv/purchase", EventFiles(("at", "day", "key"), "day"), file, today=date(2023, 6, 1))
+    land(root, "gmv/purchase", EventFiles(("at", "day", "key"), day_column="day"), file, today=date(2023, 6, 1))
 except LandingError as error:
     sys.exit(str(error))
 """

@@ -17,7 +17,6 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse_assets.cli import main
-from lakehouse_assets.defs.loyalty import generate as feeds
 from lakehouse_assets.ops.forget import forget
 from lakehouse_assets.platform.common.identifier import NormalForm
 from lakehouse_assets.platform.declare.table import TableKey
@@ -27,6 +26,7 @@ from lakehouse_assets.platform.ingest.pseudonyms import NoKey, pseudonym
 from lakehouse_assets.platform.lineage.replay import Answer, replay
 from lakehouse_assets.platform.planning.step import Step
 from lakehouse_assets.platform.results.step_result import Status
+from lakehouse_assets.samples.loyalty import feeds
 from lakehouse_assets.serving.as_of import clauses_as_of
 from lakehouse_assets.serving.query import QueryError, query
 from lakehouse_assets.settings import Settings, settings

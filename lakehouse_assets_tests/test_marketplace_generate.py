@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.cli import main
-from lakehouse_assets.defs.marketplace import FIRST_DAY, contracts
+from lakehouse_assets.defs.marketplace import contracts
 from lakehouse_assets.defs.marketplace.dictionary import dictionary
-from lakehouse_assets.defs.marketplace.generate import LIFE_DAYS, STEPS, Generated, generate
 from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.samples.marketplace.feeds import FIRST_DAY, LIFE_DAYS, STEPS, Generated, generate
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 FIRST = date(2024, 3, 1)

@@ -16,14 +16,14 @@ from pyspark.sql import SparkSession
 
 from lakehouse_assets.defs.orders.contracts import OrderLine
 from lakehouse_assets.defs.orders.event import FIELDS, ONLINE_RETAIL, SALES_TRANSACTION
-from lakehouse_assets.defs.orders.generate import generate
-from lakehouse_assets.defs.orders.producer import events_of
 from lakehouse_assets.platform.contracts.contract import column, row_rule, table_metadata
 from lakehouse_assets.platform.contracts.rules import Action, Dimension
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.file_readers import LandingError
 from lakehouse_assets.platform.results.step_result import Status
+from lakehouse_assets.samples.orders.feeds import generate
+from lakehouse_assets.samples.orders.producer import events_of
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,6 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.defs.store.generate import generate
 from lakehouse_assets.platform.common.file_layout import KIB, MIB, Parquet, ParquetError
 from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import TableKey
@@ -21,6 +20,7 @@ from lakehouse_assets.platform.maintenance.maintenance import StoredTable, _stor
 from lakehouse_assets.platform.storage import delta_writer
 from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
 from lakehouse_assets.platform.storage.delta_table import open_table
+from lakehouse_assets.samples.store.feeds import generate
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 DAY = date(2025, 1, 2)

@@ -10,9 +10,9 @@ import duckdb
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.defs.store.generate import HEADERS, generate
 from lakehouse_assets.defs.store.olist import map_olist
 from lakehouse_assets.platform.results.step_result import Outcome, Status
+from lakehouse_assets.samples.store.feeds import HEADERS, generate
 from lakehouse_assets_tests.lake_driver import LakeDriver
 
 pytestmark = pytest.mark.slow

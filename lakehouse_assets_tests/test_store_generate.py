@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse_assets.defs.store.generate import DEFECTS, HEADERS, GenerateError, generate
+from lakehouse_assets.samples.store.feeds import DEFECTS, HEADERS, GenerateError, generate
 
 FIRST = date(2025, 1, 1)
 DAYS = [FIRST + timedelta(days=n) for n in range(5)]

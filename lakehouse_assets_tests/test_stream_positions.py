@@ -9,12 +9,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lakehouse_assets.defs.orders.event import ONLINE_RETAIL
-from lakehouse_assets.defs.orders.producer import send
 from lakehouse_assets.platform.common.source_days import SourceDays
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.landing import manifest_path
 from lakehouse_assets.platform.storage.delta_table import last_position
 from lakehouse_assets.platform.streams.stream_ingest import drain_available
+from lakehouse_assets.samples.orders.producer import send
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.documents import Documents
 from lakehouse_assets.streaming.kafka_client import client_options

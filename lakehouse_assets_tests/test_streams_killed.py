@@ -11,11 +11,11 @@ from threading import Timer
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse_assets.defs.orders.producer import send
 from lakehouse_assets.platform.common.fault_injection import VARIABLE, Failpoint
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.runtime.spark_server import server_status, stop_server
 from lakehouse_assets.platform.streams.stream_ingest import drain_available
+from lakehouse_assets.samples.orders.producer import send
 from lakehouse_assets.settings import Settings
 from lakehouse_assets.streaming.documents import Documents
 from lakehouse_assets.streaming.kafka_client import client_options, require_bootstrap

@@ -1,12 +1,9 @@
 """The `lakehouse` command: one subcommand a module, imported when it is called."""
 
-import os
-import pkgutil
-from importlib import import_module
-
 import click
 
 from lakehouse_assets import defs as domains
+from lakehouse_assets.cli.found import command_of, folders_with
 from lakehouse_assets.platform.common.errors import LakehouseError
 
 COMMANDS = {
@@ -42,16 +39,15 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, a domain's own included."""
-        return sorted([*COMMANDS, *_domain_commands()])
+        return sorted([*COMMANDS, *folders_with(domains, "cli")])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command that was called."""
-        place = COMMANDS.get(cmd_name) or _domain_commands().get(cmd_name)
-        if place is None:
-            return None
-        module, _, name = place.partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
+        if place := COMMANDS.get(cmd_name):
+            module, _, name = place.partition(":")
+            return command_of(module, name)
+        of_domain = folders_with(domains, "cli").get(cmd_name)
+        return command_of(of_domain, cmd_name) if of_domain else None
 
     def invoke(self, ctx: click.Context) -> object:
         """Errors meant for the user end in one message and exit code 1, without a traceback."""
@@ -59,16 +55,6 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except LakehouseError as error:
             raise click.ClickException(str(error)) from error
-
-
-def _domain_commands() -> dict[str, str]:
-    found = {}
-    for domain in pkgutil.iter_modules(domains.__path__):
-        place = f"{domains.__name__}.{domain.name}"
-        folders = [os.path.join(path, domain.name) for path in domains.__path__]
-        if any(module.name == "cli" for module in pkgutil.iter_modules(folders)):
-            found[domain.name] = f"{place}.cli:{domain.name}"
-    return found
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

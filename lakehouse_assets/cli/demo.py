@@ -6,9 +6,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -24,50 +23,32 @@ from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.pseudonyms import ensure_development_key
 from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
+from lakehouse_assets.samples.demo import Feed, Sample, Size, samples_of_domains
 from lakehouse_assets.settings import settings
 
-DAYS = DayRange(date(2023, 1, 1), date(2023, 2, 14))
-AS_OF = date(2023, 1, 10)
-MONTH = date(2023, 1, 1)
-STORE_DAYS = DayRange(date(2023, 2, 8), date(2023, 2, 14))
-RECONCILED = """
-    select state, count(*) as orders, sum(due) as due, sum(paid) as paid
-    from (select *, row_number() over (partition by order_id order by feed_day desc) as newest
-          from store.gold.payment_reconciliation)
-    where newest = 1 group by state order by state
-"""
+UNTIL = date(2023, 2, 14)
 STEP = re.compile(r" - (?P<said>(?P<table>\w+/\w+/\w+): .+)")
 """What a step says of itself: how far it is, and at its end how many rows are kept."""
-SHOWN_DAYS = 8
+SHOWN_ROWS = 8
 
 console = Console()
 
 
-@dataclass(frozen=True)
-class Feed:
-    """A file of a bronze table; `day`: its feed day, where its events do not say it."""
-
-    key: TableKey
-    file: Path
-    day: date | None = None
-
-
 @click.command()
-@click.option("--purchases", default=150, show_default=True, help="Purchases of the marketplace a day.")
-@click.option("--orders", default=400, show_default=True, help="Orders of the store a day.")
+@click.option("--scale", default=1.0, show_default=True, help="Size of the feeds: 2 generates twice the rows.")
 @click.option("--seed", default=7, show_default=True)
 @click.option("--defects", default=0.01, show_default=True, help="Probability of each defect for a record.")
-def demo(purchases: int, orders: int, seed: int, defects: float) -> None:
-    """Generate the feeds of a marketplace and of a store with every defect, land them, build all tables, ask."""
+def demo(scale: float, seed: int, defects: float) -> None:
+    """Generate feeds with every defect, land them, build all tables, ask. Nothing has to be configured."""
     ensure_development_key(settings())
+    shown, size = samples_of_domains(), Size(scale, seed, defects)
     with _progress() as progress:
         _start_server(progress)
-        with tempfile.TemporaryDirectory(prefix="lakehouse-feeds-") as feeds:
-            _land(progress, _purchases(Path(feeds), purchases, seed, defects))
-            _land(progress, _drops(Path(feeds), orders, seed, defects))
-        _materialize(progress, "gmv", DAYS)
-        _materialize(progress, "store", STORE_DAYS)
-    _tell()
+        for domain, sample in shown.items():
+            with tempfile.TemporaryDirectory(prefix="lakehouse-feeds-") as folder:
+                _land(progress, domain, list(sample.write(Path(folder), sample.days(UNTIL), size)))
+            _materialize(progress, domain, sample.days(UNTIL))
+    _show_answers(shown.values())
 
 
 @contextmanager
@@ -90,34 +71,17 @@ def _start_server(progress: Progress) -> None:
     progress.advance(task)
 
 
-def _purchases(feeds: Path, purchases: int, seed: int, defects: float) -> list[Feed]:
-    from lakehouse_assets.defs.gmv.generate import generate
-
-    generate(feeds / "gmv", DAYS.first, DAYS.last, purchases, seed, defects)
-    return [Feed(TableKey("gmv", "bronze", file.parent.name), file) for file in sorted((feeds / "gmv").glob("*/*.csv"))]
-
-
-def _drops(feeds: Path, orders: int, seed: int, defects: float) -> list[Feed]:
-    from lakehouse_assets.defs.store.generate import generate
-
-    generate(feeds / "drop", STORE_DAYS.first, STORE_DAYS.last, orders, seed, defects)
-    return [
-        Feed(TableKey("store", "bronze", file.stem), file, date.fromisoformat(file.parent.name))
-        for file in sorted((feeds / "drop").glob("*/*.csv"))
-    ]
-
-
-def _land(progress: Progress, feeds: list[Feed]) -> None:
+def _land(progress: Progress, domain: str, feeds: list[Feed]) -> None:
     """Land the files of one domain."""
     from lakehouse_assets.platform.ingest.landing import land
 
-    catalog, domain = _catalog(), feeds[0].key.domain
+    catalog = _catalog()
     task = progress.add_task(f"Land the files of {domain}", total=len(feeds))
     for feed in feeds:
-        source = catalog.table(feed.key).source
-        assert source is not None, f"{feed.key} is made of files"
-        name, today = f"{domain}/{feed.key.name}", source.days.today(datetime.now(UTC))
-        land(settings().landing, name, source, feed.file, day=feed.day, today=today)
+        source = catalog.table(TableKey(domain, "bronze", feed.table)).source
+        assert source is not None, f"{domain}/{feed.table} is made of files"
+        name, today = f"{domain}/{feed.table}", source.days.today(datetime.now(UTC))
+        land(settings().landing, name, source, feed.files, day=feed.day, today=today)
         progress.advance(task)
 
 
@@ -152,36 +116,32 @@ def _materialize(progress: Progress, domain: str, days: DayRange) -> None:
         raise LakehouseError(f"The run failed:\n{''.join(message[-30:])}")
 
 
-def _tell() -> None:
-    """Answers from the lake: now, as of an earlier day, what was quarantined, what made a figure."""
-    from lakehouse_assets.defs.gmv.cli import figures
+def _show_answers(shown: Iterable[Sample]) -> None:
+    """Answers from the lake, and what was quarantined."""
     from lakehouse_assets.ops.quarantine import counts
-    from lakehouse_assets.platform.lineage.provenance import trace
-    from lakehouse_assets.serving.query import query
 
-    here = settings()
-    by = ("subsidiary",)
-    _show_some(figures(None, MONTH, by), "GMV of January 2023 by day and subsidiary, as known now")
-    _show_some(figures(AS_OF, MONTH, by), f"The same, as known on {AS_OF}: this answer never changes")
-    reconciled = query(here, RECONCILED)
-    show(Rows(reconciled.columns, reconciled.rows), "table", "Orders of the store by what was paid")
-    found = counts(here, None, None)
+    hints = []
+    for sample in shown:
+        days = sample.days(UNTIL)
+        for answer in sample.answers(days):
+            if isinstance(answer.found, Rows):
+                _show_some(answer.found, answer.title)
+            else:
+                console.print(answer.title, style="italic")
+                click.echo("\n".join(answer.found))
+        if sample.hint:
+            hints.append(f"[bold].venv/bin/{sample.hint(days)}[/bold]")
     per_rule: dict[tuple[str, str], int] = {}
-    for table, _, rule, rows in found.rows:
+    for table, _, rule, rows in counts(settings(), None, None).rows:
         per_rule[table, rule] = per_rule.get((table, rule), 0) + rows
     quarantined = [(table, rule, rows) for (table, rule), rows in sorted(per_rule.items())]
     show(Rows(("table", "rule broken", "rows"), quarantined), "table", "In quarantine, whole, with the reason")
-    tree = trace(Lake(here.lake, here.landing), _catalog(), TableKey("gmv", "gold", "gmv"), AS_OF)
-    console.print("What the figures of that day were made of", style="italic")
-    click.echo("\n".join(tree.lines()))
     console.print("\nOpen the UI: [bold]make dev[/bold], then http://127.0.0.1:3000 · Dashboards: [bold]make bi[/bold]")
-    console.print(
-        "Ask: [bold].venv/bin/lakehouse gmv --as-of 2023-01-10 --month 2023-01[/bold] · [bold]lakehouse --help[/bold]"
-    )
+    console.print(f"Query: {' · '.join([*hints, '[bold]lakehouse --help[/bold]'])}")
 
 
 def _show_some(result: Rows, title: str) -> None:
-    more = len(result.rows) - SHOWN_DAYS
-    show(Rows(result.columns, result.rows[:SHOWN_DAYS]), "table", title)
+    more = len(result.rows) - SHOWN_ROWS
+    show(Rows(result.columns, result.rows[:SHOWN_ROWS]), "table", title)
     if more > 0:
         console.print(f"… and {more} more rows", style="dim")

@@ -4,8 +4,7 @@ from datetime import date
 
 import click
 
-from lakehouse_assets.cli.output import Rows, format_option, show
-from lakehouse_assets.settings import settings
+from lakehouse_assets.declare.command import Rows, as_of_remark, format_option, parse_day, parse_month, query, show
 
 LEDGER = "gmv.gold.gmv"
 COLUMNS = {"subsidiary": "subsidiary", "product": "product_id"}
@@ -21,8 +20,6 @@ def gmv(as_of: str | None, month: str | None, by: str, output: str) -> None:
 
     `version` counts how often the figure shown has changed, `effective_date` says when it last did.
     """
-    from lakehouse_assets.platform.common.days import parse_day, parse_month
-
     known = parse_day(as_of) if as_of else None
     first = parse_month(month) if month else None
     asked = by.split(",")
@@ -32,12 +29,8 @@ def gmv(as_of: str | None, month: str | None, by: str, output: str) -> None:
     if len(set(asked)) < len(asked):
         raise click.BadParameter(f"{by!r} names one twice", param_hint="--by")
     show(figures(known, first, tuple(COLUMNS[name] for name in asked)), output)
-    if known:
-        from lakehouse_assets.serving.as_of import AsOf
-        from lakehouse_assets.serving.query import remark_as_of
-
-        if remark := remark_as_of(settings(), LEDGER, AsOf(known, {LEDGER: ()})):
-            click.echo(remark, err=True)
+    if known and (remark := as_of_remark(LEDGER, known)):
+        click.echo(remark, err=True)
 
 
 def figures(as_of: date | None, month: date | None, by: tuple[str, ...]) -> Rows:
@@ -45,8 +38,6 @@ def figures(as_of: date | None, month: date | None, by: tuple[str, ...]) -> Rows
 
     A row of the ledger moves its key's figure; the moves of one publication and effective day are one step of the sum.
     """
-    from lakehouse_assets.serving.query import query
-
     dimensions = ", ".join(("gmv_date", *by))
     statement = f"""
         WITH moves AS (
@@ -65,5 +56,4 @@ def figures(as_of: date | None, month: date | None, by: tuple[str, ...]) -> Rows
                count(*) FILTER (gmv != 0 OR purchases != 0) AS version
         FROM steps GROUP BY {dimensions} ORDER BY {dimensions}
     """  # noqa: S608  (column names come from COLUMNS)
-    result = query(settings(), statement, [as_of, month])
-    return Rows(result.columns, result.rows)
+    return query(statement, [as_of, month])

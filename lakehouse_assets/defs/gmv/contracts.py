@@ -5,16 +5,8 @@ from typing import Annotated
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.defs.gmv import FIRST_GMV_DAY, LONGEST_RELEASE
-from lakehouse_assets.platform.contracts.base_contracts import SilverEvent
-from lakehouse_assets.platform.contracts.contract import (
-    Contract,
-    column,
-    landed_contract,
-    row_rule,
-    table_metadata,
-)
-from lakehouse_assets.platform.contracts.rules import Action, Dimension
+from lakehouse_assets.declare import Action, Contract, Dimension, SilverEvent, column, row_rule, table_metadata
+from lakehouse_assets.defs.gmv.domain import FIRST_GMV_DAY, LONGEST_RELEASE
 
 OWNERS = ("team:gmv",)
 EVERY_FEED_DAY = ("purchase.feed_day", "product_item.feed_day", "purchase_extra_info.feed_day")
@@ -73,11 +65,6 @@ class PurchaseExtraInfo(MarketplaceEvent):
 
     class Config:
         metadata = table_metadata(event_time="transaction_datetime", fresh_within=timedelta(days=1), owners=OWNERS)
-
-
-LandedPurchase = landed_contract("LandedPurchase", Purchase)
-LandedProductItem = landed_contract("LandedProductItem", ProductItem)
-LandedPurchaseExtraInfo = landed_contract("LandedPurchaseExtraInfo", PurchaseExtraInfo)
 
 
 class Gmv(Contract):

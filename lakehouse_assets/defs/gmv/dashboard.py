@@ -1,6 +1,6 @@
 """The dashboard of GMV: the figures as known on any day, and what was restated."""
 
-from lakehouse_assets.bi.declaration import (
+from lakehouse_assets.declare.dashboard import (
     AsOfDay,
     Choice,
     Dashboard,

@@ -12,28 +12,29 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from lakehouse_assets.defs.gmv import contracts, silver
-from lakehouse_assets.platform.declare.table import Ledger, Overwrite, TableKey, cumulative, full, table
+from lakehouse_assets.declare import Ledger, Overwrite, cumulative, full
+from lakehouse_assets.defs.gmv import contracts, sources
+from lakehouse_assets.defs.gmv.domain import GMV
 
 DIMENSIONS = ("gmv_date", "subsidiary", "product_id")
 UNKNOWN = "unknown"
 
 
-@table(contracts.GmvCurrent, write=Overwrite(), gmv=full(TableKey.here(__name__, "gmv")))
+@GMV.gold(contracts.GmvCurrent, write=Overwrite(), gmv=full(GMV.key("gold", "gmv")))
 def gmv_current(gmv: DataFrame) -> DataFrame:
     """Of each key the newest row."""
     newest = F.max(F.struct("effective_date", "version", "gmv", "purchases")).alias("newest")
     return gmv.groupBy(*map(F.col, DIMENSIONS)).agg(newest).select(*DIMENSIONS, "newest.*")
 
 
-@table(
+@GMV.gold(
     contracts.Gmv,
     write=Ledger(grouping_key=("purchase_id",), dimensions=DIMENSIONS, amount="value", figure="gmv", count="purchases"),
     co_materialized=(gmv_current,),
     sla=timedelta(hours=9),
-    purchase=cumulative(silver.purchase),
-    product_item=cumulative(silver.product_item),
-    purchase_extra_info=cumulative(silver.purchase_extra_info),
+    purchase=cumulative(sources.purchase.silver),
+    product_item=cumulative(sources.product_item.silver),
+    purchase_extra_info=cumulative(sources.purchase_extra_info.silver),
 )
 def gmv(purchase: DataFrame, product_item: DataFrame, purchase_extra_info: DataFrame) -> DataFrame:
     """What each purchase contributes, by the day it became known: one row per purchase and day with news of it."""

@@ -5,15 +5,17 @@ from typing import Any
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.contracts.base_contracts import CurrentState, SnapshotHistory
-from lakehouse_assets.platform.contracts.contract import (
+from lakehouse_assets.declare import (
+    Action,
     Contract,
+    CurrentState,
+    Dimension,
+    Rate,
+    SnapshotHistory,
     column,
-    landed_contract,
     row_rule,
     table_metadata,
 )
-from lakehouse_assets.platform.contracts.rules import Action, Dimension, Rate
 
 OWNERS = ("team:loyalty",)
 SOME = Rate(0.05)
@@ -135,12 +137,6 @@ class TransacaoProduto(Change):
     def whole_unless_deleted(cls) -> str:
         """A line that is there has a transaction and a product."""
         return "op = 'D' OR (id_transacao IS NOT NULL AND desc_produto IS NOT NULL)"
-
-
-LandedClientes = landed_contract("LandedClientes", ClientesFile)
-LandedProdutos = landed_contract("LandedProdutos", Produtos)
-LandedTransacao = landed_contract("LandedTransacao", Transacao)
-LandedTransacaoProduto = landed_contract("LandedTransacaoProduto", TransacaoProduto)
 
 
 class DimCliente(Contract):

@@ -1,6 +1,6 @@
 """The dashboard of loyalty: points and transactions by day and product, churn, and balances that differ."""
 
-from lakehouse_assets.bi.declaration import (
+from lakehouse_assets.declare.dashboard import (
     Choice,
     Dashboard,
     Days,

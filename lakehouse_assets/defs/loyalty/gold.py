@@ -6,8 +6,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from lakehouse_assets.defs.loyalty import contracts, silver
-from lakehouse_assets.platform.declare.table import Overwrite, full, table
+from lakehouse_assets.declare import Overwrite, full
+from lakehouse_assets.defs.loyalty import contracts, sources
+from lakehouse_assets.defs.loyalty.domain import LOYALTY
 
 UNKNOWN = "unknown"
 PERIOD = 28  # days of activity that are compared
@@ -17,11 +18,11 @@ def _live(transacao: DataFrame) -> DataFrame:
     return transacao.where("NOT is_deleted").select("*", F.to_date("dt_transacao").alias("dt_dia"))
 
 
-@table(
+@LOYALTY.gold(
     contracts.DimCliente,
     write=Overwrite(),
-    clientes=full(silver.clientes),
-    transacao=full(silver.transacao),
+    clientes=full(sources.clientes.silver),
+    transacao=full(sources.transacao.silver),
 )
 def dim_cliente(clientes: DataFrame, transacao: DataFrame) -> DataFrame:
     """Every version of every customer, and a member for each that has transactions and came in no snapshot yet."""
@@ -47,10 +48,10 @@ def dim_cliente(clientes: DataFrame, transacao: DataFrame) -> DataFrame:
     return versions.select(*columns).unionByName(members, allowMissingColumns=True)
 
 
-@table(
+@LOYALTY.gold(
     contracts.FctTransacao,
     write=Overwrite(),
-    transacao=full(silver.transacao),
+    transacao=full(sources.transacao.silver),
     dim_cliente=full(dim_cliente),
 )
 def fct_transacao(transacao: DataFrame, dim_cliente: DataFrame) -> DataFrame:
@@ -70,12 +71,12 @@ def fct_transacao(transacao: DataFrame, dim_cliente: DataFrame) -> DataFrame:
     return table_metadata.select(*contracts.FctTransacao.compiled().spark_schema.names)
 
 
-@table(
+@LOYALTY.gold(
     contracts.DailyReport,
     write=Overwrite(),
     sla=timedelta(hours=9),
-    transacao=full(silver.transacao),
-    transacao_produto=full(silver.transacao_produto),
+    transacao=full(sources.transacao.silver),
+    transacao_produto=full(sources.transacao_produto.silver),
 )
 def daily_report(transacao: DataFrame, transacao_produto: DataFrame) -> DataFrame:
     """A transaction counts once for each of its products."""
@@ -94,11 +95,11 @@ def daily_report(transacao: DataFrame, transacao_produto: DataFrame) -> DataFram
     )
 
 
-@table(
+@LOYALTY.gold(
     contracts.PointsBalance,
     write=Overwrite(),
-    clientes=full(silver.clientes),
-    transacao=full(silver.transacao),
+    clientes=full(sources.clientes.silver),
+    transacao=full(sources.transacao.silver),
 )
 def points_balance(clientes: DataFrame, transacao: DataFrame) -> DataFrame:
     """Customers that are in the newest snapshot or have transactions."""
@@ -120,7 +121,7 @@ def points_balance(clientes: DataFrame, transacao: DataFrame) -> DataFrame:
     return both.select("*", (F.col("saldo_informado") - F.col("saldo")).alias("diferenca"))
 
 
-@table(contracts.Churn, write=Overwrite(), transacao=full(silver.transacao))
+@LOYALTY.gold(contracts.Churn, write=Overwrite(), transacao=full(sources.transacao.silver))
 def churn(transacao: DataFrame) -> DataFrame:
     """Every day through the last with a transaction, unless nobody was active in the 56 days that end with it."""
     active = _live(transacao).select("id_cliente", "dt_dia").distinct()

@@ -1,60 +1,68 @@
-"""What the programme's files look like, and how they differ from each other over the years."""
+"""Sources of loyalty: customers and products with history, transactions as they are now; customers under pseudonyms."""
 
-from lakehouse_assets.defs.loyalty import FIRST_DAY
-from lakehouse_assets.platform.common.identifier import NormalForm
-from lakehouse_assets.platform.common.source_days import SourceDays
-from lakehouse_assets.platform.contracts.contract import Contract
-from lakehouse_assets.platform.declare.source_files import Drift, EventFiles
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
-DELIMITERS = (",", ";")
-EXTRA = "outras_colunas"
+from lakehouse_assets.declare import scd1, scd2_from_snapshots
+from lakehouse_assets.declare.rows import KEY_ID, parse, pseudonymized
+from lakehouse_assets.defs.loyalty import contracts, files
+from lakehouse_assets.defs.loyalty.domain import LOYALTY
+from lakehouse_assets.defs.loyalty.files import EXTRA, SPELLINGS
 
-CLIENTES = Drift(
-    aliases=(("uuid", "id_cliente"), ("points", "qtde_pontos"), ("qtde_pontos_cliente", "qtde_pontos")),
-    delimiters=DELIMITERS,
-    optional=(
-        "nome", "email", "fl_email", "fl_twitch", "fl_you_tube", "fl_blue_sky", "fl_instagram", "dt_criacao",
-        "dt_atualizacao",
-    ),
-    extra=EXTRA,
-)  # fmt: skip
-PRODUTOS = Drift(
-    # The misspelling is the source's own.
-    aliases=(("DescCateogriaProduto", "desc_categoria_produto"), ("nome_produto", "desc_produto")),
-    delimiters=DELIMITERS,
-    optional=("desc_categoria_produto", "desc_detalhe_produto"),
-    extra=EXTRA,
-    headerless=("id_produto", "desc_produto", "desc_detalhe_produto"),
+DELETED = "op = 'D'"
+TIES = ("is_deleted", "op")  # of changes of one time: a delete counts after an update, which counts after an insert
+
+
+def _names_of_undeclared(landed: DataFrame) -> DataFrame:
+    """What an undeclared column holds may be personal, so only its name goes on; bronze keeps it whole."""
+    names = F.array_join(F.json_object_keys(EXTRA), ",")
+    return landed.select(*[(names if name == EXTRA else F.col(name)).alias(name) for name in landed.columns])
+
+
+def _clientes(landed: DataFrame) -> DataFrame:
+    """Customers under pseudonyms; the name is left behind."""
+    known = pseudonymized(_names_of_undeclared(landed), "id_cliente", "email")
+    return parse(known, contracts.Clientes, SPELLINGS, carried=(KEY_ID,))
+
+
+def _produtos(landed: DataFrame) -> DataFrame:
+    """Products."""
+    return parse(_names_of_undeclared(landed), contracts.Produtos)
+
+
+def _transacao(landed: DataFrame) -> DataFrame:
+    """Changes of transactions, their customers under pseudonyms."""
+    known = pseudonymized(_names_of_undeclared(landed), "id_cliente")
+    return parse(known, contracts.Transacao, SPELLINGS, carried=(KEY_ID,))
+
+
+def _transacao_produto(landed: DataFrame) -> DataFrame:
+    """Changes of the products of transactions."""
+    return parse(_names_of_undeclared(landed), contracts.TransacaoProduto, SPELLINGS)
+
+
+clientes = LOYALTY.source(
+    contracts.Clientes,
+    files.snapshots(files.CLIENTES, subject="id_cliente"),
+    delivered=contracts.ClientesFile,
+    silver=_clientes,
+    write=scd2_from_snapshots(("id_cliente",), buckets=4),
 )
-TRANSACAO = Drift(
-    aliases=(("uuid", "id_transacao"), ("IdCustomer", "id_cliente"), ("DtTransaction", "dt_transacao"),
-             ("points", "qtde_pontos")),
-    delimiters=DELIMITERS,
-    extra=EXTRA,
-)  # fmt: skip
-TRANSACAO_PRODUTO = Drift(
-    aliases=(("uuid", "id_transacao_produto"), ("IdTransaction", "id_transacao"), ("Product", "desc_produto"),
-             ("Quantity", "qtde_produto")),
-    delimiters=DELIMITERS,
-    extra=EXTRA,
-)  # fmt: skip
-
-# A time without a zone is as given; the later files say that theirs is UTC. A day 0 is none.
-TIME = ((r" \+0000 UTC$", ""), (r"^0000-00-00.*$", ""))
-SPELLINGS = dict.fromkeys(("dt_criacao", "dt_atualizacao", "dt_transacao", "modified_date"), TIME)
-
-
-def files(contract: type[Contract], drift: Drift, most_missing: float | None = None) -> EventFiles:
-    """A source whose files are named by their day: snapshots (`most_missing`), or changes, which may stream."""
-    columns = contract.compiled().source_columns
-    subject = "id_cliente" if "id_cliente" in columns else None
-    return EventFiles(
-        columns,
-        days=SourceDays(FIRST_DAY),
-        day_in_name=True,
-        drift=drift,
-        most_missing=most_missing,
-        subject=subject,
-        subject_form=NormalForm.CASELESS,
-        streamed=most_missing is None,
-    )
+produtos = LOYALTY.source(
+    contracts.Produtos,
+    files.snapshots(files.PRODUTOS),
+    silver=_produtos,
+    write=scd2_from_snapshots(("id_produto",), buckets=1),
+)
+transacao = LOYALTY.source(
+    contracts.Transacao,
+    files.changes(files.TRANSACAO, subject="id_cliente"),
+    silver=_transacao,
+    write=scd1(("id_transacao",), "modified_date", DELETED, ties=TIES, buckets=4),
+)
+transacao_produto = LOYALTY.source(
+    contracts.TransacaoProduto,
+    files.changes(files.TRANSACAO_PRODUTO),
+    silver=_transacao_produto,
+    write=scd1(("id_transacao_produto",), "modified_date", DELETED, ties=TIES, buckets=4),
+)

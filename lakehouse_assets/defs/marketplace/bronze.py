@@ -3,11 +3,9 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lakehouse_assets.defs.marketplace import FIRST_DAY, contracts
-from lakehouse_assets.platform.common.source_days import SourceDays
-from lakehouse_assets.platform.declare.source_files import EventFiles
-from lakehouse_assets.platform.declare.table import ReplaceDays, landed_table
-from lakehouse_assets.streaming.documents import DayFrom, Documents
+from lakehouse_assets.declare import DayFrom, Documents, Files, ReplaceDays
+from lakehouse_assets.defs.marketplace import contracts
+from lakehouse_assets.defs.marketplace.domain import MARKETPLACE
 
 
 def _as_documents(landed: DataFrame) -> DataFrame:
@@ -21,12 +19,11 @@ def _as_documents(landed: DataFrame) -> DataFrame:
     )
 
 
-marketing_place = landed_table(
-    __name__,
-    "marketing_place",
+marketing_place = MARKETPLACE.bronze(
     contracts.MarketingPlace,
-    EventFiles(("document",), days=SourceDays(FIRST_DAY), whole=True),
+    Files(whole=True),
+    columns=("document",),
     rows=_as_documents,
     write=ReplaceDays(channel="file"),
-    stream=Documents(days=SourceDays(FIRST_DAY), day_from=DayFrom.MODIFIED),
+    stream=Documents(days=MARKETPLACE.days, day_from=DayFrom.MODIFIED),
 )

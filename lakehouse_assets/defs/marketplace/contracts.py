@@ -4,11 +4,17 @@ from typing import Annotated, Any
 
 import pyspark.sql.types as T
 
+from lakehouse_assets.declare import (
+    Action,
+    Contract,
+    Dimension,
+    DocumentRow,
+    StateRow,
+    column,
+    row_rule,
+    table_metadata,
+)
 from lakehouse_assets.defs.marketplace.dictionary import documented
-from lakehouse_assets.platform.contracts.base_contracts import StateRow
-from lakehouse_assets.platform.contracts.contract import Contract, column, row_rule, table_metadata
-from lakehouse_assets.platform.contracts.rules import Action, Dimension
-from lakehouse_assets.streaming.documents import DocumentRow
 
 OWNERS = ("team:marketplace",)
 

@@ -1,6 +1,6 @@
 """The dashboard of the marketplace: where orders stand, and how sellers do."""
 
-from lakehouse_assets.bi.declaration import (
+from lakehouse_assets.declare.dashboard import (
     Choice,
     Dashboard,
     Days,

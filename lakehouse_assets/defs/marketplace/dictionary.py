@@ -10,8 +10,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from lakehouse_assets.platform.common.errors import LakehouseError
-from lakehouse_assets.platform.contracts.contract import column
+from lakehouse_assets.declare import LakehouseError, column
 
 
 class NotInTheDictionary(LakehouseError):

@@ -5,12 +5,18 @@ from collections.abc import Collection
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse_assets.declare.rows import (
+    DOCUMENT,
+    MALFORMED,
+    ROW,
+    document,
+    json_fields,
+    json_objects,
+    parse,
+    read_fields,
+)
 from lakehouse_assets.defs.marketplace import contracts
 from lakehouse_assets.defs.marketplace.dictionary import fields_of
-from lakehouse_assets.platform.common.json_text import document, json_fields, json_objects
-from lakehouse_assets.platform.contracts.casting import parse, read_fields
-from lakehouse_assets.platform.contracts.compiled import DOCUMENT, MALFORMED
-from lakehouse_assets.platform.contracts.row_json import ROW
 
 FIELDS, ITEM = fields_of(), fields_of("items")
 SHIPMENT, SHIPPED = fields_of("shipments"), fields_of("shipments/items")

@@ -3,13 +3,14 @@
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from lakehouse_assets.declare import Overwrite, full
 from lakehouse_assets.defs.marketplace import contracts, silver
-from lakehouse_assets.platform.declare.table import Overwrite, full, table
+from lakehouse_assets.defs.marketplace.domain import MARKETPLACE
 
 LOST = ("CANCELED", "EXPIRED", "REFUNDED", "RETURNED")
 
 
-@table(contracts.OrderFunnel, write=Overwrite(), orders=full(silver.orders))
+@MARKETPLACE.gold(contracts.OrderFunnel, write=Overwrite(), orders=full(silver.orders))
 def order_funnel(orders: DataFrame) -> DataFrame:
     """Orders by day of creation and status."""
     counted = orders.groupBy(F.to_date("dat_hor_tran").alias("order_day"), "stat_pedi").agg(
@@ -19,7 +20,7 @@ def order_funnel(orders: DataFrame) -> DataFrame:
     return counted.select("*", (F.col("orders") / of_day).cast("decimal(9,6)").alias("share"))
 
 
-@table(contracts.SellerPerformance, write=Overwrite(), products=full(silver.products))
+@MARKETPLACE.gold(contracts.SellerPerformance, write=Overwrite(), products=full(silver.products))
 def seller_performance(products: DataFrame) -> DataFrame:
     """What each seller sold."""
     order = F.col("txt_detl_idt_pedi_pgto")

@@ -8,15 +8,15 @@ depend on the order in which documents arrive, nor on how often.
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse_assets.declare import Overwrite, Publish, day, full, scd1
 from lakehouse_assets.defs.marketplace import bronze, contracts
 from lakehouse_assets.defs.marketplace.documents import items_of, orders_of, shipped_items_of
-from lakehouse_assets.platform.declare.scd import scd1
-from lakehouse_assets.platform.declare.table import Overwrite, Publish, day, full, table
+from lakehouse_assets.defs.marketplace.domain import MARKETPLACE
 
 LAST = ("dat_atui", "num_ordm_stat", "qtd_envo")
 
 
-@table(
+@MARKETPLACE.silver(
     contracts.Order,
     write=scd1(("txt_detl_idt_pedi_pgto",), LAST),
     documents=day(bronze.marketing_place),
@@ -28,7 +28,9 @@ def orders(documents: DataFrame) -> DataFrame:
     return orders_of(documents)
 
 
-@table(contracts.Seller, write=scd1(("idt_venr",), "dat_atui", buckets=1), documents=day(bronze.marketing_place))
+@MARKETPLACE.silver(
+    contracts.Seller, write=scd1(("idt_venr",), "dat_atui", buckets=1), documents=day(bronze.marketing_place)
+)
 def sellers(documents: DataFrame) -> DataFrame:
     """What documents say of sellers."""
     items = items_of(orders_of(documents)).where("idt_venr IS NOT NULL AND dat_atui IS NOT NULL")
@@ -37,14 +39,14 @@ def sellers(documents: DataFrame) -> DataFrame:
     return message.select("*", hashed.alias("record_hash"))
 
 
-@table(contracts.Product, write=Overwrite(), orders=full(orders))
+@MARKETPLACE.silver(contracts.Product, write=Overwrite(), orders=full(orders))
 def products(orders: DataFrame) -> DataFrame:
     """The items of every order."""
     items = items_of(orders.drop("feed_day", "unknown_fields"))
     return items.withColumnRenamed("unknown_fields_of_item", "unknown_fields")
 
 
-@table(contracts.Shipment, write=Overwrite(), orders=full(orders))
+@MARKETPLACE.silver(contracts.Shipment, write=Overwrite(), orders=full(orders))
 def shipments(orders: DataFrame) -> DataFrame:
     """The shipped items of every order."""
     shipped = shipped_items_of(orders.drop("feed_day", "unknown_fields"))

@@ -3,12 +3,10 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lakehouse_assets.defs.orders import FIRST_DAY, contracts
+from lakehouse_assets.declare import Files, KafkaTopic, ReplaceDays
+from lakehouse_assets.defs.orders import contracts
+from lakehouse_assets.defs.orders.domain import ORDERS
 from lakehouse_assets.defs.orders.event import DAY_FORMATS, FIELDS, NAMES, OTHERS, TOPIC
-from lakehouse_assets.platform.common.source_days import SourceDays
-from lakehouse_assets.platform.declare.source_files import EventFiles
-from lakehouse_assets.platform.declare.table import ReplaceDays, landed_table
-from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 
 
 def _as_events(landed: DataFrame) -> DataFrame:
@@ -33,18 +31,12 @@ def _as_events(landed: DataFrame) -> DataFrame:
     )
 
 
-order_events = landed_table(
-    __name__,
-    "order_events",
+order_events = ORDERS.bronze(
     contracts.OrderEvent,
-    EventFiles(
-        (*FIELDS, OTHERS),
-        day_column="invoice_date",
-        days=SourceDays(FIRST_DAY),
-        drift=NAMES,
-        day_formats=DAY_FORMATS,
-    ),
+    Files(day_column="invoice_date", drift=NAMES, day_formats=DAY_FORMATS),
+    name="order_events",
+    columns=(*FIELDS, OTHERS),
     rows=_as_events,
     write=ReplaceDays(channel="file"),
-    stream=KafkaTopic(TOPIC, SourceDays(FIRST_DAY)),
+    stream=KafkaTopic(TOPIC, ORDERS.days),
 )

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.contracts.contract import Contract, column, row_rule, table_metadata
-from lakehouse_assets.platform.contracts.rules import Action, Dimension
+from lakehouse_assets.declare import Action, Contract, Dimension, column, row_rule, table_metadata
 
 OWNERS = ("team:orders",)
 SALE, CANCELLATION, ADJUSTMENT = "sale", "cancellation", "adjustment"

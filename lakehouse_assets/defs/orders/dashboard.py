@@ -1,6 +1,6 @@
 """The dashboard of live orders: revenue by minute as the stream keeps it, and the days behind it."""
 
-from lakehouse_assets.bi.declaration import (
+from lakehouse_assets.declare.dashboard import (
     Choice,
     Dashboard,
     Days,

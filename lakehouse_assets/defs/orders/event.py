@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from datetime import date, datetime, time
 
-from lakehouse_assets.platform.declare.source_files import Drift
+from lakehouse_assets.declare import Drift
 
 TOPIC = "orders"
 SCHEMA_VERSION = "1"

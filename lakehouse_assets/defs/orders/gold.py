@@ -5,9 +5,10 @@ from datetime import timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse_assets.declare import IncrementalRefresh, ReplaceDays, day
 from lakehouse_assets.defs.orders import bronze, contracts, silver
+from lakehouse_assets.defs.orders.domain import ORDERS
 from lakehouse_assets.defs.orders.lines import kept_lines_of
-from lakehouse_assets.platform.declare.table import IncrementalRefresh, ReplaceDays, day, table
 
 
 def _of(line_type: str) -> Column:
@@ -35,7 +36,7 @@ def _figures(lines: DataFrame, by: tuple[str, ...], **more: Column) -> DataFrame
     return counted.groupBy("feed_day", *by).agg(*[value.alias(name) for name, value in named.items()])
 
 
-@table(contracts.SalesByCountry, lines=day(silver.order_lines), sla=timedelta(hours=2))
+@ORDERS.gold(contracts.SalesByCountry, lines=day(silver.order_lines), sla=timedelta(hours=2))
 def sales_by_country(lines: DataFrame) -> DataFrame:
     """Sales by country."""
     sale = _of(contracts.SALE)
@@ -47,13 +48,13 @@ def sales_by_country(lines: DataFrame) -> DataFrame:
     )
 
 
-@table(contracts.SalesByProduct, lines=day(silver.order_lines))
+@ORDERS.gold(contracts.SalesByProduct, lines=day(silver.order_lines))
 def sales_by_product(lines: DataFrame) -> DataFrame:
     """Sales by product."""
     return _figures(lines, ("stock_code",), description=F.max(F.when(_of(contracts.SALE), F.col("description"))))
 
 
-@table(contracts.CancellationRate, lines=day(silver.order_lines))
+@ORDERS.gold(contracts.CancellationRate, lines=day(silver.order_lines))
 def cancellation_rate(lines: DataFrame) -> DataFrame:
     """Cancelled value by value sold, per day."""
     figures = _figures(
@@ -66,7 +67,7 @@ def cancellation_rate(lines: DataFrame) -> DataFrame:
     return figures.select("*", rate.alias("rate"))
 
 
-@table(
+@ORDERS.gold(
     contracts.RevenueLive,
     write=ReplaceDays(refresh=IncrementalRefresh("minute", "timestamp")),
     events=day(bronze.order_events),

@@ -5,12 +5,9 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse_assets.declare.rows import DOCUMENT, document, json_fields, parse, passed_rows, validated_rows
 from lakehouse_assets.defs.orders import contracts
 from lakehouse_assets.defs.orders.event import FIELDS
-from lakehouse_assets.platform.common.json_text import document, json_fields
-from lakehouse_assets.platform.contracts.casting import parse
-from lakehouse_assets.platform.contracts.compiled import DOCUMENT
-from lakehouse_assets.platform.validation import row_validation
 
 LEFT = "_fields"
 
@@ -61,8 +58,8 @@ def kept_lines_of(events: DataFrame, part: str) -> DataFrame:
     """
     contract = contracts.OrderLine.compiled()
     lines = order_lines_of(events, (part,)).select("*", F.col("feed_day").alias("processed_date"))
-    return row_validation.passed_rows(
-        row_validation.validate_rows(lines, contract, duplicates_of=("feed_day", part, "record_hash")), contract, [part]
+    return passed_rows(
+        validated_rows(lines, contract, duplicates_of=("feed_day", part, "record_hash")), contract, [part]
     )
 
 

@@ -3,18 +3,19 @@
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from lakehouse_assets.declare import cumulative, day
 from lakehouse_assets.defs.orders import bronze, contracts
+from lakehouse_assets.defs.orders.domain import ORDERS
 from lakehouse_assets.defs.orders.lines import order_lines_of
-from lakehouse_assets.platform.declare.table import cumulative, day, table
 
 
-@table(contracts.OrderLine, events=day(bronze.order_events), reconciles="events")
+@ORDERS.silver(contracts.OrderLine, events=day(bronze.order_events), reconciles="events")
 def order_lines(events: DataFrame) -> DataFrame:
     """Order lines, typed."""
     return order_lines_of(events)
 
 
-@table(contracts.Cancellation, cancelled=day(order_lines), sold=cumulative(order_lines))
+@ORDERS.silver(contracts.Cancellation, cancelled=day(order_lines), sold=cumulative(order_lines))
 def cancellations(cancelled: DataFrame, sold: DataFrame) -> DataFrame:
     """Each cancelled line with the sale it takes back.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.declare.command import Rows, format_option, parse_day, show
 
 
 @click.group()
@@ -20,7 +20,6 @@ def store() -> None:
 def olist(folder: Path, day: str, out: Path, output: str) -> None:
     """Map the Olist shop's files in FOLDER to the store's: <out>/<day>/users.csv and the others."""
     from lakehouse_assets.defs.store.olist import map_olist
-    from lakehouse_assets.platform.common.days import parse_day
 
     rows = map_olist(folder, out, parse_day(day))
     show(Rows(("table", "rows"), list(rows.items())), output, title=f"{out}/{day}")

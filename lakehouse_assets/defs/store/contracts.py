@@ -4,15 +4,7 @@ from typing import Annotated
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.platform.contracts.base_contracts import SilverEvent
-from lakehouse_assets.platform.contracts.contract import (
-    Contract,
-    column,
-    landed_contract,
-    row_rule,
-    table_metadata,
-)
-from lakehouse_assets.platform.contracts.rules import Action, Dimension
+from lakehouse_assets.declare import Action, Contract, Dimension, SilverEvent, column, row_rule, table_metadata
 
 OWNERS = ("team:store",)
 STATES = [
@@ -143,11 +135,6 @@ class Payments(SilverEvent):
         """Nothing is paid after the day on which the file came."""
         return "paid_at < feed_day + INTERVAL 1 DAY"
 
-
-LandedUsers = landed_contract("LandedUsers", Users)
-LandedProducts = landed_contract("LandedProducts", Products)
-LandedOrders = landed_contract("LandedOrders", Orders)
-LandedPayments = landed_contract("LandedPayments", Payments)
 
 FEED_DAY = "day on which the shop delivered what the row says"
 

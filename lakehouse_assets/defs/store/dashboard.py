@@ -1,6 +1,6 @@
 """The dashboard of the store: sales, and the reconciliation of what orders owe with what was paid."""
 
-from lakehouse_assets.bi.declaration import (
+from lakehouse_assets.declare.dashboard import (
     AsOfDay,
     Choice,
     Dashboard,

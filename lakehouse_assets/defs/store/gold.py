@@ -9,19 +9,20 @@ from decimal import Decimal
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from lakehouse_assets.defs.store import contracts, silver
-from lakehouse_assets.platform.declare.table import cumulative, day, table
+from lakehouse_assets.declare import cumulative, day
+from lakehouse_assets.defs.store import contracts, sources
+from lakehouse_assets.defs.store.domain import STORE
 
 UNKNOWN = "unknown"
 CENT = Decimal("0.01")
 SLA = timedelta(hours=8)
 
 
-@table(
+@STORE.gold(
     contracts.DailySales,
-    orders=day(silver.orders),
-    users=cumulative(silver.users),
-    products=cumulative(silver.products),
+    orders=day(sources.orders.silver),
+    users=cumulative(sources.users.silver),
+    products=cumulative(sources.products.silver),
     sla=SLA,
 )
 def daily_sales(orders: DataFrame, users: DataFrame, products: DataFrame) -> DataFrame:
@@ -37,10 +38,10 @@ def daily_sales(orders: DataFrame, users: DataFrame, products: DataFrame) -> Dat
     return sums.withColumn("net", (F.col("gross") - F.col("cancelled")).cast("decimal(28,2)"))
 
 
-@table(
+@STORE.gold(
     contracts.PaymentReconciliation,
-    orders=cumulative(silver.orders),
-    payments=cumulative(silver.payments),
+    orders=cumulative(sources.orders.silver),
+    payments=cumulative(sources.payments.silver),
     sla=SLA,
 )
 def payment_reconciliation(orders: DataFrame, payments: DataFrame) -> DataFrame:
@@ -91,7 +92,7 @@ def payment_reconciliation(orders: DataFrame, payments: DataFrame) -> DataFrame:
     )
 
 
-@table(contracts.CustomerValue, orders=cumulative(silver.orders), sla=SLA)
+@STORE.gold(contracts.CustomerValue, orders=cumulative(sources.orders.silver), sla=SLA)
 def customer_value(orders: DataFrame) -> DataFrame:
     """Recency, frequency and value of every customer on every day with orders of theirs."""
     counted = orders.where("user_id IS NOT NULL").select(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from lakehouse_assets.platform.common.errors import LakehouseError
+from lakehouse_assets.declare import LakehouseError
 
 SOURCES = ("customers", "orders", "order_items", "order_payments", "products")
 

@@ -1,7 +1,8 @@
 """What is wrong in a declaration, in one sentence: told at load, where it is written."""
 
 import inspect
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import date
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -65,3 +66,24 @@ def faults_of_stream(source: "EventFiles | None", stream: "StreamSource | None")
     ):
         if of_files != of_stream:
             yield f"its files have the {name} {of_files or 'none'}, its stream {of_stream or 'none'}; declare one"
+
+
+def fault_of_domain(name: object, first_day: object) -> str | None:
+    """Why a domain cannot be called so, or begin on that day."""
+    if not (isinstance(name, str) and name.isidentifier() and name == name.lower()):
+        return f"Domain {name!r}: a domain is called as its folder, in lower case, as Domain('shop', …)"
+    if type(first_day) is not date:
+        return f"Domain {name!r}: first_day={first_day!r} is no day; write date(2024, 1, 1)"
+    return None
+
+
+def faults_of_options(reads: Mapping[str, object], options: Collection[str], read: type) -> Iterator[str]:
+    """Arguments that are neither an option nor an input with the days that are read of it."""
+    for name, given in reads.items():
+        if isinstance(given, read):
+            continue
+        meant = get_close_matches(name, options, 1)
+        if meant:
+            yield f"{name!r} is no option; is {meant[0]!r} meant?"
+        else:
+            yield f"its input {name!r} says no days; write {name}=day(…), last(…), through(…) or whole(…)"

@@ -32,22 +32,20 @@ class Drift:
         return (known | {_plain(alias): column for alias, column in self.aliases}).get(_plain(name))
 
 
-@dataclass(frozen=True)
-class EventFiles:
-    """What a source delivers: its columns in order, the column a file is split by, the days that it can have.
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """How a source delivers files. Their columns follow from the contract, their days from the domain (`domain.py`).
 
-    `day_in_name`: a file's name, else its folder's, says the day. `drift`: how files may differ. `most_missing`: the
-    files are full snapshots, of which one that has fewer rows than the one before, by more than this share, is refused.
-    `subject`: the column that says whose a row is, by which it can be erased on request; two of its values are the same
-    person where `subject_form` of them is equal. `streamed`: its files also
-    come as a stream (`streaming/inbox.py`).
-    `day_formats`: how the day column writes its days, besides ISO, in strptime's letters.
-    `full`: a file is one record, its text the only column; its path says its day as with `day_in_name`.
+    `day_column`: the column by which a file is split into feed days. `day_formats`: how it writes its days, besides
+    ISO, in strptime's letters. `day_in_name`: a file's name, else its folder's, says the day. `drift`: how files may
+    differ. `most_missing`: the files are full snapshots, of which one that has fewer rows than the one before, by more
+    than this share, is refused. `subject`: the column that says whose a row is, by which it can be erased on request;
+    two of its values are the same person where `subject_form` of them is equal. `streamed`: its files also come as a
+    stream (`streaming/inbox.py`). `full`: a file is one record, its text the only column; its path says its day as
+    with `day_in_name`.
     """
 
-    columns: tuple[str, ...]
     day_column: str | None = None
-    days: SourceDays = SINCE_2000
     day_in_name: bool = False
     drift: Drift | None = None
     most_missing: float | None = None
@@ -56,6 +54,18 @@ class EventFiles:
     streamed: bool = False
     day_formats: tuple[str, ...] = ()
     whole: bool = False
+
+    def of(self, columns: tuple[str, ...], days: SourceDays) -> "EventFiles":
+        """Files of these columns and days. Raises ValueError for a declaration that cannot be landed."""
+        return EventFiles(columns, days, **vars(self))
+
+
+@dataclass(frozen=True)
+class EventFiles(Files):
+    """Files, the columns that they have, in order, and the days that they can have."""
+
+    columns: tuple[str, ...]
+    days: SourceDays = SINCE_2000
 
     def __post_init__(self) -> None:
         """Raises ValueError for a declaration that cannot be landed."""

@@ -1,18 +1,14 @@
-"""What a table is: declared once, as a contract and a function.
+"""What a table is: declared once, as a contract and a function (`domain.py`).
 
-    @table(contracts.Purchase, landed=day(bronze.purchase), conserves="landed")
-    def purchase(landed: DataFrame) -> DataFrame: ...
-
-The key comes from where the function stands (`defs/<domain>/<layer>.py`) and its name. From the declaration follow
-the Dagster asset, its partition mappings, the pinned inputs, the Delta table, its checks, quarantine and lineage.
+From the declaration follow the Dagster asset, its partition mappings, the pinned inputs, the Delta table, its checks,
+quarantine and lineage.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.common.file_layout import Parquet
@@ -57,14 +53,6 @@ class TableKey:
         if len(parts) != 3 or not all(part.isidentifier() for part in parts):
             raise DeclarationError(f"{text!r} is not a table: write it as gmv/silver/purchase")
         return cls(*parts)
-
-    @classmethod
-    def here(cls, module: str, name: str) -> Self:
-        """The key of a table called `name` in module `….<domain>.<layer>`."""
-        *_, domain, layer = module.split(".")
-        if layer not in LAYERS:
-            raise DeclarationError(f"{module}: a table belongs in bronze.py, silver.py or gold.py of its domain")
-        return cls(domain, layer, name)
 
     @property
     def parts(self) -> tuple[str, str, str]:
@@ -190,6 +178,10 @@ class Table:
             )
         if self.publish is not None and (unknown := set(self.publish.personal) - self.compiled.pii):
             raise DeclarationError(f"{self.key}: {sorted(unknown)[0]!r} is no personal column, nothing withholds it")
+        if not isinstance(self.write, Write):
+            raise DeclarationError(
+                f"{self.key}: write={self.write!r} is no kind of write; write for example Overwrite()"
+            )
         misfits = faults(self.write, self.compiled) if isinstance(self.write, Scd) else []
         if misfits:
             raise DeclarationError(f"{self.key}: {self.contract.__name__} does not fit its write: {'; '.join(misfits)}")
@@ -215,7 +207,12 @@ class Table:
 
 
 def _key(source: Table | TableKey) -> TableKey:
-    return source.key if isinstance(source, Table) else source
+    if isinstance(source, Table):
+        return source.key
+    if isinstance(source, TableKey):
+        return source
+    message = getattr(source, "__name__", type(source).__name__)
+    raise DeclarationError(f"{message} is no table to read; name one, as day(orders.silver)")
 
 
 def day(source: Table | TableKey) -> Read:
@@ -238,70 +235,3 @@ def cumulative(source: Table | TableKey) -> Read:
 def full(source: Table | TableKey) -> Read:
     """Everything there is: for a table that is one state, whatever day asks for it."""
     return Read(_key(source), Span.WHOLE)
-
-
-def table(
-    contract: "type[Contract]",
-    /,
-    *,
-    write: Write | Read | None = None,
-    reconciles: str | Read | None = None,
-    co_materialized: tuple[Table, ...] | Read = (),
-    sla: timedelta | Read | None = None,
-    parquet: Parquet | Read | None = None,
-    publish: Publish | Read | None = None,
-    inputs: Mapping[str, Read] | Read = MappingProxyType({}),
-    **reads: Read,
-) -> "Callable[[Callable[..., DataFrame]], Table]":
-    """Declare the decorated function as a table.
-
-    `reconciles` names the input whose rows must all arrive: in the table, in quarantine or among the exact duplicates.
-    `co_materialized` are plain tables refreshed in the same step. `sla`: how long after a day's end, in UTC, its data
-    must be there (`sla.py`). `parquet`: the layout of its files. `publish`: to the warehouse, as gold is anyway. An
-    input may be called as one of these, in `inputs` where the option is given too. Raises DeclarationError.
-    """
-    options: dict[str, Any] = {"write": write, "reconciles": reconciles, "co_materialized": co_materialized, "sla": sla}
-    options |= {"parquet": parquet, "publish": publish, "inputs": inputs}
-    named = {name: option for name, option in options.items() if isinstance(option, Read)}
-    given = {name: option for name, option in options.items() if option is not None and name not in named}
-    reads |= given.pop("inputs", {}) | named
-
-    def declare(function: "Callable[..., DataFrame]") -> Table:
-        key = TableKey.here(function.__module__, function.__name__)
-        if key.layer == PUBLISHED_LAYER:
-            given.setdefault("publish", Publish())
-        return Table(key, contract, function, MappingProxyType(reads), **given)
-
-    return declare
-
-
-def _as_they_came(landed: "DataFrame") -> "DataFrame":
-    return landed
-
-
-def landed_table(
-    module: str,
-    name: str,
-    contract: "type[Contract]",
-    source: EventFiles,
-    *,
-    rows: "Callable[[DataFrame], DataFrame]" = _as_they_came,
-    write: Write | None = None,
-    stream: StreamSource | None = None,
-    sla: timedelta | None = None,
-    parquet: Parquet | None = None,
-) -> Table:
-    """The bronze table of landed files: `name` in `module`, its rows as they came, or as `rows` lays them out."""
-    key = TableKey.here(module, name)
-    return Table(
-        key=key,
-        contract=contract,
-        function=rows,
-        reads=MappingProxyType({"landed": day(TableKey(key.domain, LANDING_LAYER, name))}),
-        write=write or ReplaceDays(),
-        reconciles="landed",
-        source=source,
-        stream=stream,
-        sla=sla,
-        parquet=parquet,
-    )

@@ -3,12 +3,11 @@
 import warnings
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
-from types import ModuleType
 from typing import Any
 
 import dagster as dg
 
-from lakehouse_assets.platform.declare.catalog import Catalog, modules_of
+from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import Read, Span, Table, TableKey
 from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.lineage.columns import column_lineage
@@ -169,10 +168,3 @@ def _build_assets(
         if landing is not None:
             built.append(landing)
     return built
-
-
-def own_definitions(package: ModuleType) -> dg.Definitions:
-    """What the modules of all domains define besides tables: assets, checks, jobs, schedules, sensors."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.PreviewWarning)  # Dagster's own way to load modules; a test guards it
-        return dg.load_definitions_from_modules(modules_of(package))

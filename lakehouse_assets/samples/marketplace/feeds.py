@@ -13,9 +13,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from lakehouse_assets.defs.marketplace import FIRST_DAY
+from lakehouse_assets.defs.marketplace.domain import MARKETPLACE
 from lakehouse_assets.platform.common.errors import LakehouseError
 
+FIRST_DAY = MARKETPLACE.first_day
 LIFE_DAYS = 6
 SELLERS = ("Casa Aurora", "Loja do João", "Mercado Ipê", "TecnoSul", "Ateliê Bahia", "Papelaria Três Irmãos")
 GOODS = ("Cafeteira", "Mochila", "Luminária", "Caderno", "Fone de ouvido", "Tapete", "Jogo de panelas", "Cadeira")

@@ -1,0 +1,1 @@
+"""Feeds of orders, as files and through Kafka."""

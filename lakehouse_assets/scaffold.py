@@ -1,0 +1,236 @@
+"""What `dg scaffold defs` writes: a source or a table to begin with, and its domain where there is none yet.
+
+dg scaffold defs lakehouse_assets.scaffold.source shop/orders.py --sample orders.csv --day-column delivered
+dg scaffold defs lakehouse_assets.scaffold.table shop/daily_sales.py --reads orders
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent, indent
+from typing import TYPE_CHECKING, Literal
+
+import click
+import dagster as dg
+from dagster.components.scaffold.scaffold import scaffold_with
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    import duckdb
+
+FIRST_DAY = "2024-01-01"
+TYPES = {"BIGINT": "Long", "DATE": "Date", "TIMESTAMP": "TimestampNTZ", "DOUBLE": "Double", "BOOLEAN": "Boolean"}
+"""Spark's types of the types that DuckDB reads in a file; all else is text."""
+
+
+class SourceParameters(BaseModel):
+    """`sample`: a file of the source, whose columns are taken. `first_day`: of a new domain."""
+
+    sample: str | None = None
+    day_column: str | None = None
+    first_day: str = FIRST_DAY
+
+
+class TableParameters(BaseModel):
+    """`reads`: names of silver tables of the same domain, or `gold/name`."""
+
+    reads: list[str] = []
+    layer: Literal["silver", "gold"] = "gold"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A new module in the folder of a domain: `<defs>/<domain>/<name>.py`."""
+
+    file: Path
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.file.stem
+
+    @property
+    def contract(self) -> str:
+        """The name of its class."""
+        return "".join(word.capitalize() for word in self.name.split("_"))
+
+    @property
+    def domain(self) -> str:
+        """The name of the domain."""
+        return self.file.parent.name
+
+    def check(self) -> None:
+        """Raises ClickException where no table can be called so."""
+        if self.file.suffix != ".py" or not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*", self.name):
+            raise click.ClickException(f"{self.file}: name the new module as its table, as shop/daily_sales.py")
+
+    def domain_object(self) -> tuple[str, str]:
+        """The module of the domain's object, relative to its folder, and its name. Raises ClickException."""
+        for file in sorted(self.file.parent.glob("*.py")):
+            for node in ast.parse(file.read_text(encoding="utf-8")).body:
+                match node:
+                    case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="Domain"))):
+                        return "." if file.name == "__init__.py" else f".{file.stem}", name
+        raise click.ClickException(
+            f"{self.file.parent} has no Domain. Begin with a source: "
+            f"dg scaffold defs lakehouse_assets.scaffold.source {self.domain}/<source>.py"
+        )
+
+    def write(self, text: str) -> None:
+        """Write the module in place of the empty folder that dg makes of the path."""
+        if self.file.is_dir():
+            self.file.rmdir()
+        self.file.write_text(text, encoding="utf-8")
+
+
+class SourceScaffolder(dg.Scaffolder[SourceParameters]):
+    """Writes the contract and the declaration of a source, and the domain's object where its folder has none."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[SourceParameters]:
+        """What the command takes."""
+        return SourceParameters
+
+    def scaffold(self, request: dg.ScaffoldRequest[SourceParameters]) -> None:
+        """Raises ClickException."""
+        place, given = Place(request.target_path), request.params
+        place.check()
+        columns, renamed = columns_of(Path(given.sample)) if given.sample else ({"id": "Long"}, {})
+        if given.day_column and given.day_column not in columns:
+            raise click.ClickException(f"--day-column {given.day_column} is none of its columns: {', '.join(columns)}")
+        package = place.file.parent / "__init__.py"
+        if not package.exists():
+            package.write_text(_domain_text(place, given.first_day), encoding="utf-8")
+        place.write(_source_text(place, columns, renamed, given.day_column))
+
+
+class TableScaffolder(dg.Scaffolder[TableParameters]):
+    """Writes the contract and the function of a derived table."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[TableParameters]:
+        """What the command takes."""
+        return TableParameters
+
+    def scaffold(self, request: dg.ScaffoldRequest[TableParameters]) -> None:
+        """Raises ClickException."""
+        place = Place(request.target_path)
+        place.check()
+        place.write(_table_text(place, request.params))
+
+
+@scaffold_with(SourceScaffolder)
+def source() -> None:
+    """A source: landed files, bronze and silver from one contract."""
+
+
+@scaffold_with(TableScaffolder)
+def table() -> None:
+    """A derived table: a contract and a function."""
+
+
+def columns_of(sample: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Columns of a file with their types, and what those are called in it that cannot be called so here.
+
+    Raises ClickException.
+    """
+    import duckdb
+
+    try:
+        with duckdb.connect(":memory:") as connection:
+            read = _read(connection, sample)
+            found = list(zip(read.columns, map(str, read.types), strict=True))
+    except duckdb.Error as error:
+        raise click.ClickException(f"{sample}: cannot be read: {str(error).splitlines()[0]}") from error
+    named = {column: re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column)).lower() for column, _ in found}
+    types = {named[column]: TYPES.get(kind, "String") for column, kind in found}
+    return types, {column: name for column, name in named.items() if column != name}
+
+
+def _read(connection: "duckdb.DuckDBPyConnection", sample: Path) -> "duckdb.DuckDBPyRelation":
+    match sample.suffix.lower():
+        case ".parquet":
+            return connection.read_parquet(str(sample))
+        case ".json" | ".jsonl" | ".ndjson":
+            return connection.read_json(str(sample))
+        case _:
+            return connection.read_csv(str(sample))
+
+
+def _domain_text(place: Place, first_day: str) -> str:
+    year, month, day = map(int, first_day.split("-"))
+    return dedent(f'''\
+        """{place.domain.capitalize()}."""
+
+        from datetime import date
+
+        from lakehouse_assets.declare import Domain
+
+        {place.domain.upper()} = Domain("{place.domain}", first_day=date({year}, {month}, {day}))
+        ''')
+
+
+def _source_text(place: Place, columns: dict[str, str], renamed: dict[str, str], day_column: str | None) -> str:
+    module, domain = place.domain_object()
+    fields = "\n".join(f'{name}: T.{kind}Type = column("{name}", source=True)' for name, kind in columns.items())
+    options = [
+        f'day_column="{day_column}"' if day_column else "day_in_name=True",
+        *(["drift=NAMES"] if renamed else []),
+    ]
+    aliases = "".join(f'\n        ("{theirs}", "{ours}"),' for theirs, ours in renamed.items())
+    drift = f"NAMES = Drift(\n    aliases=({aliases}\n    )\n)\n" if renamed else ""
+    names = ", ".join(sorted(["Files", "SilverEvent", "column", "table_metadata", *(["Drift"] if renamed else [])]))
+    return f'''"""{place.contract} of {place.domain}."""
+
+import pyspark.sql.types as T
+
+from lakehouse_assets.declare import {names}
+
+from {module} import {domain}
+
+
+class {place.contract}(SilverEvent):
+    """{place.contract}."""
+
+{indent(fields, "    ")}
+
+    class Config:
+        metadata = table_metadata(owners=("team:{place.domain}",))
+
+
+{drift}{place.name} = {domain}.source({place.contract}, Files({", ".join(options)}))
+'''
+
+
+def _table_text(place: Place, given: TableParameters) -> str:
+    module, domain = place.domain_object()
+    named = {read.rpartition("/")[2]: read.rpartition("/")[0] or "silver" for read in given.reads}
+    if not named:
+        raise click.ClickException("Say what the table reads, as --reads orders")
+    inputs = "".join(f', {name}=day({domain}.key("{layer}", "{name}"))' for name, layer in named.items())
+    parameters = ", ".join(f"{name}: DataFrame" for name in named)
+    return f'''"""{place.contract} of {place.domain}."""
+
+import pyspark.sql.types as T
+from pyspark.sql import DataFrame
+
+from lakehouse_assets.declare import Action, Contract, column, day, table_metadata
+
+from {module} import {domain}
+
+
+class {place.contract}(Contract):
+    """{place.contract}."""
+
+    feed_day: T.DateType = column("feed day", action=Action.FAIL)
+
+    class Config:
+        metadata = table_metadata(owners=("team:{place.domain}",))
+
+
+@{domain}.{given.layer}({place.contract}{inputs})
+def {place.name}({parameters}) -> DataFrame:
+    """{place.contract}."""
+    return {next(iter(named))}.select("feed_day").distinct()
+'''

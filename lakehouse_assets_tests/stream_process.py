@@ -64,7 +64,8 @@ def _run(topic: str, batch: int, live: bool, environment: Mapping[str, str], mes
     from lakehouse_assets.platform.planning.step import Step
     from lakehouse_assets.settings import settings
     from lakehouse_assets.streaming.kafka_topic import KafkaTopic
-    from lakehouse_assets.streaming.live import keep, live_tables
+    from lakehouse_assets.streaming.live import keep
+    from lakehouse_assets.streaming.live_tables import live_tables
     from lakehouse_assets.streaming.run import Stream
 
     settings.cache_clear()

@@ -70,7 +70,7 @@ def test_files_of_one_name_and_with_old_times_all_land(inbox: Path) -> None:
     running = stream()
     running.max_files = 2  # those of later rounds have the name of those that are landed by then
     assert [running.take(lake()) for _ in range(4)] == [2, 2, 1, 0]
-    assert running.lag(lake()) == 0
+    assert running.arrivals.lag(lake()) == 0
     assert landed() == [(name[:10], name, 1) for name in names]
     assert stream().take(lake()) == 0, "nor after a restart"
 
@@ -83,7 +83,7 @@ def test_a_file_that_changes_is_landed_whatever_its_time(inbox: Path) -> None:
         assert running.take(lake()) == 0
         assert [(part.landing, part.rows) for part in parts(settings().landing, TABLE)] == [(number, len(keys))]
     os.utime(inbox / "2025-03-01.csv")
-    assert running.lag(lake()) == 0, "another time is no other file"
+    assert running.arrivals.lag(lake()) == 0, "another time is no other file"
 
 
 def test_what_is_landed_is_read_once_while_it_stays_as_it_is(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ class Clock(datetime):
 
 def test_a_file_of_a_day_to_come_is_landed_when_its_day_has_come(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the same process, and told once; one of a day that no source has is not read again."""
-    monkeypatch.setattr("lakehouse_assets.streaming.inbox.datetime", Clock)
+    monkeypatch.setattr("lakehouse_assets.streaming.arrivals.datetime", Clock)
     read: list[str] = []
     reading = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or reading(path))
@@ -124,7 +124,7 @@ def test_a_file_of_a_day_to_come_is_landed_when_its_day_has_come(inbox: Path, mo
     for day in range(1, 6):
         monkeypatch.setattr(Clock, "at", datetime(2025, 3, day, 0, 30, tzinfo=UTC))
         landed_on += [day] * running.take(lake())
-        assert (running.take(lake()), running.lag(lake())) == (0, 0)
+        assert (running.take(lake()), running.arrivals.lag(lake())) == (0, 0)
     assert landed_on == [1, 3]
     assert sorted(path.name for path in running.refused) == ["1900-01-01.csv", "9999-12-31.csv"]
     assert len(message) == 3
@@ -205,7 +205,7 @@ def test_a_file_that_a_day_replaced_by_hand_took_out_is_not_landed_again(inbox: 
     for day in ("2025-03-01", "2025-03-02"):
         by_hand = write(tmp_path / "by hand", f"{day} corrected.csv", "c", "d")
         land(settings().landing, TABLE, source, by_hand, day=date.fromisoformat(day), replace=True, today=TODAY)
-    assert (stream().take(lake()), stream().lag(lake())) == (0, 0)
+    assert (stream().take(lake()), stream().arrivals.lag(lake())) == (0, 0)
     assert [(name, count) for _, name, count in landed()] == [
         ("2025-03-01 corrected.csv", 2),
         ("2025-03-02 corrected.csv", 2),

@@ -26,7 +26,8 @@ from lakehouse_assets.streaming import kafka_topic
 from lakehouse_assets.streaming.kafka_client import client_options, ensure_topic
 from lakehouse_assets.streaming.kafka_topic import GoneRecords, KafkaTopic
 from lakehouse_assets.streaming.latency import measure
-from lakehouse_assets.streaming.live import keep, live_tables, touched_minutes
+from lakehouse_assets.streaming.live import keep, touched_minutes
+from lakehouse_assets.streaming.live_tables import live_tables
 from lakehouse_assets.streaming.run import Stream
 from lakehouse_assets.streaming.state import read_state, state_file
 from lakehouse_assets_tests.lake_driver import LakeDriver

@@ -33,7 +33,7 @@ PROMISED = {
     ),
     "lakehouse_assets.declare.assets": "LakeTables",
     "lakehouse_assets.declare.stream": "BadTable IncompleteProcess Process parsed run",
-    "lakehouse_assets.declare.command": "Rows as_of_remark format_option parse_day parse_month query show",
+    "lakehouse_assets.declare.command": "DAY DAYS TABLE Rows as_of_remark format_option parse_month query show",
 }
 """Semantic versioning is promised for these names: one that goes, or means another thing, is a new major version."""
 

@@ -1,5 +1,7 @@
 """The `lakehouse` command: one subcommand a module, imported when it is called."""
 
+import errno
+
 import click
 
 from lakehouse_assets import defs as domains
@@ -8,6 +10,14 @@ from lakehouse_assets.platform.common.errors import LakehouseError
 
 COMMANDS = {
     "land": "lakehouse_assets.cli.land:land",
+    "unland": "lakehouse_assets.cli.unland:unland",
+    "materialize": "lakehouse_assets.cli.materialize:materialize",
+    "status": "lakehouse_assets.cli.status:status",
+    "tables": "lakehouse_assets.cli.tables:tables",
+    "describe": "lakehouse_assets.cli.describe:describe",
+    "versions": "lakehouse_assets.cli.tables:versions",
+    "preview": "lakehouse_assets.cli.tables:preview",
+    "config": "lakehouse_assets.cli.config:config",
     "generate": "lakehouse_assets.cli.generate:generate",
     "sql": "lakehouse_assets.cli.sql:sql",
     "shell": "lakehouse_assets.cli.sql:shell",
@@ -55,14 +65,52 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except LakehouseError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who read the output has read enough: click ends the process
+                raise
+            raise click.ClickException(_of_the_system(error)) from error
+        except Exception as error:
+            message = _of_a_library(error)
+            if message is None:
+                raise
+            raise click.ClickException(message) from error
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the system refused, by file where it says which."""
+    message = error.strerror or str(error)
+    return f"{error.filename}: {message}." if error.filename else f"{message}."
+
+
+def _of_a_library(error: Exception) -> str | None:
+    """What Delta or Spark refused, in one paragraph; None for an error of the project itself, which keeps its trace."""
+    library = type(error).__module__.partition(".")[0]
+    if library in ("deltalake", "_internal"):
+        return f"Delta cannot read or write a table: {error}"
+    if library == "pyspark":
+        text = str(error).split("\n\nJVM stacktrace", 1)[0].strip()
+        return f"Spark refused: {text}"
+    return None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="lakehouse-assets")
 def main() -> None:
-    """A lakehouse in which the past stays right: land files, ask for figures as of any day, see where they came from.
+    """Land files, materialize tables, query them as of any day, and trace every figure to its files.
 
-    Materializing and backfilling is Dagster's: use its UI (`lakehouse dev`) or `dagster asset materialize`.
+    Dagster runs the tables: `lakehouse dev` starts its UI, `lakehouse materialize` starts a run from here.
+
+    \b
+    Output: every command that lists something takes --format table|json|csv.
+    Exit codes: 0 success; 1 the command failed, or what it reports is down or
+    needs attention; 2 wrong usage: an unknown option, table or day; 3 a replay
+    that cannot be made.
+
+    \b
+    Shell completion, of commands, options and table names:
+      bash:  eval "$(_LAKEHOUSE_COMPLETE=bash_source lakehouse)"
+      zsh:   eval "$(_LAKEHOUSE_COMPLETE=zsh_source lakehouse)"
+      fish:  _LAKEHOUSE_COMPLETE=fish_source lakehouse | source
     """
     from lakehouse_assets.ops.home import prepare_dagster_home
     from lakehouse_assets.settings import settings

@@ -1,23 +1,17 @@
 """`lakehouse demo`: everything once, on one machine, with nothing to configure."""
 
-import os
-import re
-import shlex
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
+from lakehouse_assets.cli.materialize import progress_on, raise_failed, run_with_progress, terminal
 from lakehouse_assets.cli.output import Rows, show
 from lakehouse_assets.platform.common.days import DayRange
-from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.pseudonyms import ensure_development_key
@@ -27,8 +21,6 @@ from lakehouse_assets.samples.demo import Feed, Sample, Size, samples_of_domains
 from lakehouse_assets.settings import settings
 
 UNTIL = date(2023, 2, 14)
-STEP = re.compile(r" - (?P<said>(?P<table>\w+/\w+/\w+): .+)")
-"""What a step says of itself: how far it is, and at its end how many rows are kept."""
 SHOWN_ROWS = 8
 
 console = Console()
@@ -42,25 +34,13 @@ def demo(scale: float, seed: int, defects: float) -> None:
     """Generate feeds with every defect, land them, build all tables, ask. Nothing has to be configured."""
     ensure_development_key(settings())
     shown, size = samples_of_domains(), Size(scale, seed, defects)
-    with _progress() as progress:
+    with progress_on(terminal()) as progress:
         _start_server(progress)
         for domain, sample in shown.items():
             with tempfile.TemporaryDirectory(prefix="lakehouse-feeds-") as folder:
                 _land(progress, domain, list(sample.write(Path(folder), sample.days(UNTIL), size)))
             _materialize(progress, domain, sample.days(UNTIL))
     _show_answers(shown.values())
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-    )
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        yield progress
 
 
 def _start_server(progress: Progress) -> None:
@@ -92,28 +72,14 @@ def _catalog() -> Catalog:
 
 
 def _materialize(progress: Progress, domain: str, days: DayRange) -> None:
-    """By Dagster's own command line, as a user would: one run over the whole range, where anything of it is behind."""
+    """In one run over the whole range, as `lakehouse materialize` does, where anything of the domain is stale."""
     tables = [table for table in _catalog().tables if table.key.domain == domain]
     staleness = Staleness(Lake(settings().lake, settings().landing), Catalog(tuple(tables)))
     staleness.refresh()
     if not any(staleness.stale_days(table) for table in tables):
         progress.console.print(f"Every day of {domain} is made of these files already.")
         return
-    command = [
-        str(Path(sys.executable).with_name("dagster")), "asset", "materialize", "-m", "lakehouse_assets.definitions",
-        "--select", f'group:"{domain}/*"', "--partition-range", f"{days.first}...{days.last}",
-    ]  # fmt: skip
-    progress.console.print(f"[dim]$ dagster {shlex.join(command[1:])}[/dim]")
-    task = progress.add_task(f"Materialize bronze, silver, gold of {domain}", total=len(tables))
-    message: list[str] = []
-    with subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-        for line in run.stdout or ():
-            message.append(line)
-            if of_step := STEP.search(line):
-                progress.update(task, description=of_step["said"], advance=int("rows kept" in of_step["said"]))
-    progress.update(task, description=f"Materialize bronze, silver, gold of {domain}")
-    if run.returncode:
-        raise LakehouseError(f"The run failed:\n{''.join(message[-30:])}")
+    raise_failed(run_with_progress(progress, domain, days, f"Materialize bronze, silver, gold of {domain}"))
 
 
 def _show_answers(shown: Iterable[Sample]) -> None:

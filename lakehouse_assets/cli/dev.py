@@ -9,6 +9,7 @@ import click
 
 from lakehouse_assets.ops.home import prepare_dagster_home, project_file
 from lakehouse_assets.ops.supervisor import Supervisor, accepts
+from lakehouse_assets.ops.ui import note_address
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.ingest.pseudonyms import development_key_file, ensure_development_key
 from lakehouse_assets.settings import settings
@@ -67,6 +68,7 @@ def serve(module: str, home: Path, port: int, code_port: int) -> int:
             processes.start("webserver", [*python, "dagster_webserver", "-h", HOST, "-p", str(port), *workspace])
             ended = processes.wait_for_port(port, START_SECONDS)
         if ended is None:
+            note_address(home, f"http://{HOST}:{port}")
             click.echo(f"\n  Dagster: http://{HOST}:{port}   (Ctrl-C ends it)\n")
             ended = processes.wait()
         if ended.signal:

@@ -17,16 +17,15 @@ def forget(table: str, key: str, output: str) -> None:
     Old versions of these tables go as well, so run it while nothing else reads or writes them, not even the
     maintenance of the night. Files landed again later are landed without the person.
     """
-    from lakehouse_assets import defs as domains
+    from lakehouse_assets.cli.declared import imported_tables
     from lakehouse_assets.ops.forget import forget as forget_person
-    from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.platform.planning.plan import Lake
     from lakehouse_assets.platform.runtime.sessions import close_session, open_session
 
     here = settings()
     spark = open_session(here, "forget")
     try:
-        done = forget_person(spark, Lake(here.lake, here.landing), discover(domains), table, key)
+        done = forget_person(spark, Lake(here.lake, here.landing), imported_tables(), table, key)
     finally:
         close_session(spark)
     rows = [(one.table, one.days, one.rows_removed, one.old_files_removed) for one in done]

@@ -1,11 +1,12 @@
 """`lakehouse land`: take in files of a source."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
 
 from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.cli.parameters import DAY
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.declare.source_files import EventFiles
 from lakehouse_assets.platform.ingest.delivery_names import (
@@ -24,7 +25,9 @@ from lakehouse_assets.settings import settings
 @click.command()
 @click.argument("table")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--day", help="Feed day of every row; default: the day that the source's own column or its path says.")
+@click.option(
+    "--day", type=DAY, help="Feed day of every row; default: the day that the source's own column or its path says."
+)
 @click.option("--replace", is_flag=True, help="Replace the whole day by this delivery, instead of adding to it.")
 @click.option("--set", "set_name", help="FILES are one delivery of this name, landed and replaced as one.")
 @click.option(
@@ -41,7 +44,7 @@ from lakehouse_assets.settings import settings
 def land(
     table: str,
     files: tuple[Path, ...],
-    day: str | None,
+    day: date | None,
     replace: bool,
     set_name: str | None,
     manifest: Path | None,
@@ -57,14 +60,14 @@ def land(
     the source (--below), else the file's name, with its folder where that says a day. A file that is refused holds up
     no other. Then materialize the days.
     """
-    from lakehouse_assets.platform.common.days import parse_day, write_days
+    from lakehouse_assets.platform.common.days import write_days
     from lakehouse_assets.platform.ingest.landing import land as land_delivery
 
-    source = _source(table)
+    source = source_of(table)
     deliveries = _deliveries(files, set_name, manifest, below)
     if replace and len(deliveries) > 1:
         raise click.UsageError("--replace takes one delivery: name the files as one with --set.")
-    landed_day = parse_day(day) if day else None
+    landed_day = day
     today = source.days.today(datetime.now(UTC))
     rows, refused = [], []
     for delivery in deliveries:
@@ -117,12 +120,12 @@ def _files(file: Path, below: Path | None) -> tuple[SourceFile, ...]:
     return files_below(file) if file.is_dir() else (SourceFile(name_of(file, below), file),)
 
 
-def _source(name: str) -> EventFiles:
-    from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.declare.catalog import discover
+def source_of(name: str) -> EventFiles:
+    """The source whose files are landed by this name. Raises LakehouseError."""
+    from lakehouse_assets.cli.declared import declared_tables
     from lakehouse_assets.platform.planning.plan import landed_name
 
-    sources = {landed_name(table.key): table.source for table in discover(domains).tables if table.source}
+    sources = {landed_name(table.key): table.source for table in declared_tables().tables if table.source}
     if name not in sources:
         raise LakehouseError(f"No files are landed as {name!r}. There are: {', '.join(sorted(sources))}")
     return sources[name]

@@ -18,14 +18,13 @@ def maintain(table: str | None, dry_run: bool, output: str) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.cli.declared import declared_tables
     from lakehouse_assets.platform.maintenance.maintenance import maintain as maintain_one
     from lakehouse_assets.platform.maintenance.maintenance import stored_tables, survey
     from lakehouse_assets.platform.planning.plan import Lake
 
     here = settings()
-    found = stored_tables(Lake(here.lake, here.landing), discover(domains), table)
+    found = stored_tables(Lake(here.lake, here.landing), declared_tables(), table)
     if dry_run:
         states = [survey(place) for place in found]
         rows = [(s.place.name, s.files, s.small, "yes" if s.due else "no", s.dead) for s in states]

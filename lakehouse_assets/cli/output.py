@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -13,6 +13,8 @@ from typing import Any
 import click
 
 FORMATS = ("table", "json", "csv")
+FORMER = ("text", "tree")
+"""What some commands called the first of them."""
 WIDE = 400
 """Columns of the output where it is no terminal: nothing is folded in a file or a pipe."""
 
@@ -25,10 +27,36 @@ class Rows:
     rows: Sequence[Sequence[Any]]
 
 
+class FormatType(click.Choice[str]):
+    """One of the formats that every command has. The names that some had before are taken, with a notice."""
+
+    def __init__(self) -> None:
+        super().__init__(FORMATS)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The format. Fails for any other."""
+        if value in FORMER:
+            click.echo(f"--format {value} is deprecated: the format is called table.", err=True)
+            return "table"
+        return super().convert(value, param, ctx)
+
+
 def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--format table|json|csv`, passed as `output`."""
-    option = click.option("--format", "output", type=click.Choice(FORMATS), default="table", show_default=True)
+    option = click.option("--format", "output", type=FormatType(), default="table", show_default=True)
     return option(function)
+
+
+def show_record(data: Mapping[str, Any], output: str, text: str) -> None:
+    """Print one answer: `text` for people, `data` as a JSON object, or as CSV with a row for it."""
+    match output:
+        case "json":
+            click.echo(json.dumps(data, default=_text, ensure_ascii=False))
+        case "csv":
+            values = [json.dumps(one, default=_text) if isinstance(one, list | dict) else one for one in data.values()]
+            show(Rows(tuple(data), [values]), "csv")
+        case _:
+            click.echo(text)
 
 
 def show(result: Rows, output: str, title: str | None = None) -> None:

@@ -1,11 +1,16 @@
 """`lakehouse quality`: how every table's days are, on the terminal, as rows, or as a page of its own."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.cli.parameters import DAYS
 from lakehouse_assets.settings import settings
+
+if TYPE_CHECKING:
+    from lakehouse_assets.platform.common.days import DayRange
 
 COLUMNS = (
     "table", "feed_day", "state", "run_id", "check", "rule", "dimension", "action", "rows", "failed", "rate",
@@ -15,31 +20,30 @@ COLUMNS = (
 
 @click.command()
 @click.option("--domain", help="Only this domain, as gmv.")
-@click.option("--days", "asked", help="Feed days, as 2023-01-01..2023-02-28; default: the newest 365.")
+@click.option("--days", "asked", type=DAYS, help="Feed days, as 2023-01-01..2023-02-28; default: the newest 365.")
 @click.option("--changes", is_flag=True, help="Only what changed between snapshots: inserts, updates, deletes by day.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page that stands alone.")
 @format_option
-def quality(domain: str | None, asked: str | None, changes: bool, html: Path | None, output: str) -> None:
+def quality(domain: str | None, asked: "DayRange | None", changes: bool, html: Path | None, output: str) -> None:
     """Show a heat map of tables and days, with what failed and what waits, and what changed between snapshots.
 
     Spark is not started. JSON and CSV have a row per table, day and rule (the newest verdict, as Dagster's checks show
     it), or with --changes a row per table and snapshot.
     """
-    from lakehouse_assets import defs as domains
+    from lakehouse_assets.cli.declared import declared_tables
     from lakehouse_assets.cli.heatmap import draw
-    from lakehouse_assets.platform.common.days import DayRange
-    from lakehouse_assets.platform.declare.catalog import discover
     from lakehouse_assets.serving.history import changes_between_snapshots
     from lakehouse_assets.serving.quality import read_quality
-    from lakehouse_assets.serving.quality_html import write_page
 
-    catalog = discover(domains)
-    found = read_quality(settings(), catalog, domain, DayRange.parse(asked) if asked else None)
+    catalog = declared_tables()
+    found = read_quality(settings(), catalog, domain, asked)
     if changes:
         between = changes_between_snapshots(settings(), catalog, found)
         show(Rows(between.columns, between.rows), output)
         return
     if html is not None:
+        from lakehouse_assets.serving.quality_html import write_page
+
         size = write_page(found, catalog, html)
         click.echo(f"{html}: {size / 1e6:.1f} MB, {len(found.tables)} tables, {found.days}", err=True)
     if output == "table":

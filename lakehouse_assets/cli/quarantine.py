@@ -1,8 +1,11 @@
 """`lakehouse quarantine`: see what left a table and why, and try it again after a contract or parser was mended."""
 
+from datetime import date
+
 import click
 
 from lakehouse_assets.cli.output import format_option, show
+from lakehouse_assets.cli.parameters import DAY
 from lakehouse_assets.settings import settings
 
 
@@ -13,17 +16,17 @@ def quarantine() -> None:
 
 @quarantine.command("list")
 @click.argument("table", required=False)
-@click.option("--day", help="Only this feed day, as 2023-01-31.")
+@click.option("--day", type=DAY, help="Only this feed day, as 2023-01-31.")
 @click.option("--rows", "whole", is_flag=True, help="The rows themselves, instead of counts.")
 @format_option
-def list_(table: str | None, day: str | None, whole: bool, output: str) -> None:
+def list_(table: str | None, day: date | None, whole: bool, output: str) -> None:
     """Count quarantined rows by table, day and broken rules; with --rows, show them. TABLE as in gmv/silver/purchase.
 
     A row that broke two rules counts once.
     """
     from lakehouse_assets.ops.quarantine import counts, rows
 
-    found = rows(settings(), table, _day(day)) if whole else counts(settings(), table, _day(day))
+    found = rows(settings(), table, day) if whole else counts(settings(), table, day)
     show(found, output)
     total = len(found.rows) if whole else sum(row[-1] for row in found.rows)
     click.echo(f"{total} rows in quarantine", err=True)
@@ -31,16 +34,10 @@ def list_(table: str | None, day: str | None, whole: bool, output: str) -> None:
 
 @quarantine.command()
 @click.argument("table")
-@click.option("--day", help="Only this feed day; default: every day with quarantined rows.")
+@click.option("--day", type=DAY, help="Only this feed day; default: every day with quarantined rows.")
 @format_option
-def retry(table: str, day: str | None, output: str) -> None:
+def retry(table: str, day: date | None, output: str) -> None:
     """Materialize the quarantined days of TABLE again with today's code: what now passes moves into the table."""
     from lakehouse_assets.ops.quarantine import retry as retry_days
 
-    show(retry_days(settings(), table, _day(day)), output)
-
-
-def _day(text: str | None):  # type: ignore[no-untyped-def]
-    from lakehouse_assets.platform.common.days import parse_day
-
-    return parse_day(text) if text else None
+    show(retry_days(settings(), table, day), output)

@@ -1,55 +1,65 @@
 """`lakehouse kafka|s3 start|stop|status`: the servers of this home, for development."""
 
-import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
-from lakehouse_assets.platform.runtime.dev_server import HomeServer
+from lakehouse_assets.cli.output import format_option, show_record
 from lakehouse_assets.settings import settings
-from lakehouse_assets.streaming.kafka_server import SERVER as KAFKA
-from lakehouse_assets.streaming.s3_server import SERVER as S3
 
-FORMAT = click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+if TYPE_CHECKING:
+    from lakehouse_assets.platform.runtime.dev_server import HomeServer
 
 
-def commands_of(server: HomeServer, says: str) -> click.Group:
-    """start, stop and status of a server."""
+def commands_of(name: str, server: "Callable[[], HomeServer]", says: str) -> click.Group:
+    """start, stop and status of a server, which is imported when one of them is called."""
 
-    @click.group(name=server.name, help=says)
+    @click.group(name=name, help=says)
     def group() -> None:
         pass
 
     @group.command()
-    @FORMAT
+    @format_option
     def start(output: str) -> None:
         """Start the server, or find the one that runs. It keeps its port and its data."""
-        found = server.start(settings())
-        _say(output, {"running": True, "port": found.port, "pid": found.process.pid}, f"127.0.0.1:{found.port}")
+        found = server().start(settings())
+        show_record({"running": True, "port": found.port, "pid": found.process.pid}, output, f"127.0.0.1:{found.port}")
 
     @group.command()
-    @FORMAT
+    @format_option
     def stop(output: str) -> None:
         """End the server; its data stay."""
-        stopped = server.stop(settings())
-        _say(output, {"stopped": stopped}, "Stopped." if stopped else "None was running.")
+        stopped = server().stop(settings())
+        show_record({"stopped": stopped}, output, "Stopped." if stopped else "None was running.")
 
     @group.command()
-    @FORMAT
+    @format_option
     def status(output: str) -> None:
         """Show the server. Exit code 1 when none runs."""
-        found = server.running(settings())
+        found = server().running(settings())
         if found is None:
-            _say(output, {"running": False}, "Not running.")
+            show_record({"running": False}, output, "Not running.")
             raise SystemExit(1)
         message = {"running": True, "port": found.port, "pid": found.process.pid, "started": found.started}
-        _say(output, message, f"Running: 127.0.0.1:{found.port}, process {found.process.pid}, since {found.started}")
+        show_record(
+            message, output, f"Running: 127.0.0.1:{found.port}, process {found.process.pid}, since {found.started}"
+        )
 
     return group
 
 
-def _say(output: str, data: dict[str, object], text: str) -> None:
-    click.echo(json.dumps(data) if output == "json" else text)
+def _kafka() -> "HomeServer":
+    from lakehouse_assets.streaming.kafka_server import SERVER
+
+    return SERVER
 
 
-kafka = commands_of(KAFKA, "The Kafka broker of this home: one node, loopback, for development.")
-s3 = commands_of(S3, "The S3 server of this home, over a folder, loopback, for development.")
+def _s3() -> "HomeServer":
+    from lakehouse_assets.streaming.s3_server import SERVER
+
+    return SERVER
+
+
+kafka = commands_of("kafka", _kafka, "The Kafka broker of this home: one node, loopback, for development.")
+s3 = commands_of("s3", _s3, "The S3 server of this home, over a folder, loopback, for development.")

@@ -53,7 +53,9 @@ def stream() -> None:
 @format_option
 def status(name: str | None, output: str) -> None:
     """How the streams do: records not yet read, rate, last commit, restarts. With NAME: exit code 1 if it is down."""
+    from lakehouse_assets.cli.declared import declared_tables
     from lakehouse_assets.platform.planning.plan import Lake
+    from lakehouse_assets.streaming.arrivals import Arrivals
     from lakehouse_assets.streaming.state import read_state
 
     here = settings()
@@ -61,7 +63,10 @@ def status(name: str | None, output: str) -> None:
     lags = {
         domain: (str(table.key), lambda table=table: table.stream.lag(lake.path(table.key)))
         for domain, table in _streamed().items()
-    } | {domain: (f"files of {domain}", lambda domain=domain: _inbox(domain).lag(lake)) for domain in _inboxes()}
+    } | {
+        domain: (f"files of {domain}", lambda domain=domain: Arrivals(here, declared_tables(), domain).lag(lake))
+        for domain in _inboxes()
+    }
     now, rows = datetime.now(UTC), []
     for domain, (subject, lag) in sorted(lags.items()):
         if name in (None, domain):
@@ -99,12 +104,11 @@ def _row(state: "State | None", now: datetime) -> tuple[object, ...]:
 @format_option
 def latency(name: str, commits: int, html: Path | None, output: str) -> None:
     """Seconds from an event's sending to bronze and to the live tables, from stored timestamps."""
-    from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.cli.declared import declared_tables
     from lakehouse_assets.platform.planning.plan import Lake
     from lakehouse_assets.streaming.latency import measure
     from lakehouse_assets.streaming.latency_page import write_page
-    from lakehouse_assets.streaming.live import live_tables
+    from lakehouse_assets.streaming.live_tables import live_tables
 
     source = _streamed().get(name)
     if source is None:
@@ -112,7 +116,7 @@ def latency(name: str, commits: int, html: Path | None, output: str) -> None:
     lake = Lake(settings().lake, settings().landing)
     measured = [
         found
-        for live in live_tables(discover(domains), source.key)
+        for live in live_tables(declared_tables(), source.key)
         if (found := measure(lake, source, live, commits)) is not None
     ]
     if html is not None:
@@ -129,18 +133,16 @@ OF_ALL = {"status": status, "latency": latency}
 
 
 def _streamed() -> dict[str, "Table"]:
-    from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.cli.declared import declared_tables
 
-    return {table.key.domain: table for table in discover(domains).tables if table.stream is not None}
+    return {table.key.domain: table for table in declared_tables().tables if table.stream is not None}
 
 
 def _inboxes() -> list[str]:
-    from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.declare.catalog import discover
-    from lakehouse_assets.streaming.inbox import with_inbox
+    from lakehouse_assets.cli.declared import declared_tables
+    from lakehouse_assets.streaming.arrivals import with_inbox
 
-    return with_inbox(discover(domains))
+    return with_inbox(declared_tables())
 
 
 def _run(running: "Supervised", continuous: bool, metrics_port: int | None) -> "State":
@@ -164,14 +166,15 @@ def _command(name: str) -> click.Command:
     @click.option("--accept-loss", is_flag=True, help="Go on without records that expired; the audit says which.")
     def command(continuous: bool, interval: float, metrics_port: int | None, no_live: bool, accept_loss: bool) -> None:
         """Read the source into bronze, and keep the live tables."""
-        from lakehouse_assets import defs as domains
-        from lakehouse_assets.platform.declare.catalog import discover
+        from lakehouse_assets.cli.declared import imported_tables
         from lakehouse_assets.platform.orchestration.staleness import Staleness
         from lakehouse_assets.platform.planning.plan import Lake
-        from lakehouse_assets.streaming.live import keep, live_tables
+        from lakehouse_assets.streaming.live import keep
+        from lakehouse_assets.streaming.live_tables import live_tables
         from lakehouse_assets.streaming.run import Stream
 
-        here, catalog, table = settings(), discover(domains), _streamed()[name]
+        here, catalog = settings(), imported_tables()
+        table = next(one for one in catalog.tables if one.key.domain == name and one.stream is not None)
         live = () if no_live else live_tables(catalog, table.key)
         staleness = Staleness(Lake(here.lake, here.landing), catalog)
 
@@ -207,11 +210,10 @@ def _source(table: "Table", continuous: bool, accept_loss: bool) -> "StreamSourc
 
 
 def _inbox(name: str) -> "Inbox":
-    from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.cli.declared import imported_tables
     from lakehouse_assets.streaming.inbox import Inbox
 
-    return Inbox(settings=settings(), catalog=discover(domains), domain=name, told=click.echo)
+    return Inbox(settings=settings(), catalog=imported_tables(), domain=name, told=click.echo)
 
 
 def _inbox_command(name: str) -> click.Command:

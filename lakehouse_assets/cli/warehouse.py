@@ -1,9 +1,16 @@
 """`lakehouse warehouse`: what PostgreSQL holds, how to reach it, publish by hand."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.cli.parameters import DAYS, TABLE
 from lakehouse_assets.settings import settings
+
+if TYPE_CHECKING:
+    from lakehouse_assets.platform.common.days import DayRange
+    from lakehouse_assets.platform.declare.table import Table
 
 
 @click.group()
@@ -15,13 +22,12 @@ def warehouse() -> None:
 @format_option
 def status(output: str) -> None:
     """Show every published table: days, rows, the newest day, the Delta version that it comes from."""
-    from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.cli.declared import imported_tables
     from lakehouse_assets.serving.postgres import where
     from lakehouse_assets.serving.published import held_of
     from lakehouse_assets.serving.warehouse_tables import place, served
 
-    rows, tables = [], served(discover(domains))
+    rows, tables = [], served(imported_tables())
     held_by_table = held_of(settings(), [str(table.key) for table in tables])
     for table in tables:
         there = held_by_table[str(table.key)]
@@ -44,19 +50,16 @@ def url() -> None:
 
 
 @warehouse.command()
-@click.argument("table")
-@click.option("--days", required=True, help="Feed days, as 2023-01-01..2023-02-28.")
+@click.argument("table", type=TABLE)
+@click.option("--days", required=True, type=DAYS, help="Feed days, as 2023-01-01..2023-02-28.")
 @format_option
-def publish(table: str, days: str, output: str) -> None:
+def publish(table: "Table", days: "DayRange", output: str) -> None:
     """Publish days of TABLE, as gmv/gold/gmv, now. What is there already is left."""
-    from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.common.days import DayRange
-    from lakehouse_assets.platform.declare.catalog import discover
-    from lakehouse_assets.platform.declare.table import TableKey
+    from lakehouse_assets.cli.declared import imported_tables
     from lakehouse_assets.serving.publish import publish as publish_days
 
-    declared = discover(domains).table(TableKey.parse(table))
-    done = publish_days(settings(), declared, list(DayRange.parse(days)), "by hand")
+    declared = imported_tables().table(table.key)
+    done = publish_days(settings(), declared, list(days), "by hand")
     rows = [(day.day, day.rows, day.version, day.changed) for day in done]
     show(Rows(("feed_day", "rows", "delta_version", "written"), rows), output)
 
@@ -64,11 +67,10 @@ def publish(table: str, days: str, output: str) -> None:
 @warehouse.command(name="catch-up")
 def catch_up() -> None:
     """Publish everything that the warehouse lacks, check results and quarantine counts too, now: as the sensors do."""
-    from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.cli.declared import imported_tables
     from lakehouse_assets.serving.catch_up import catch_up as publish_all
 
-    done = publish_all(settings(), discover(domains), lambda table, days: click.echo(f"{table}: {days} days", err=True))
+    done = publish_all(settings(), imported_tables(), lambda table, days: click.echo(f"{table}: {days} days", err=True))
     click.echo(f"{done} days written")
 
 

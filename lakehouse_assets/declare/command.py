@@ -4,9 +4,10 @@ from datetime import date
 from typing import Any
 
 from lakehouse_assets.cli.output import Rows, format_option, show
-from lakehouse_assets.platform.common.days import parse_day, parse_month
+from lakehouse_assets.cli.parameters import DAY, DAYS, TABLE
+from lakehouse_assets.platform.common.days import parse_month
 
-__all__ = ["Rows", "as_of_remark", "format_option", "parse_day", "parse_month", "query", "show"]
+__all__ = ["DAY", "DAYS", "TABLE", "Rows", "as_of_remark", "format_option", "parse_month", "query", "show"]
 
 
 def query(statement: str, parameters: list[Any] | None = None) -> Rows:

@@ -30,7 +30,8 @@ from lakehouse_assets.platform.declare.table import (
     full,
     rolling_window,
 )
-from lakehouse_assets.streaming.documents import DayFrom, DocumentRow, Documents
+from lakehouse_assets.streaming.document_rows import DocumentRow
+from lakehouse_assets.streaming.documents import DayFrom, Documents
 from lakehouse_assets.streaming.kafka_topic import KafkaTopic
 
 __all__ = [

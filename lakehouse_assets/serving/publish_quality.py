@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import Table
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.results.audit_log import check_results_path
 from lakehouse_assets.platform.storage.delta_table import open_table
+from lakehouse_assets.platform.storage.location import arrow_table
 from lakehouse_assets.serving.loader import columns, ingest, loading, transaction
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.published import Held, held, held_of, lock, metadata
@@ -137,7 +136,7 @@ def _staleness_of(delta: "DeltaTable") -> tuple[str, int]:
 
 def _rows_of(delta: "DeltaTable") -> int:
     """Rows of a version, by the statistics of its files."""
-    return sum(pa.table(delta.get_add_actions(flatten=True)).column("num_records").to_pylist())
+    return sum(arrow_table(delta.get_add_actions(flatten=True)).column("num_records").to_pylist())
 
 
 def _newest(cursor: "Cursor") -> datetime | None:

@@ -215,7 +215,7 @@ def _verdicts(settings: Settings, domain: str | None, days: DayRange) -> dict[tu
                 passed=row["passed"],
                 blocking=row["blocking"],
                 sql=row["sql"],
-                samples=tuple(json.loads(row.get("samples") or "[]")),
+                samples=_samples(row.get("samples")),
             )
         )
     domains = sorted({table.split("/")[0] for table, _ in rules})
@@ -224,6 +224,11 @@ def _verdicts(settings: Settings, domain: str | None, days: DayRange) -> dict[tu
         cell: _verdict(*runs[cell], audits.get(cell[0].split("/")[0], {}).get((*cell, *runs[cell]), {}), found)
         for cell, found in rules.items()
     }
+
+
+def _samples(text: str | None) -> tuple[Mapping[str, Any], ...]:
+    """Of nearly every rule of a year there are none, which need not be parsed."""
+    return () if text in (None, "[]") else tuple(json.loads(text))
 
 
 def _verdict(run_id: str, validated: int, audit: Mapping[str, Any], rules: list[RuleCount]) -> Verdict:
@@ -246,7 +251,7 @@ def _audits(settings: Settings, domain: str, days: DayRange) -> dict[tuple[str, 
     """What became of the rows, by table, day, run and when: columns of the audit, of which an older one has less."""
     found = query(
         settings,
-        f"""SELECT "table", feed_day, run_id, epoch_us(finished), * EXCLUDE (input_versions)
+        f"""SELECT "table", feed_day, run_id, epoch_us(finished), * EXCLUDE (input_versions, started, finished)
             FROM {domain}.audit WHERE feed_day BETWEEN ? AND ?""",  # noqa: S608  (a folder of the lake)
         [days.first, days.last],
     )

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.contracts.check_sql import DUCKDB_PRELUDE
 from lakehouse_assets.platform.ingest.landing import manifest_path
 from lakehouse_assets.platform.storage.delta_table import last_metadata, open_table
-from lakehouse_assets.platform.storage.location import Location, answering, files_of, scan, tables_below
+from lakehouse_assets.platform.storage.location import Location, answering, arrow_table, files_of, scan, tables_below
 from lakehouse_assets.platform.storage.s3 import S3Path
 from lakehouse_assets.platform.storage.table_features import Reader, reader_of
 from lakehouse_assets.serving.as_of import AsOf, outside
@@ -196,7 +195,7 @@ def _select(connection: duckdb.DuckDBPyConnection, path: Location, table: DeltaT
         # It applies deletion vectors and the names that columns have in files; the rows are held in memory.
         with answering(path):
             rows = QueryBuilder().register("t", table).execute("SELECT * FROM t").read_all()
-        connection.register(f"{name} by delta-rs", pa.table(rows))
+        connection.register(f"{name} by delta-rs", arrow_table(rows))
         return f"SELECT {columns} FROM temp.main.{_quoted_name(f'{name} by delta-rs')}"  # noqa: S608
     if isinstance(path, S3Path):
         with answering(path):

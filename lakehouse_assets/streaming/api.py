@@ -23,7 +23,8 @@ from lakehouse_assets.platform.storage import delta_writer
 from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, InputVersion
 from lakehouse_assets.platform.storage.delta_table import last_metadata
 from lakehouse_assets.settings import settings
-from lakehouse_assets.streaming.documents import DocumentRow, Documents
+from lakehouse_assets.streaming.document_rows import DocumentRow
+from lakehouse_assets.streaming.documents import Documents
 from lakehouse_assets.streaming.run import Stream
 from lakehouse_assets.streaming.state import State
 

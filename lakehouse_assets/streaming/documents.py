@@ -14,12 +14,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyspark.sql.types as T
 from deltalake.exceptions import DeltaError
 
 from lakehouse_assets.platform.common.source_days import SourceDays
-from lakehouse_assets.platform.contracts.contract import Contract, column
-from lakehouse_assets.platform.contracts.rules import Action
 from lakehouse_assets.platform.declare.stream_source import OUTSIDE, TOO_LARGE, UNREADABLE, Fresh, SetAside
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.table_features import UnknownFeature
@@ -52,17 +49,6 @@ class DayFrom(Enum):
 
     MODIFIED = "modified"
     PATH = "path"
-
-
-class DocumentRow(Contract):
-    """Documents as they came, byte for byte: each object of the bucket or folder, and each landed file, once."""
-
-    document: T.StringType = column("text of the document", action=Action.FAIL)
-    path: T.StringType = column("object or file it came in", action=Action.FAIL)
-    etag: T.StringType = column("hash that the store has of it; of a landed file its MD5", action=Action.FAIL)
-    arrival: T.TimestampNTZType = column("when the object was last changed, UTC", nullable=True)
-    door: T.StringType = column("the way it came", isin=["file", "s3", "folder"], action=Action.FAIL)
-    feed_day: T.DateType = column("day on which it arrived", action=Action.FAIL)
 
 
 @dataclass
@@ -221,6 +207,8 @@ class Documents:
 
     def _rows(self, spark: "SparkSession", taken: Taken) -> "DataFrame":
         """The documents as rows of bronze."""
+        from lakehouse_assets.streaming.document_rows import DocumentRow
+
         columns = {
             "document": [_text(data) for _, _, data, _ in taken.documents],
             "path": [one.path for one, *_ in taken.documents],

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import functions as F
-
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.common.source_days import SourceDays
 from lakehouse_assets.platform.declare.stream_source import Fresh
@@ -186,6 +184,8 @@ class KafkaTopic:
         Its day is none of the source, or of no calendar of Spark's; or perhaps the name of a header is no UTF-8, of
         which Spark's reader leaves the replacement character.
         """
+        from pyspark.sql import functions as F
+
         records = (
             spark.read.format("kafka")
             .options(**spark_options(settings()))
@@ -261,12 +261,16 @@ def _starts(position: Mapping[str, Any] | None, now: TopicState) -> list[tuple[i
 
 def _text(value: "Column") -> "Column":
     """Bytes as text; those that are no UTF-8 as base64, so that nothing is lost."""
+    from pyspark.sql import functions as F
+
     text = value.cast("string")
     return F.when(F.is_valid_utf8(text), text).otherwise(F.concat(F.lit("base64:"), F.base64(value)))
 
 
 def _headers() -> "Column":
     """The headers as JSON. Where all their values are UTF-8 they are cast at once, in half the time of one by one."""
+    from pyspark.sql import functions as F
+
     at_once = F.col("headers").cast("array<struct<key:string,value:string>>")
     one_by_one = F.transform("headers", lambda one: F.struct(one["key"], _text(one["value"]).alias("value")))
     # A comma stands between characters: all values are UTF-8 if, and only if, so joined they are.

@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
-from lakehouse_assets.platform.declare.catalog import Catalog
-from lakehouse_assets.platform.declare.table import IncrementalRefresh, ReplaceDays, Table, TableKey
+from lakehouse_assets.platform.declare.table import IncrementalRefresh, ReplaceDays, Table
 from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Plan
@@ -37,17 +36,6 @@ if TYPE_CHECKING:
 
 MINUTE = timedelta(minutes=1)
 MOST_RANGES = 50
-
-
-def live_tables(catalog: Catalog, source: TableKey) -> tuple[Table, ...]:
-    """Tables that the stream of `source` keeps itself."""
-    return tuple(
-        table
-        for table in catalog.tables
-        if isinstance(table.write, ReplaceDays)
-        and table.write.refresh
-        and [read.table for read in table.reads.values()] == [source]
-    )
 
 
 def keep(step: Step, staleness: Staleness, table: Table) -> None:

@@ -4,23 +4,22 @@ from datetime import date
 
 import click
 
-from lakehouse_assets.declare.command import Rows, as_of_remark, format_option, parse_day, parse_month, query, show
+from lakehouse_assets.declare.command import DAY, Rows, as_of_remark, format_option, parse_month, query, show
 
 LEDGER = "gmv.gold.gmv"
 COLUMNS = {"subsidiary": "subsidiary", "product": "product_id"}
 
 
 @click.command()
-@click.option("--as-of", help="The day whose knowledge is asked for, as 2023-03-31; default: the latest.")
+@click.option("--as-of", type=DAY, help="The day whose knowledge is asked for, as 2023-03-31; default: the latest.")
 @click.option("--month", help="Only GMV days of this month, as 2023-01.")
 @click.option("--by", default="subsidiary", show_default=True, help="subsidiary, product, or both with a comma.")
 @format_option
-def gmv(as_of: str | None, month: str | None, by: str, output: str) -> None:
+def gmv(as_of: date | None, month: str | None, by: str, output: str) -> None:
     """GMV by day, as known on a day: the same question about a closed day has the same answer for ever.
 
     `version` counts how often the figure shown has changed, `effective_date` says when it last did.
     """
-    known = parse_day(as_of) if as_of else None
     first = parse_month(month) if month else None
     asked = by.split(",")
     unknown = [name for name in asked if name not in COLUMNS]
@@ -28,8 +27,8 @@ def gmv(as_of: str | None, month: str | None, by: str, output: str) -> None:
         raise click.BadParameter(f"{unknown[0]!r}: choose from subsidiary, product", param_hint="--by")
     if len(set(asked)) < len(asked):
         raise click.BadParameter(f"{by!r} names one twice", param_hint="--by")
-    show(figures(known, first, tuple(COLUMNS[name] for name in asked)), output)
-    if known and (remark := as_of_remark(LEDGER, known)):
+    show(figures(as_of, first, tuple(COLUMNS[name] for name in asked)), output)
+    if as_of and (remark := as_of_remark(LEDGER, as_of)):
         click.echo(remark, err=True)
 
 

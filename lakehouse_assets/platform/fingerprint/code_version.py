@@ -14,11 +14,11 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import TYPE_CHECKING, Any, Self
 
-from lakehouse_assets.platform.fingerprint.code_walk import Reached, reach
 from lakehouse_assets.platform.runtime.jar_sets import COORDINATES
 
 if TYPE_CHECKING:
     from lakehouse_assets.platform.declare.table import Table
+    from lakehouse_assets.platform.fingerprint.code_walk import Reached
 
 SCHEME = "2"
 DIGITS = 8
@@ -55,14 +55,25 @@ def differing(recorded: str, now: str) -> tuple[str, ...] | None:
     return tuple(one.name for one in fields(Fingerprint) if getattr(then, one.name) != getattr(current, one.name))
 
 
-@cache
+_known: "dict[Table, str]" = {}
+
+
 def code_version(table: "Table") -> str:
     """The fingerprint of a table's code as text: the scheme and the four parts, with dots between."""
-    return str(fingerprint(table))
+    if table not in _known:
+        _known[table] = str(fingerprint(table))
+    return _known[table]
+
+
+def take_for(table: "Table", version: str) -> None:
+    """Take this for the table's fingerprint: of a table that was read from a snapshot, its code not imported."""
+    _known[table] = version
 
 
 def fingerprint(table: "Table") -> Fingerprint:
     """The fingerprint of a table's code as it is now."""
+    from lakehouse_assets.platform.fingerprint.code_walk import reach
+
     project = {table.function.__module__.partition(".")[0], table.contract.__module__.partition(".")[0]}
     reads = tuple((name, str(read.table), read.span.value, read.days) for name, read in sorted(table.reads.items()))
     declared = (reads, table.write, table.reconciles, table.source, table.stream)
@@ -79,8 +90,10 @@ def fingerprint(table: "Table") -> Fingerprint:
 
 
 @cache
-def of_platform() -> Reached:
+def of_platform() -> "Reached":
     """Everything that a step reaches while it computes rows."""
+    from lakehouse_assets.platform.fingerprint.code_walk import reach
+
     return reach(_computing(COMPUTING))
 
 

@@ -13,7 +13,7 @@ from lakehouse_assets.platform.ingest.delivery_names import canonical
 from lakehouse_assets.platform.ingest.file_readers import LandingError, NotNow
 from lakehouse_assets.platform.storage.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.storage.delta_table import open_table
-from lakehouse_assets.platform.storage.location import Location, answering, storage_options
+from lakehouse_assets.platform.storage.location import Location, answering, arrow_table, storage_options
 from lakehouse_assets.platform.storage.s3 import StoreError
 from lakehouse_assets.platform.storage.statistics_properties import stats_properties
 
@@ -119,7 +119,7 @@ class Manifest:
         # Not to_pyarrow_table: its reader threads abort the interpreter at exit (deltalake 1.6.6, pyarrow 26).
         assert self._table is not None
         with answering(self._path):
-            return pa.table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
+            return arrow_table(QueryBuilder().register("manifest", self._table).execute(query)).to_pylist()
 
     def prove(self) -> None:
         """Before a commit to a bucket. Raises LakehouseError where two at once could both succeed."""

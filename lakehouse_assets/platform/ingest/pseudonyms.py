@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform.common.errors import LakehouseError
-from lakehouse_assets.platform.contracts.casting import meant
 from lakehouse_assets.platform.storage.s3 import S3Path
 from lakehouse_assets.settings import Settings, settings
 
@@ -53,6 +52,8 @@ def pseudonymized(frame: "DataFrame", *columns: str) -> "DataFrame":
     The key travels as data of a one-row frame, so that no plan, log or error shows it. Raises NoKey.
     """
     from pyspark.sql import functions as F
+
+    from lakehouse_assets.platform.contracts.casting import meant
 
     known = key(settings())
     secret = known.secret

@@ -4,7 +4,7 @@ A step asks before it reads anything, for what was computed could not be stored,
 otherwise about the past.
 """
 
-import pyspark.sql.types as T
+from typing import TYPE_CHECKING
 
 from lakehouse_assets.platform.declare.scd import BUCKET, Scd
 from lakehouse_assets.platform.declare.table import Overwrite, Table
@@ -13,6 +13,9 @@ from lakehouse_assets.platform.storage.delta_table import open_table
 from lakehouse_assets.platform.storage.location import Location
 from lakehouse_assets.platform.storage.log_statistics import files
 from lakehouse_assets.platform.storage.schema_evolution import differences, refuse, schema_of
+
+if TYPE_CHECKING:
+    import pyspark.sql.types as T
 
 
 def key_of(table: Table) -> tuple[str, ...]:
@@ -39,7 +42,7 @@ def refuse_changed_contract(path: Location, table: Table, base: int, metadata: C
 
 
 def _required(
-    path: Location, base: int, table: Table, stored: T.StructType, metadata: CommitMetadata | None
+    path: Location, base: int, table: Table, stored: "T.StructType", metadata: CommitMetadata | None
 ) -> list[str]:
     """Columns that must not be NULL by the contract, and may be in rows that are stored."""
     required = {field.name for field in table.compiled.spark_schema if not field.nullable}

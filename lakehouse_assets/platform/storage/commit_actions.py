@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN, DayRange
+from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.storage.location import Location, answering, file_at, parquet, storage_options
 from lakehouse_assets.platform.storage.table_features import physical_name
 
@@ -17,6 +18,10 @@ EPOCH = date(1970, 1, 1).toordinal()
 Action = dict[str, dict[str, Any]]
 DAYS_TAG = "lakehouse.rowsPerDay"
 """Tag of a log entry's file: how many rows of each feed day it held, where that was looked up before it was removed."""
+
+
+class TornLog(LakehouseError):
+    """An entry of a Delta log that is not whole."""
 
 
 def log_file(path: Location, version: int) -> Location:
@@ -120,6 +125,8 @@ def info_of(path: Location, version: int) -> dict[str, Any] | None:
             return next((action["commitInfo"] for action in found if "commitInfo" in action), {})
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise _torn(path, version) from error
 
 
 def actions_of(path: Location, version: int) -> list[Action]:
@@ -128,7 +135,17 @@ def actions_of(path: Location, version: int) -> list[Action]:
         lines = log_file(path, version).read_text(encoding="utf-8").split("\n")  # texts may have other ends of lines
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines if line]
+    try:
+        return [json.loads(line) for line in lines if line]
+    except ValueError as error:
+        raise _torn(path, version) from error
+
+
+def _torn(path: Location, version: int) -> TornLog:
+    return TornLog(
+        f"{log_file(path, version)}: not a whole log entry of Delta, so nothing of {path} can be read. "
+        "Restore this file from a backup."
+    )
 
 
 def bounds(change: Mapping[str, Any], column: str) -> tuple[date | None, date | None]:

@@ -15,7 +15,7 @@ from pyarrow import fs
 
 from lakehouse_assets.platform.storage.conditional_put import prove_conditional_puts
 from lakehouse_assets.platform.storage.file_statistics import nulls, statistics
-from lakehouse_assets.platform.storage.location import Location, answering
+from lakehouse_assets.platform.storage.location import Location, answering, arrow_table
 from lakehouse_assets.platform.storage.s3 import S3Path, arrow_filesystem
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class NewFile:
 
 def active_files(table: DeltaTable) -> list[ActiveFile]:
     """The files of the version at which the table was opened."""
-    found = pa.table(table.get_add_actions(flatten=True)).to_pydict()
+    found = arrow_table(table.get_add_actions(flatten=True)).to_pydict()
     bounded = [name.removeprefix("min.") for name in found if name.startswith("min.")]
     parts = [name.removeprefix("partition.") for name in found if name.startswith("partition.")]
     unknown = [None] * len(found.get("path", ()))

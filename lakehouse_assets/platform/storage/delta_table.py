@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse_assets.platform.storage.commit_actions import actions_of, info_of, touched_days
 from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, Kind
-from lakehouse_assets.platform.storage.location import Location, answering, storage_options
+from lakehouse_assets.platform.storage.location import Location, answering, arrow_table, storage_options
 from lakehouse_assets.platform.storage.log_handles import shared
 from lakehouse_assets.platform.storage.table_features import Reader, refusal_to_open, require
 
@@ -125,4 +124,4 @@ def query_table(table: DeltaTable, path: Location, query: str) -> list[dict[str,
     """
     require(Reader.DELTA_RS, table, path, str(path))
     with answering(path):
-        return pa.table(QueryBuilder().register("t", table).execute(query).read_all()).to_pylist()
+        return arrow_table(QueryBuilder().register("t", table).execute(query).read_all()).to_pylist()

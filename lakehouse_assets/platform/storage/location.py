@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
 from lakehouse_assets.platform.common.errors import LakehouseError
@@ -68,11 +68,16 @@ def missing(files: Collection[Location]) -> list[Location]:
     return found
 
 
-def files_of(place: Location, table: "DeltaTable") -> list[Location]:
-    """The files of a table's version."""
+def arrow_table(rows: Any) -> "pa.Table":
+    """What delta-rs returns, as pyarrow's. Not `pa.table(rows)`: that imports pandas to ask whether it is its frame."""
     import pyarrow as pa
 
-    found = pa.table(table.get_add_actions())
+    return pa.RecordBatchReader.from_stream(rows).read_all()
+
+
+def files_of(place: Location, table: "DeltaTable") -> list[Location]:
+    """The files of a table's version."""
+    found = arrow_table(table.get_add_actions())
     return [file_at(place, path) for path in found.column("path").to_pylist()] if found.num_rows else []
 
 

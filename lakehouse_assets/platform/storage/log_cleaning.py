@@ -26,7 +26,7 @@ from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.storage.commit_actions import DAYS_TAG, Action, bounds, days_by_rows
 from lakehouse_assets.platform.storage.commit_metadata import MARK, CommitMetadata
 from lakehouse_assets.platform.storage.delta_table import open_table
-from lakehouse_assets.platform.storage.location import Location, answering, parquet, storage_options
+from lakehouse_assets.platform.storage.location import Location, answering, arrow_table, parquet, storage_options
 from lakehouse_assets.platform.storage.statistics_properties import stats_properties
 
 LOG = "_delta_log"
@@ -172,7 +172,7 @@ def named_files(path: Location) -> frozenset[str]:
     if table is None:
         return frozenset()
     with answering(path):
-        return frozenset(unquote(name) for name in pa.table(table.get_add_actions()).to_pydict().get("path", ()))
+        return frozenset(unquote(name) for name in arrow_table(table.get_add_actions()).to_pydict().get("path", ()))
 
 
 def _rewrite(entry: Location, cleaned: Callable[[Action], Action]) -> bool:

@@ -4,12 +4,11 @@ from collections.abc import Collection, Iterator
 from datetime import date
 from typing import Any
 
-import pyarrow as pa
 from deltalake import DeltaTable
 
 from lakehouse_assets.platform.common.days import ranges
 from lakehouse_assets.platform.storage.delta_table import open_table
-from lakehouse_assets.platform.storage.location import Location, answering
+from lakehouse_assets.platform.storage.location import Location, answering, arrow_table
 
 
 def may_hold(path: Location, column: str, days: Collection[date], version: int | None = None) -> bool:
@@ -90,4 +89,4 @@ def _files_of(table: DeltaTable | None, path: Location) -> dict[str, list[Any]]:
     if table is None:
         return {}
     with answering(path):
-        return pa.table(table.get_add_actions(flatten=True)).to_pydict()
+        return arrow_table(table.get_add_actions(flatten=True)).to_pydict()

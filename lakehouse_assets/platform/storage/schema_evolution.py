@@ -4,12 +4,11 @@ import json
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-import pyspark.sql.types as T
-
 from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.storage.location import Location
 
 if TYPE_CHECKING:
+    import pyspark.sql.types as T
     from deltalake import DeltaTable
 
 
@@ -17,7 +16,7 @@ class SchemaMismatch(LakehouseError):
     """The folder holds a Delta table that is not the one declared."""
 
 
-def differences(stored: T.StructType, declared: T.StructType, own: Collection[str] = ()) -> list[str]:
+def differences(stored: "T.StructType", declared: "T.StructType", own: Collection[str] = ()) -> list[str]:
     """Stored columns that are of another type than declared, or not declared; `own`: columns of the platform's."""
     types = {column.name: column.dataType for column in declared}
     return [
@@ -37,7 +36,9 @@ def refuse(path: Location, name: str, found: list[str]) -> None:
         )
 
 
-def schema_of(table: "DeltaTable") -> T.StructType:
+def schema_of(table: "DeltaTable") -> "T.StructType":
     """The columns of a stored table."""
+    import pyspark.sql.types as T
+
     found: dict[str, Any] = json.loads(table.schema().to_json())
     return T.StructType.fromJson(found)

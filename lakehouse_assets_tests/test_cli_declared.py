@@ -1,0 +1,102 @@
+"""The snapshot of the declarations says what the declarations say, and is forgotten when anything of them changes."""
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from lakehouse_assets.cli import declared
+from lakehouse_assets.cli.contract_summary import summarize
+from lakehouse_assets.cli.declared import SnapshotTable, declared_tables, imported_tables, summary_of
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.table import Table
+from lakehouse_assets.platform.fingerprint.code_version import code_version
+from lakehouse_assets.settings import settings
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield tmp_path / "home"
+    settings.cache_clear()
+
+
+@pytest.fixture
+def snapshot() -> Catalog:
+    """The declared tables, written and read again."""
+    return declared._load(declared._dump(imported_tables()))
+
+
+def test_a_snapshot_says_of_every_table_what_its_declaration_says(snapshot: Catalog) -> None:
+    apart = {"contract", "function", "companions"}
+    assert [table.key for table in snapshot.tables] == [table.key for table in imported_tables().tables]
+    for read, table in zip(snapshot.tables, imported_tables().tables, strict=True):
+        assert isinstance(read, SnapshotTable)
+        message = {one.name: getattr(read, one.name) for one in fields(Table) if one.name not in apart}
+        assert message == {name: getattr(table, name) for name in message}
+        assert [one.key for one in read.co_materialized] == [one.key for one in table.co_materialized]
+        assert code_version(read) == code_version(table)
+        assert summary_of(read) == summarize(table.compiled)
+
+
+def test_contract_and_function_are_those_of_the_declaration(snapshot: Catalog) -> None:
+    for read in snapshot.tables:
+        table = imported_tables().table(read.key)
+        assert (read.contract, read.function) == (table.contract, table.function)
+
+
+def test_companions_are_the_same_objects_as_in_the_catalog(snapshot: Catalog) -> None:
+    co_materialized = [one for table in snapshot.tables for one in table.co_materialized]
+    assert co_materialized
+    assert all(snapshot.table(one.key) is one for one in co_materialized)
+
+
+def test_a_snapshot_names_nothing_but_classes_of_this_package() -> None:
+    with pytest.raises(pickle.UnpicklingError, match="is no part of a declaration"):
+        declared._load(pickle.dumps(Path("/etc")))
+
+
+def test_another_content_of_the_package_is_another_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(declared, "PACKAGE", tmp_path)
+    file = tmp_path / "contracts.py"
+    file.write_text("A = 1")
+    before = declared._fingerprint()
+    assert declared._fingerprint() == before
+    file.write_text("A = 2")
+    assert declared._fingerprint() != before
+
+
+@pytest.mark.parametrize("broken", [b"", b"no pickle", pickle.dumps(Path("/etc"))])
+def test_a_broken_snapshot_is_written_anew(home: Path, monkeypatch: pytest.MonkeyPatch, broken: bytes) -> None:
+    whole = imported_tables()
+    imported_tables.cache_clear()
+    monkeypatch.setattr(declared, "imported_tables", fresh := _Imports(whole))
+    declared_tables()
+    (file,) = (home / "cache").glob("catalog-*.pickle")
+    written = file.read_bytes()
+    file.write_bytes(broken)
+    assert [table.key for table in declared_tables().tables] == [table.key for table in whole.tables]
+    assert (fresh.times, file.read_bytes()) == (2, written)
+    assert declared_tables().tables
+    assert fresh.times == 2, "the one written anew is read"
+
+
+class _Imports:
+    """`imported_tables` in a process that has not imported a domain yet, and how often it was asked."""
+
+    def __init__(self, tables: Catalog) -> None:
+        self.tables, self.times = tables, 0
+
+    def cache_info(self) -> "_Imports":
+        return self
+
+    @property
+    def currsize(self) -> int:
+        return 0
+
+    def __call__(self) -> Catalog:
+        self.times += 1
+        return self.tables

@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 SUPERSET := lakehouse_assets/bi/superset
+JUPYTER := lakehouse_assets/notebook/jupyter
 READY := $(VENV)/.ready
 ALL ?=
 REQUIRE_ALL ?=
@@ -21,14 +22,14 @@ DIR ?=
 export UV_LINK_MODE ?= copy
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo bi test dev up down lint bench lock clean bucket-s3 run-job
+.PHONY: help setup demo bi notebook test dev up down lint bench lock clean bucket-s3 run-job
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 10
 
 setup: $(READY) ## The Python environment and Spark's jars, as locked
 
-demo: $(READY) ## A month of GMV on this machine: generate, materialize, ask
+demo: $(READY) ## All five domains with data until yesterday: generate, materialize, query
 	@$(BIN)/lakehouse demo $(ARGS)
 
 dev: $(READY) ## Dagster's UI and daemon on this machine (ARGS="--port 3001")
@@ -36,6 +37,9 @@ dev: $(READY) ## Dagster's UI and daemon on this machine (ARGS="--port 3001")
 
 bi: $(READY) ## Dashboards in Superset over the warehouse (lakehouse bi stop ends it)
 	@$(BIN)/lakehouse bi start $(ARGS)
+
+notebook: $(READY) ## JupyterLab over the lake (ARGS="--port 8889")
+	@$(BIN)/lakehouse notebook $(ARGS)
 
 test: $(READY) ## The quick tests; ALL=1 the slow ones too; REQUIRE_ALL=1 a missing tool fails instead of skipping
 	@deploy/test_tools
@@ -81,7 +85,9 @@ lock: $(READY) ## For maintainers: resolve the newest versions that pyproject.to
 		--output-file requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade --python 3.11 --generate-hashes --no-header --no-annotate \
 		$(SUPERSET)/requirements.in --output-file $(SUPERSET)/requirements.lock
-	@! grep -nE '://' requirements.lock $(SUPERSET)/requirements.lock || { echo "A lock names a host, see above." >&2; exit 1; }
+	@$(BIN)/uv pip compile --quiet --upgrade --python 3.11 --generate-hashes --no-header --no-annotate \
+		$(JUPYTER)/requirements.in --output-file $(JUPYTER)/requirements.lock
+	@! grep -nE '://' requirements.lock $(SUPERSET)/requirements.lock $(JUPYTER)/requirements.lock || { echo "A lock names a host, see above." >&2; exit 1; }
 
 clean: ## Remove the environment and caches; DATA=1 the local lakehouse too
 	@if [ -x $(BIN)/lakehouse ]; then for server in bi spark kafka s3; do $(BIN)/lakehouse $$server stop || true; done; fi

@@ -10,6 +10,7 @@ import dagster as dg
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.ops.deadline_sensor import deadline_sensor, report_job
+from lakehouse_assets.ops.first_days import partition_starts
 from lakehouse_assets.ops.maintenance_job import maintenance_job, maintenance_schedule
 from lakehouse_assets.ops.pandera_job import pandera_job, pandera_schedule
 from lakehouse_assets.platform.declare.catalog import Catalog, discover
@@ -28,12 +29,14 @@ from lakehouse_assets.serving.lake_tables import LakeTables
 from lakehouse_assets.serving.warehouse import warehouse_assets, warehouse_job, warehouse_sensor
 from lakehouse_assets.serving.warehouse_quality import QUALITY_JOB, quality_assets, quality_sensor
 from lakehouse_assets.serving.warehouse_tables import served
+from lakehouse_assets.settings import read_settings
 
 catalog: Catalog = discover(domains)
 lake = LakeTables(catalog=catalog)
 
 
-days = {name: domain.first_day for name, domain in catalog.domains.items()}
+declared_days = {name: domain.first_day for name, domain in catalog.domains.items()}
+days = partition_starts(declared_days, catalog, read_settings())
 maintenance, by_pandera = maintenance_job(catalog), pandera_job(catalog)
 table_jobs = {domain: domain_job(domain, catalog) for domain in days}
 warehouse_jobs = {table.key.domain: warehouse_job(table.key.domain, catalog) for table in served(catalog)}
@@ -46,7 +49,7 @@ definitions = dg.Definitions.merge(
         assets=[*build_assets(catalog, days), *warehouse_assets(catalog, days), quality_assets(catalog)],
         sensors=[
             *[make(domain, catalog) for domain in days for make in (unreported_commits_sensor, deadline_sensor)],
-            *[staleness_sensor(domain, catalog, job) for domain, job in table_jobs.items()],
+            *[staleness_sensor(domain, catalog, job, days[domain]) for domain, job in table_jobs.items()],
             *[drop_sensor(domain, catalog, job) for domain, job in landing_jobs.items()],
             *[warehouse_sensor(domain, catalog, job) for domain, job in warehouse_jobs.items()],
             quality_sensor(),

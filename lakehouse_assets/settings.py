@@ -85,6 +85,12 @@ class Settings(BaseSettings):
         None, validate_default=True, description="processed: tables, a folder or s3a://bucket/prefix; unset: in root"
     )
     drop: Folder | None = Field(None, description="folder in which sources drop files; unset: drop in the home")
+    first_days: str | None = Field(
+        None,
+        pattern=r"^(declared|\w+=\d{4}-\d{2}-\d{2}(,\w+=\d{4}-\d{2}-\d{2})*)$",
+        description="first partition of domains, gmv=2023-01-01,store=2023-02-01, or declared; unset: the file "
+        "first_days of the home, which the demo writes",
+    )
     spark_remote: str | None = Field(None, description="Spark Connect URL of a cluster; unset: the embedded server")
     spark_token: SecretStr | None = Field(None, description="token of that cluster's Spark Connect server")
     spark_heap: str = Field("2g", pattern=r"^\d+[mg]$", description="heap of the embedded server's JVM")
@@ -176,6 +182,11 @@ class SettingsError(LakehouseError):
 def settings() -> Settings:
     """The settings of this process, read on first use, with a notice of former names. Raises SettingsError."""
     warn_of_former_names(Settings)
+    return read_settings()
+
+
+def read_settings() -> Settings:
+    """The settings as environment and `.env` are now. Raises SettingsError."""
     try:
         return Settings()  # type: ignore[call-arg]
     except ValidationError as error:

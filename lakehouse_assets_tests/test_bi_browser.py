@@ -292,6 +292,20 @@ def test_quality_is_that_of_the_newest_verdicts(superset: Superset, page: Page) 
     expect(chart(page, "Quarantine by rule").get_by_role("row").last).to_contain_text("purchase_id:not_null")
 
 
+def test_amounts_columns_and_states_are_in_words_and_an_empty_chart_has_its_commands(
+    superset: Superset, page: Page, tmp_path: Path
+) -> None:
+    opened(superset, page, "store")
+    expect(chart(page, "Net sales")).to_contain_text("R$")
+    heading = chart(page, "Orders whose payments differ").get_by_role("row").first
+    for name in ("Order", "Paid less due", "Feed day"):
+        expect(heading).to_contain_text(name)
+    expect(page.get_by_text("lakehouse warehouse catch-up")).to_be_visible()
+    opened(superset, page, "quality")
+    expect(page.get_by_text("🟩 passed · 🟦 rows warned · 🟨 rows quarantined", exact=False)).to_have_count(2)
+    screenshot(page, "quality-states", tmp_path)
+
+
 def test_starting_again_finds_it_and_no_secret_is_told(superset: Superset) -> None:
     again = json.loads(lakehouse(superset.settings, "bi", "start", "--format", "json"))
     assert (again["pid"], again["url"]) == (superset.pid, superset.url)

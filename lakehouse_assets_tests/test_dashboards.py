@@ -1,6 +1,7 @@
 # ruff: noqa: S608  (names and values are the test's own)
 """Dashboards follow from declarations: every column is one of a contract, every figure one that PostgreSQL can make."""
 
+import ast
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -27,9 +28,11 @@ from lakehouse_assets.bi.declaration import (
     total,
 )
 from lakehouse_assets.bi.discover import dashboards
+from lakehouse_assets.bi.environment import CONFIGURATION
 from lakehouse_assets.bi.files import superset_files
 from lakehouse_assets.bi.quality import RATE, VERDICTS
-from lakehouse_assets.bi.sources import Dataset, dataset, known_days
+from lakehouse_assets.bi.sources import Dataset, dataset, in_words, known_days
+from lakehouse_assets.cli import main
 from lakehouse_assets.defs.gmv import contracts
 from lakehouse_assets.defs.gmv.dashboard import KNOWN
 from lakehouse_assets.defs.store.dashboard import ORDERS
@@ -38,6 +41,7 @@ from lakehouse_assets.serving import postgres
 from lakehouse_assets.serving.postgres import WarehouseError, connect
 from lakehouse_assets.serving.warehouse_schema import prepare
 from lakehouse_assets.settings import Settings
+from lakehouse_assets_tests.test_docs import parse
 
 BOARDS = dashboards(domains)
 CHARTS = [(board.slug, chart) for board in BOARDS for row in board.charts for chart in row]
@@ -163,6 +167,82 @@ def test_a_filter_is_applied_where_its_column_is_and_nowhere_else() -> None:
     without = [titles[number - 1] for number in filters["As of"]["scope"]["excluded"]]
     assert without == ["Restatements ever", "Restatements"], "what was restated is asked of the whole ledger"
     assert filters["Subsidiary"]["scope"]["excluded"] == []
+
+
+def test_amounts_have_their_currency_and_counts_have_none() -> None:
+    """The currency is that of the contract's decimals; also in a table's cells."""
+    files = superset_files(BOARDS)
+    of_store = {name: content["params"] for name, content in files.items() if name.startswith("charts/store_")}
+    assert of_store["charts/store_net_sales.yaml"]["currency_format"] == {"symbol": "BRL", "symbolPosition": "prefix"}
+    assert of_store["charts/store_orders_that_are_not_settled.yaml"]["currency_format"] == {}
+    cells = of_store["charts/store_sales_by_state_of_the_customer.yaml"]["column_config"]
+    assert cells["Net"] == {
+        "d3NumberFormat": ",.2f",
+        "currencyFormat": {"symbol": "BRL", "symbolPosition": "prefix"},
+    }
+    assert cells["Pieces"] == {"d3NumberFormat": ",d"}
+    shares = files["charts/orders_cancelled_of_what_was_sold.yaml"]["params"]
+    assert (shares["y_axis_format"], shares["currency_format"]) == (".1%", {})
+
+
+def test_columns_are_called_in_words() -> None:
+    assert [in_words(name) for name in ("product_id", "gmv_date", "last_order")] == [
+        "Product ID",
+        "GMV date",
+        "Last order",
+    ]
+    names = {
+        (content["table_name"], column["column_name"]): column["verbose_name"]
+        for name, content in superset_files(BOARDS).items()
+        if name.startswith("datasets/")
+        for column in content["columns"]
+    }
+    assert names["gmv as of", "gmv_date"] == "GMV day", "as the dashboard says"
+    assert names["gmv as of", "subsidiary"] == "Subsidiary"
+    assert not [name for name in names.values() if "_" in name]
+
+
+def test_what_the_colours_mean_stands_below_the_title_and_passed_is_green() -> None:
+    files = superset_files(BOARDS)
+    heat = files["charts/quality_tables_by_day.yaml"]
+    meaning = "⬜ no rows · 🟩 passed · 🟦 rows warned · 🟨 rows quarantined · 🟧 late · 🟥 failed"
+    assert heat["description"].endswith(meaning)
+    assert heat["params"]["value_bounds"] == [0, 5]
+    shown = files["dashboards/quality.yaml"]["metadata"]["expanded_slices"]
+    titles = [chart.title for slug, chart in CHARTS if slug == "quality"]
+    assert {titles[int(number) - 1] for number in shown} >= {"Tables by day", "Dimensions by day"}
+    configuration = colour_scheme()
+    assert configuration["id"] == heat["params"]["linear_color_scheme"]
+    red, green, blue = (int(configuration["colors"][1][n : n + 2], 16) for n in (1, 3, 5))
+    assert green > max(red, blue), "yellow would have as much red"
+
+
+def colour_scheme() -> dict[str, Any]:
+    """The colours that Superset is configured with; its configuration itself imports Superset."""
+    tree = ast.parse(CONFIGURATION.read_text(encoding="utf-8"))
+    (value,) = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "EXTRA_SEQUENTIAL_COLOR_SCHEMES"
+    ]
+    assert value is not None
+    (scheme,) = ast.literal_eval(value)
+    return dict(scheme)
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.slug)
+def test_every_dashboard_names_commands_that_fill_its_charts(board: Dashboard) -> None:
+    layout = superset_files(BOARDS)[f"dashboards/{board.slug}.yaml"]["position"]
+    assert layout["GRID_ID"]["children"][-1] == "ROW-COMMANDS"
+    text = layout["MARKDOWN-COMMANDS"]["meta"]["code"]
+    assert board.filled_by
+    for command in board.filled_by:
+        assert f"`{command}`" in text
+        program, *words = command.split()
+        if program == "lakehouse":
+            parse(main, ["lakehouse", *words])
+        else:
+            assert (program, *words) == ("make", "demo")
 
 
 # --- in PostgreSQL ---

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import nbformat
 import pytest
-from nbclient import NotebookClient
 from pyspark.sql import SparkSession
 
 from lakehouse_assets import defs as domains
@@ -28,6 +26,7 @@ from lakehouse_assets.samples.gmv.feeds import generate
 from lakehouse_assets.serving.query import query
 from lakehouse_assets.settings import Settings
 from lakehouse_assets_tests.lake_driver import LakeDriver
+from lakehouse_assets_tests.notebooks import executed
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "lakehouse_assets"
@@ -196,14 +195,9 @@ def test_the_version_of_a_figure_is_told_as_the_command_tells_it() -> None:
 
 
 def test_the_notebook_runs_and_is_stored_with_its_answers(gmv_lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.execution_count for cell in code), "stored unexecuted"
-    assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
     monkeypatch.setenv("LAKEHOUSE_HOME", str(gmv_lake.home))
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(gmv_lake.home)}}).execute()
-    executed = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.outputs for cell in executed if not cell.source.startswith("from "))
+    cells = executed(NOTEBOOK, gmv_lake.home, monkeypatch)
+    assert all(cell.outputs for cell in cells if not cell.source.startswith("from "))
 
 
 # --- add a domain, add a table ---

@@ -12,14 +12,13 @@ from datetime import date
 from pathlib import Path
 from random import Random
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from lakehouse_assets.definitions import catalog
 from lakehouse_assets.platform.common.fault_injection import VARIABLE
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake
+from lakehouse_assets_tests.notebooks import executed
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +34,7 @@ def lake(spark_home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         yield found
 
 
-def test_from_files_to_answers_in_one_run(lake: DagsterLake, tmp_path: Path) -> None:
+def test_from_files_to_answers_in_one_run(lake: DagsterLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     feeds = tmp_path / "feeds"
     lake.cli("generate", "loyalty", "--days", f"{FIRST}..{LAST}", "--transactions", "20", "--out", str(feeds))
     for table in TABLES:
@@ -66,9 +65,7 @@ def test_from_files_to_answers_in_one_run(lake: DagsterLake, tmp_path: Path) -> 
     assert "no history" in lake.cli("history", "loyalty/gold/churn", fails=True).output
     assert "do not say whose" in lake.cli("forget", "loyalty/produtos", "--key", "1", "--yes", fails=True).output
     assert str(settings().pseudonym_key).count("*") > 5, "a key is never shown"
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code"), "stored unexecuted"
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    executed(NOTEBOOK, tmp_path, monkeypatch)
 
 
 TRANSACAO = ("bronze/transacao", "silver/transacao")

@@ -3,8 +3,8 @@
 A column that a contract does not have is an error where the chart is declared, so that a renamed one is found at once.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN
@@ -22,10 +22,14 @@ class DashboardError(LakehouseError):
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a table as they are. `day`: the column that a range of days is asked of."""
+    """The rows of a table as they are. `day`: the column that a range of days is asked of.
+
+    `currency`: the ISO code of the currency of its decimal columns, where they are amounts of money.
+    """
 
     table: Table
     day: str | None = None
+    currency: str = field(default="", kw_only=True)
 
     @property
     def columns(self) -> frozenset[str]:
@@ -50,12 +54,12 @@ class Newest(Rows):
         return super().columns | ({AS_OF} if self.known_on else frozenset())
 
 
-def as_known(table: Table, day: str | None = None) -> Newest:
+def as_known(table: Table, day: str | None = None, *, currency: str = "") -> Newest:
     """A table that keeps what was known before, as known on a day: a ledger, or one whose newest row of a key holds."""
     if isinstance(table.write, Ledger):
         newest = (("effective_date", "DESC"), ("version", "DESC"))
-        return Newest(table, day, table.write.dimensions, newest, "effective_date")
-    return Newest(table, day, table.compiled.key, ((DAY_COLUMN, "DESC"),), DAY_COLUMN)
+        return Newest(table, day, table.write.dimensions, newest, "effective_date", currency=currency)
+    return Newest(table, day, table.compiled.key, ((DAY_COLUMN, "DESC"),), DAY_COLUMN, currency=currency)
 
 
 @dataclass(frozen=True)
@@ -210,12 +214,12 @@ class Parts(Chart):
 
 @dataclass(frozen=True, kw_only=True)
 class Heat(Chart):
-    """A figure by two columns, as colour. `bounds`: the figures of the first and the last colour."""
+    """A state by two columns, as colour: `measure` is its place in `states`, from the best to the worst."""
 
     x: str
     y: str
     measure: Measure
-    bounds: tuple[float, float] | None = None
+    states: tuple[str, ...]
     width: int = WHOLE_WIDTH
 
     def measures(self) -> tuple[Measure, ...]:
@@ -261,12 +265,18 @@ Filter = AsOfDay | Choice | Days
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Rows of charts with filters above them. `slug`: its word in the URL."""
+    """Rows of charts with filters above them. `slug`: its word in the URL.
+
+    `names`: what a person reads instead of a column's name; else its words. `filled_by`: the commands that fill charts
+    without data.
+    """
 
     slug: str
     title: str
     charts: tuple[tuple[Chart, ...], ...]
     filters: tuple[Filter, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    filled_by: tuple[str, ...] = ("make demo",)
 
     def __post_init__(self) -> None:
         titles = [chart.title for row in self.charts for chart in row]

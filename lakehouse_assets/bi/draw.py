@@ -6,7 +6,7 @@ from typing import Any
 
 import pyspark.sql.types as T
 
-from lakehouse_assets.bi.declaration import Chart, Heat, Listing, Number, Parts, Series, Shape, Where
+from lakehouse_assets.bi.declaration import Chart, Heat, Listing, Measure, Number, Parts, Series, Shape, Where
 
 Params = dict[str, Any]
 SERIES = {
@@ -16,6 +16,8 @@ SERIES = {
 }
 MOST_ROWS = 50_000
 DAY, MINUTE = "%Y-%m-%d", "%Y-%m-%d %H:%M"
+STATES = "lakehouse_states"
+"""The colours of states, from the best to the worst, as `superset_config.py` defines them."""
 
 
 def drawn(chart: Chart) -> tuple[str, Params]:
@@ -33,6 +35,7 @@ def _own(chart: Chart) -> tuple[str, Params]:
             return "big_number_total", {
                 "metric": chart.measure.label,
                 "y_axis_format": chart.measure.number,
+                "currency_format": _currency(chart, chart.measure),
                 "header_font_size": 0.4,
                 "subtitle_font_size": 0.125,
                 "time_format": DAY,
@@ -50,6 +53,7 @@ def _own(chart: Chart) -> tuple[str, Params]:
                 "donut": True,
                 "label_type": "key_value",
                 "number_format": chart.measure.number,
+                "currency_format": _currency(chart, chart.measure),
                 "show_labels": True,
                 "labels_outside": True,
                 "show_labels_threshold": 2,
@@ -75,6 +79,7 @@ def _series(chart: Series) -> Params:
         "metrics": [measure.label for measure in chart.figures],
         "groupby": [chart.split] if chart.split else [],
         "y_axis_format": chart.figures[0].number,
+        "currency_format": _currency(chart, chart.figures[0]),
         "stack": "Stack" if chart.stacked else None,
         "row_limit": MOST_ROWS,
         "x_axis_sort_asc": True,
@@ -115,16 +120,30 @@ def _formats(chart: Listing) -> Iterator[tuple[str, Params]]:
     for name in chart.shown:
         kind = schema[name].dataType
         if isinstance(kind, T.DecimalType):
-            yield name, {"d3NumberFormat": f",.{kind.scale}f"}
+            yield name, {"d3NumberFormat": f",.{kind.scale}f"} | _of_currency(chart.source.currency)
         elif isinstance(kind, T.IntegralType):
             yield name, {"d3NumberFormat": "d"}
         elif isinstance(kind, T.TimestampType | T.TimestampNTZType):
             yield name, {"d3TimeFormat": MINUTE}
     for measure in chart.figures:
         if measure.number:
-            yield measure.label, {"d3NumberFormat": measure.number}
+            yield measure.label, {"d3NumberFormat": measure.number} | _of_currency(_code(chart, measure))
         elif any(schema[name].dataType.typeName().startswith("timestamp") for name in measure.columns):
             yield measure.label, {"d3TimeFormat": MINUTE}
+
+
+def _code(chart: Chart, measure: Measure) -> str:
+    """The currency of a figure; none of counts and shares."""
+    return chart.source.currency if measure.number.endswith("f") else ""
+
+
+def _currency(chart: Chart, measure: Measure) -> Params:
+    code = _code(chart, measure)
+    return {"symbol": code, "symbolPosition": "prefix"} if code else {}
+
+
+def _of_currency(code: str) -> Params:
+    return {"currencyFormat": {"symbol": code, "symbolPosition": "prefix"}} if code else {}
 
 
 def _heat(chart: Heat) -> Params:
@@ -137,15 +156,15 @@ def _heat(chart: Heat) -> Params:
         "sort_y_axis": "alpha_desc",
         "normalize_across": "heatmap",
         "legend_type": "continuous",
-        "linear_color_scheme": "schemeYlOrRd",
-        "value_bounds": list(chart.bounds) if chart.bounds else [None, None],
+        "linear_color_scheme": STATES,
+        "value_bounds": [0, len(chart.states) - 1],
         "y_axis_format": chart.measure.number,
         "x_axis_time_format": DAY,
         "xscale_interval": -1,
         "yscale_interval": 1,
         "left_margin": 50,  # beyond what the names take
         "bottom_margin": 30,
-        "show_legend": True,
+        "show_legend": False,  # the description names the colours
         "show_percentage": False,
         "show_values": False,
         "row_limit": MOST_ROWS,

@@ -4,21 +4,35 @@ Everything is known by an identifier that follows from its name, so that importi
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
 import yaml
 
-from lakehouse_assets.bi.declaration import AS_OF, AsOfDay, Chart, Choice, Dashboard, DashboardError, Filter, Measure
+from lakehouse_assets.bi.declaration import (
+    AS_OF,
+    WHOLE_WIDTH,
+    AsOfDay,
+    Chart,
+    Choice,
+    Dashboard,
+    DashboardError,
+    Filter,
+    Heat,
+    Measure,
+)
 from lakehouse_assets.bi.draw import drawn
-from lakehouse_assets.bi.sources import Dataset, dataset, known_days
+from lakehouse_assets.bi.sources import Dataset, dataset, in_words, known_days
 
 NAMES = UUID("7c0c1c5e-2f65-4f0e-9a3b-6f1f0c5f7a10")
 VERSION = "1.0.0"
 DATABASE = "Warehouse"
 PLACEHOLDER = "postgresql+psycopg2://warehouse.invalid/warehouse"
 """Superset's configuration puts the real one in its place; a file has no address and no password."""
+SIGNS = ("⬜", "🟩", "🟦", "🟨", "🟧", "🟥")
+"""The colours of states in text, in the order of `superset_config.py`."""
 Files = dict[str, dict[str, Any]]
 
 
@@ -29,8 +43,8 @@ def superset_files(dashboards: Iterable[Dashboard]) -> Files:
         "metadata.yaml": {"version": VERSION, "type": "assets", "timestamp": "2000-01-01T00:00:00+00:00"},
         "databases/warehouse.yaml": _database(),
     }
-    for found, measures in _datasets(boards).items():
-        files[f"datasets/warehouse/{_file(found.schema, found.name)}"] = _dataset(found, measures)
+    for found, shown in _datasets(boards).items():
+        files[f"datasets/warehouse/{_file(found.schema, found.name)}"] = _dataset(found, shown)
     for board in boards:
         for chart in _charts(board):
             files[f"charts/{_file(board.slug, chart.title)}"] = _chart(board, chart)
@@ -66,21 +80,30 @@ def _dataset_id(of: Dataset) -> str:
     return _id("dataset", of.schema, of.name)
 
 
-def _datasets(boards: list[Dashboard]) -> dict[Dataset, dict[str, Measure]]:
-    """Every dataset that a chart or filter reads, with the figures that charts show of it, by label."""
-    found: dict[Dataset, dict[str, Measure]] = {}
+@dataclass
+class _Shown:
+    """What dashboards show of a dataset: figures by label, and names of columns."""
+
+    measures: dict[str, Measure] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+
+
+def _datasets(boards: list[Dashboard]) -> dict[Dataset, _Shown]:
+    """Every dataset that a chart or filter reads, with what is shown of it."""
+    found: dict[Dataset, _Shown] = {}
     for board in boards:
         for chart in _charts(board):
-            measures = found.setdefault(dataset(chart.source), {})
+            shown = found.setdefault(dataset(chart.source), _Shown())
+            shown.names.update(board.names)
             for measure in chart.measures():
-                if measures.setdefault(measure.label, measure) != measure:
+                if shown.measures.setdefault(measure.label, measure) != measure:
                     raise DashboardError(
                         f"{chart.source.table.key}: two different figures are called {measure.label!r}"
                     )
         for choice in board.filters:
             target = _target(choice)
             if target:
-                found.setdefault(target[0], {})
+                found.setdefault(target[0], _Shown())
     return found
 
 
@@ -99,7 +122,7 @@ def _database() -> dict[str, Any]:
     }
 
 
-def _dataset(of: Dataset, measures: dict[str, Measure]) -> dict[str, Any]:
+def _dataset(of: Dataset, shown: _Shown) -> dict[str, Any]:
     return {
         "table_name": of.name,
         "schema": of.schema,
@@ -110,6 +133,7 @@ def _dataset(of: Dataset, measures: dict[str, Measure]) -> dict[str, Any]:
         "columns": [
             {
                 "column_name": column.name,
+                "verbose_name": shown.names.get(column.name) or in_words(column.name),
                 "type": column.kind.upper(),
                 "description": column.comment,
                 "is_dttm": column.is_time,
@@ -121,7 +145,7 @@ def _dataset(of: Dataset, measures: dict[str, Measure]) -> dict[str, Any]:
         ],
         "metrics": [
             {"metric_name": label, "expression": measure.sql, "d3format": measure.number or None}
-            for label, measure in sorted(measures.items())
+            for label, measure in sorted(shown.measures.items())
         ],
         "uuid": _dataset_id(of),
         "version": VERSION,
@@ -133,13 +157,20 @@ def _chart(board: Dashboard, chart: Chart) -> dict[str, Any]:
     kind, params = drawn(chart)
     return {
         "slice_name": chart.title,
-        "description": chart.about or None,
+        "description": _note(chart) or None,
         "viz_type": kind,
         "params": params,
         "uuid": _id("chart", board.slug, chart.title),
         "version": VERSION,
         "dataset_uuid": _dataset_id(dataset(chart.source)),
     }
+
+
+def _note(chart: Chart) -> str:
+    """What stands below a chart's title: what it is about, and what its colours mean."""
+    states = chart.states if isinstance(chart, Heat) else ()
+    colours = [f"{sign} {state}" for sign, state in zip(SIGNS, states, strict=False)]
+    return " ".join(filter(None, (chart.about, " · ".join(colours))))
 
 
 def _dashboard(board: Dashboard) -> dict[str, Any]:
@@ -154,6 +185,7 @@ def _dashboard(board: Dashboard) -> dict[str, Any]:
             "color_scheme": "supersetColors",
             "refresh_frequency": 0,
             "cross_filters_enabled": False,
+            "expanded_slices": {str(n): True for n, chart in enumerate(_charts(board), start=1) if _note(chart)},
         },
         "uuid": _id("dashboard", board.slug),
         "version": VERSION,
@@ -187,7 +219,8 @@ def _position(board: Dashboard) -> dict[str, Any]:
             "parents": above[:2],
             "meta": {"background": "BACKGROUND_TRANSPARENT"},
         }
-    row_ids = [f"ROW-{number}" for number in range(1, len(board.charts) + 1)]
+    rows |= _footer(board)
+    row_ids = [name for name in rows if name.startswith("ROW-")]
     return {
         "DASHBOARD_VERSION_KEY": "v2",
         "ROOT_ID": {"id": "ROOT_ID", "type": "ROOT", "children": ["GRID_ID"]},
@@ -195,6 +228,23 @@ def _position(board: Dashboard) -> dict[str, Any]:
         "HEADER_ID": {"id": "HEADER_ID", "type": "HEADER", "meta": {"text": board.title}},
         **rows,
     }
+
+
+def _footer(board: Dashboard) -> dict[str, Any]:
+    """The last row: the commands that fill a chart without data."""
+    commands = "\n".join(f"- `{command}`" for command in board.filled_by)
+    text = f"A chart without data reads tables that have no rows yet. These commands fill them:\n\n{commands}"
+    above = ["ROOT_ID", "GRID_ID"]
+    return {
+        "ROW-COMMANDS": {
+            "id": "ROW-COMMANDS", "type": "ROW", "children": ["MARKDOWN-COMMANDS"], "parents": above,
+            "meta": {"background": "BACKGROUND_TRANSPARENT"},
+        },
+        "MARKDOWN-COMMANDS": {
+            "id": "MARKDOWN-COMMANDS", "type": "MARKDOWN", "children": [], "parents": [*above, "ROW-COMMANDS"],
+            "meta": {"code": text, "width": WHOLE_WIDTH, "height": 10 + 4 * len(board.filled_by)},
+        },
+    }  # fmt: skip
 
 
 def _native_filter(board: Dashboard, one: Filter) -> dict[str, Any]:

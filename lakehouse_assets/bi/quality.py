@@ -33,7 +33,7 @@ _RULE = ("table", "feed_day", "passed", "blocking")
 JUDGED = Measure("Days", f"COUNT(DISTINCT {_DAY})", ("table", "feed_day"), ",d")
 FAILED = Measure("Failed days", f'COUNT(DISTINCT {_DAY}) FILTER (WHERE NOT "passed" AND "blocking")', _RULE, ",d")
 LATE = Measure("Late days", f'COUNT(DISTINCT {_DAY}) FILTER (WHERE NOT "passed" AND NOT "blocking")', _RULE, ",d")
-MEANING = "0 no rows, 1 passed, 2 rows warned, 3 rows quarantined, 4 late, 5 failed"
+STATES = ("no rows", "passed", "rows warned", "rows quarantined", "late", "failed")
 BROKEN = """MAX(CASE WHEN NOT "passed" AND "blocking" THEN 5 WHEN NOT "passed" THEN 4
     WHEN "failed" > 0 AND "action" = 'quarantine' THEN 3 WHEN "failed" > 0 THEN 2 ELSE 0 END)"""
 _OF_STATE = ("passed", "blocking", "failed", "action", "rows", "rule")
@@ -54,7 +54,6 @@ ON_TIME = Measure(
     ("passed", "feed_day"),
     "",
 )
-STATES = (0, 5)
 
 DASHBOARD = Dashboard(
     "quality",
@@ -64,6 +63,8 @@ DASHBOARD = Dashboard(
         Choice("Table", VERDICTS, "table"),
         Choice("Dimension", VERDICTS, "dimension"),
     ),
+    names={"rows": "Rows evaluated", "failed": "Rows that failed", "run_id": "Run"},
+    filled_by=("make demo", "lakehouse warehouse catch-up"),
     charts=(
         (
             Number(title="Judged days of tables", source=VERDICTS, measure=JUDGED),
@@ -73,24 +74,24 @@ DASHBOARD = Dashboard(
         ),
         (
             Heat(
-                title=f"Tables by day ({MEANING})",
+                title="Tables by day",
                 about="The newest verdict of every table and day; of the dimensions chosen above.",
                 source=VERDICTS,
                 x="feed_day",
                 y="table",
                 measure=WORST,
-                bounds=STATES,
+                states=STATES,
                 height=100,
             ),
         ),
         (
             Heat(
-                title=f"Dimensions by day ({MEANING})",
+                title="Dimensions by day",
                 source=VERDICTS,
                 x="feed_day",
                 y="dimension",
                 measure=WORST_OF_TABLES,
-                bounds=STATES,
+                states=STATES,
             ),
         ),
         (

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from lakehouse_assets.bi.access import dashboards_url, prepare_tables
 from lakehouse_assets.bi.declaration import Dashboard
-from lakehouse_assets.bi.environment import CONFIGURATION, LOCK, PROVISION, ensure_environment
+from lakehouse_assets.bi.environment import CONFIGURATION, ENVIRONMENT, LOCK, PROVISION
 from lakehouse_assets.bi.files import write_files
 from lakehouse_assets.platform.runtime.dev_server import (
     HomeServer,
@@ -41,7 +41,7 @@ class SupersetKind:
 
     def prepare(self, settings: Settings, folder: Path, port: int, log: "BufferedWriter") -> Launch:
         """The command; the database was prepared before."""
-        gunicorn = ensure_environment() / "bin" / "gunicorn"
+        gunicorn = ENVIRONMENT.ensure() / "bin" / "gunicorn"
         command = [
             str(gunicorn), "--bind", f"127.0.0.1:{port}", "--workers", "1", "--worker-class", "gthread",
             "--threads", str(THREADS), "--timeout", "120", "--log-level", "warning", "superset.app:create_app()",
@@ -65,7 +65,7 @@ def start(settings: Settings, boards: tuple[Dashboard, ...], say: Callable[[str]
 
     What somebody changed in the browser stays until the declarations change. Raises LakehouseError.
     """
-    ensure_environment(say)
+    ENVIRONMENT.ensure(say)
     folder = SERVER.folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -96,7 +96,7 @@ def _provision(settings: Settings, boards: tuple[Dashboard, ...], folder: Path, 
         if stamp.exists() and stamp.read_text() == digest.hexdigest():
             return
         say("Preparing Superset's database and dashboards (half a minute the first time) ...")
-        python = ensure_environment() / "bin" / "python"
+        python = ENVIRONMENT.ensure() / "bin" / "python"
         environment = _environment(settings, folder) | {"SUPERSET_ADMIN_PASSWORD": _secret(password_file(settings))}
         with (folder / "server.log").open("ab") as log:
             run_before(SERVER.name, [str(python), str(PROVISION), str(files)], folder, log, environment)

@@ -8,6 +8,7 @@ from lakehouse_assets.serving.warehouse_tables import fields_of, place
 
 AS_OF_SAID = "day whose knowledge is shown; newest: no day was chosen"
 TIMES = ("date", "timestamp")
+ABBREVIATIONS = frozenset({"gmv", "id", "sk"})
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ def dataset(source: Rows) -> Dataset:
         columns = (*columns, _as_of_column())
         return Dataset(schema, f"{name} as of", contract.description, columns, source.day, _newest(source))
     return Dataset(schema, f"{name} newest", contract.description, columns, source.day, _newest(source))
+
+
+def in_words(column: str) -> str:
+    """A column's name as a person reads it: `product_id` is `Product ID`."""
+    words = [word.upper() if word in ABBREVIATIONS else word for word in column.split("_")]
+    return words[0][:1].upper() + " ".join(words)[1:]
 
 
 def known_days(source: Newest) -> Dataset:

@@ -33,6 +33,7 @@ COMMANDS = {
     "spark": "lakehouse_assets.cli.spark_commands:spark",
     "jars": "lakehouse_assets.cli.spark_commands:jars",
     "bi": "lakehouse_assets.cli.bi:bi",
+    "notebook": "lakehouse_assets.cli.notebook:notebook",
     "bucket": "lakehouse_assets.cli.bucket:bucket",
     "s3": "lakehouse_assets.cli.servers:s3",
     "kafka": "lakehouse_assets.cli.servers:kafka",

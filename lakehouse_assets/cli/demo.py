@@ -11,36 +11,55 @@ from rich.progress import Progress
 
 from lakehouse_assets.cli.materialize import progress_on, raise_failed, run_with_progress, terminal
 from lakehouse_assets.cli.output import Rows, show
-from lakehouse_assets.platform.common.days import DayRange
+from lakehouse_assets.cli.parameters import DAY
+from lakehouse_assets.ops.first_days import chosen_first_days, write_first_days
+from lakehouse_assets.platform.common.days import ONE_DAY, DayRange
 from lakehouse_assets.platform.declare.catalog import Catalog, discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.pseudonyms import ensure_development_key
 from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
-from lakehouse_assets.samples.demo import Feed, Sample, Size, samples_of_domains
+from lakehouse_assets.samples.demo import Answer, Feed, Size, samples_of_domains
 from lakehouse_assets.settings import settings
 
-UNTIL = date(2023, 2, 14)
 SHOWN_ROWS = 8
 
 console = Console()
 
 
 @click.command()
+@click.option("--until", type=DAY, help="The last day of the data, as 2024-02-29; default: yesterday (UTC).")
 @click.option("--scale", default=1.0, show_default=True, help="Size of the feeds: 2 generates twice the rows.")
-@click.option("--seed", default=7, show_default=True)
+@click.option("--seed", default=7, show_default=True, help="The same seed gives the same data of a day.")
 @click.option("--defects", default=0.01, show_default=True, help="Probability of each defect for a record.")
-def demo(scale: float, seed: int, defects: float) -> None:
-    """Generate feeds with every defect, land them, build all tables, ask. Nothing has to be configured."""
+def demo(until: date | None, scale: float, seed: int, defects: float) -> None:
+    """Generate feeds of all domains with every defect, land them, build all tables, query them.
+
+    The data end yesterday. The partitions of each domain begin where its data begin: the file first_days of the home
+    says so. A second time the demo goes on where it ended.
+    """
     ensure_development_key(settings())
-    shown, size = samples_of_domains(), Size(scale, seed, defects)
+    samples, size = samples_of_domains(), Size(scale, seed, defects)
+    last, begun = until or yesterday(datetime.now(UTC)), chosen_first_days(settings())
+    days = {domain: sample.days(last, begun.get(domain)) for domain, sample in samples.items()}
+    write_first_days(settings(), {domain: of_domain.first for domain, of_domain in days.items()})
     with progress_on(terminal()) as progress:
         _start_server(progress)
-        for domain, sample in shown.items():
+        for domain, sample in samples.items():
             with tempfile.TemporaryDirectory(prefix="lakehouse-feeds-") as folder:
-                _land(progress, domain, list(sample.write(Path(folder), sample.days(UNTIL), size)))
-            _materialize(progress, domain, sample.days(UNTIL))
-    _show_answers(shown.values())
+                _land(progress, domain, list(sample.write(Path(folder), days[domain], size)))
+            _materialize(progress, domain, days[domain])
+    for domain, sample in samples.items():
+        _show_answers(sample.answers(days[domain]))
+    _show_quarantined()
+    hints = [f"[bold].venv/bin/{sample.hint(days[domain])}[/bold]" for domain, sample in samples.items() if sample.hint]
+    console.print("\nOpen the UI: [bold]make dev[/bold], then http://127.0.0.1:3000 · Dashboards: [bold]make bi[/bold]")
+    console.print(f"Query: {' · '.join([*hints, '[bold]lakehouse --help[/bold]'])}")
+
+
+def yesterday(now: datetime) -> date:
+    """The last day that is over everywhere that the samples are from: their days are UTC's."""
+    return now.date() - ONE_DAY
 
 
 def _start_server(progress: Progress) -> None:
@@ -77,33 +96,18 @@ def _materialize(progress: Progress, domain: str, days: DayRange) -> None:
     staleness = Staleness(Lake(settings().lake, settings().landing), Catalog(tuple(tables)))
     staleness.refresh()
     if not any(staleness.stale_days(table) for table in tables):
-        progress.console.print(f"Every day of {domain} is made of these files already.")
+        click.echo(f"Every day of {domain} is made of these files already.")
         return
     raise_failed(run_with_progress(progress, domain, days, f"Materialize bronze, silver, gold of {domain}"))
 
 
-def _show_answers(shown: Iterable[Sample]) -> None:
-    """Answers from the lake, and what was quarantined."""
-    from lakehouse_assets.ops.quarantine import counts
-
-    hints = []
-    for sample in shown:
-        days = sample.days(UNTIL)
-        for answer in sample.answers(days):
-            if isinstance(answer.found, Rows):
-                _show_some(answer.found, answer.title)
-            else:
-                console.print(answer.title, style="italic")
-                click.echo("\n".join(answer.found))
-        if sample.hint:
-            hints.append(f"[bold].venv/bin/{sample.hint(days)}[/bold]")
-    per_rule: dict[tuple[str, str], int] = {}
-    for table, _, rule, rows in counts(settings(), None, None).rows:
-        per_rule[table, rule] = per_rule.get((table, rule), 0) + rows
-    quarantined = [(table, rule, rows) for (table, rule), rows in sorted(per_rule.items())]
-    show(Rows(("table", "rule broken", "rows"), quarantined), "table", "In quarantine, whole, with the reason")
-    console.print("\nOpen the UI: [bold]make dev[/bold], then http://127.0.0.1:3000 · Dashboards: [bold]make bi[/bold]")
-    console.print(f"Query: {' · '.join([*hints, '[bold]lakehouse --help[/bold]'])}")
+def _show_answers(answers: Iterable[Answer]) -> None:
+    for answer in answers:
+        if isinstance(answer.found, Rows):
+            _show_some(answer.found, answer.title)
+        else:
+            console.print(answer.title, style="italic")
+            click.echo("\n".join(answer.found))
 
 
 def _show_some(result: Rows, title: str) -> None:
@@ -111,3 +115,13 @@ def _show_some(result: Rows, title: str) -> None:
     show(Rows(result.columns, result.rows[:SHOWN_ROWS]), "table", title)
     if more > 0:
         console.print(f"… and {more} more rows", style="dim")
+
+
+def _show_quarantined() -> None:
+    from lakehouse_assets.ops.quarantine import counts
+
+    per_rule: dict[tuple[str, str], int] = {}
+    for table, _, rule, rows in counts(settings(), None, None).rows:
+        per_rule[table, rule] = per_rule.get((table, rule), 0) + rows
+    quarantined = [(table, rule, rows) for (table, rule), rows in sorted(per_rule.items())]
+    show(Rows(("table", "rule broken", "rows"), quarantined), "table", "In quarantine, whole, with the reason")

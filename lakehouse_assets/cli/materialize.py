@@ -29,7 +29,7 @@ def materialize(selection: str, days: "DayRange", output: str) -> None:
     """Materialize days of SELECTION in one Dagster run, and wait for it.
 
     SELECTION is a domain (gmv), a table (gmv/silver/purchase, gmv/silver/*), or Dagster's selection syntax
-    ('group:gmv and kind:gold'). The run is recorded as any other: the UI shows its log, and its id and link are
+    ('tag:domain=gmv and kind:gold'). The run is recorded as any other: the UI shows its log, and its id and link are
     printed. Exit code 1: a step failed, and why is printed.
     """
     console = terminal()

@@ -69,7 +69,7 @@ def select(selection: str) -> Selected:
     except Exception as error:  # of a parser and of a resolver, which share no class
         raise LakehouseError(
             f"{selection!r} is no selection of assets: {error}\nWrite a domain (gmv), a table "
-            "(gmv/silver/purchase), or Dagster's selection syntax (group:gmv and kind:gold)."
+            "(gmv/silver/purchase), or Dagster's selection syntax (tag:domain=gmv and kind:gold)."
         ) from error
     keys = {key for key in found if graph.get(key).is_executable}
     for key in [*keys]:
@@ -83,7 +83,9 @@ def select(selection: str) -> Selected:
 def _full(selection: str, groups: Collection[str]) -> str:
     if not SHORT.fullmatch(selection):
         return selection
-    return f"group:{selection}" if selection in groups else f'key:"{selection.replace(".", "/")}"'
+    if any(group.startswith(f"{selection}/") for group in groups):
+        return f'group:"{selection}/*"'
+    return f'key:"{selection.replace(".", "/")}"'
 
 
 def run(

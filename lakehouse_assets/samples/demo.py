@@ -59,9 +59,15 @@ class Sample:
     answers: Callable[[DayRange], Iterable[Answer]] = _nothing
     hint: Callable[[DayRange], str] | None = None
 
-    def days(self, until: date) -> DayRange:
-        """Its days, of which `until` is the last."""
-        return DayRange(until - timedelta(days=self.length - 1), until)
+    def days(self, until: date, begun: date | None) -> DayRange:
+        """The days that end with `until`: from the day on which this home's demo began, where that is not long ago."""
+        first = until - timedelta(days=self.length - 1)
+        continued = begun is not None and timedelta(0) <= first - begun <= LONGEST_PAUSE
+        return DayRange(begun if begun and continued else first, until)
+
+
+LONGEST_PAUSE = timedelta(days=60)
+"""How long after its last run a demo is continued without a gap."""
 
 
 def samples_of_domains() -> dict[str, Sample]:

@@ -25,6 +25,18 @@ RATELIMIT_STORAGE_URI = "memory://"
 SCHEDULED_QUERIES: dict[str, Any] = {}
 ROW_LIMIT = 50_000
 APP_NAME = "Lakehouse"
+# Of states, from the best to the worst: no rows, passed, rows warned, rows quarantined, late, failed.
+EXTRA_SEQUENTIAL_COLOR_SCHEMES: list[dict[str, Any]] = [
+    {
+        "id": "lakehouse_states",
+        "description": "no rows, passed, rows warned, rows quarantined, late, failed",
+        "label": "States of a day",
+        "isDiverging": False,
+        "colors": ["#e4e4e4", "#4caf6d", "#64a7dd", "#f4d35e", "#f08a24", "#c62828"],
+    }
+]
+# Currencies that charts can show beside Superset's own.
+CURRENCIES = ["BRL", "USD", "EUR", "GBP"]
 LOG_LEVEL = "WARNING"
 # Pages may load nothing from elsewhere, also not the picture by which Superset's makers count who uses it.
 _OWN = ("'self'", "'unsafe-eval'", "'unsafe-inline'", "'strict-dynamic'", "'none'", "blob:", "data:")

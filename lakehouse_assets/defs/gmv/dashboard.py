@@ -27,6 +27,8 @@ DASHBOARD = Dashboard(
     "gmv",
     "GMV as of a day",
     filters=(AsOfDay(KNOWN), Days("GMV days"), Choice("Subsidiary", KNOWN, "subsidiary")),
+    names={"gmv_date": "GMV day", "product_id": "Product", "effective_date": "Known from", "version": "Version"},
+    filled_by=("make demo", "lakehouse land gmv/purchase FILES", "lakehouse warehouse catch-up"),
     charts=(
         (
             Number(title="GMV", source=KNOWN, measure=GMV),

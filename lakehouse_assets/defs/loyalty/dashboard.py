@@ -32,6 +32,8 @@ DASHBOARD = Dashboard(
     "loyalty",
     "Loyalty",
     filters=(Days(), Choice("Product", REPORT, "desc_produto")),
+    names={"desc_produto": "Product", "dt_dia": "Day", "dt_transacao": "Time", "id_cliente": "Customer (pseudonym)"},
+    filled_by=("make demo", "lakehouse land loyalty/transacao FILES", "lakehouse warehouse catch-up"),
     charts=(
         (
             Number(title="Transactions", source=METADATA, measure=count("Transactions")),

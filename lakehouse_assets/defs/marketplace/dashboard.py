@@ -24,6 +24,8 @@ DASHBOARD = Dashboard(
     "marketplace",
     "Marketplace",
     filters=(Days("Days of creation"), Choice("Status", FUNNEL, "stat_pedi")),
+    names={"stat_pedi": "Status", "order_day": "Day of creation", "idt_venr": "Seller ID", "nom_venr": "Seller"},
+    filled_by=("make demo", "lakehouse stream marketplace", "lakehouse warehouse catch-up"),
     charts=(
         (
             Number(title="Orders", source=FUNNEL, measure=ORDERS),

@@ -25,6 +25,8 @@ DASHBOARD = Dashboard(
     "orders",
     "Live orders",
     filters=(Days(), Choice("Country", COUNTRIES, "country")),
+    names={"feed_day": "Day", "stock_code": "Product"},
+    filled_by=("make demo", "lakehouse stream orders", "lakehouse warehouse catch-up"),
     charts=(
         (
             Number(title="Sales", source=LIVE, measure=SALES),

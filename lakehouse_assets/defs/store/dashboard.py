@@ -18,9 +18,9 @@ from lakehouse_assets.declare.dashboard import (
 )
 from lakehouse_assets.defs.store import gold
 
-SALES = Rows(gold.daily_sales, day="day")
-ORDERS = as_known(gold.payment_reconciliation)
-CUSTOMERS = as_known(gold.customer_value)
+SALES = Rows(gold.daily_sales, day="day", currency="BRL")
+ORDERS = as_known(gold.payment_reconciliation, currency="BRL")
+CUSTOMERS = as_known(gold.customer_value, currency="BRL")
 NET = total("Net", "net")
 FINE = Where("state", ("settled", "rounding"), negated=True)
 
@@ -33,6 +33,8 @@ DASHBOARD = Dashboard(
         Choice("State of the customer", SALES, "state"),
         AsOfDay(ORDERS),
     ),
+    names={"state": "State", "user_id": "Customer", "order_id": "Order", "difference": "Paid less due"},
+    filled_by=("make demo", "lakehouse land store/orders FILES --day DAY", "lakehouse warehouse catch-up"),
     charts=(
         (
             Number(title="Net sales", source=SALES, measure=NET),

@@ -18,7 +18,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
 
-from lakehouse_assets.platform.common.days import ONE_DAY, DayRange, ranges
+from lakehouse_assets.platform.common.days import ONE_DAY, DayRange, ranges, write_days
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import LANDING_LAYER, Table, TableKey
 from lakehouse_assets.platform.fingerprint.code_version import code_version
@@ -39,6 +39,7 @@ YESTERDAY_HOUR = 3  # of the clock of the domain
 SPLITS = 3  # of a failed range, each into halves: as soon as a part is made, what is left is split on
 READING_SECONDS = 0.8
 NOTHING = "Nothing is behind."
+OUTSIDE = "before the first partition, so nothing makes these days. Reload the code location: then they are partitions."
 READING = "Reading the Delta logs for the first time; going on with the next tick."
 ZERO = timedelta(0)
 LONGEST_WAIT = timedelta(seconds=30)
@@ -112,8 +113,10 @@ def made_of_their_own(domain: str, catalog: Catalog) -> list[Table]:
     return [table for table in tables if table.key not in co_materialized]
 
 
-def staleness_sensor(domain: str, catalog: Catalog, job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
-    """The sensor of a domain's tables. On by default; a tick that finds nothing behind says so."""
+def staleness_sensor(
+    domain: str, catalog: Catalog, job: UnresolvedAssetJobDefinition, first: date = date.min
+) -> dg.SensorDefinition:
+    """The sensor of a domain's tables, whose partitions begin on `first`. On by default; an idle tick says why."""
     own = made_of_their_own(domain, catalog)
     staleness: dict[Lake, Staleness] = {}
     unsettled_since: dict[Lake, datetime] = {}  # since when a tick has waited for a series of changes to end
@@ -143,11 +146,15 @@ def staleness_sensor(domain: str, catalog: Catalog, job: UnresolvedAssetJobDefin
         if _not_debounced(waiting, settled) > ZERO and now - unsettled_since.setdefault(lake, now) < LONGEST_WAIT:
             return dg.SkipReason("Inputs are changing right now: waiting for them to be quiet.")
         unsettled_since.pop(lake, None)
-        tried = _tried(known, own, catalog, waiting, context.instance)
+        outside = {day for days in waiting.values() for day in days if day < first}
+        inside = {key: {day: at for day, at in days.items() if day >= first} for key, days in waiting.items()}
+        tried = _tried(known, own, catalog, inside, context.instance)
         due = [asked for asked, before in tried if before.due(get_current_datetime())]
         if due:
             return dg.SensorResult(run_requests=due)
-        return dg.SkipReason(f"{len(tried)} ranges were tried and wait to be tried again." if tried else NOTHING)
+        if tried:
+            return dg.SkipReason(f"{len(tried)} ranges were tried and wait to be tried again.")
+        return dg.SkipReason(f"{write_days(outside)}: {OUTSIDE}" if outside else NOTHING)
 
     return sensor
 

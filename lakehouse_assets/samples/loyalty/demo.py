@@ -11,7 +11,7 @@ from lakehouse_assets.samples.demo import Feed, Sample, Size
 def _write(folder: Path, days: DayRange, size: Size) -> Iterator[Feed]:
     from lakehouse_assets.samples.loyalty.feeds import invented_transactions, write_changes, write_snapshots
 
-    drawn = invented_transactions(days.first, days.last, customers=120, a_day=size.rows(40), seed=size.seed)
+    drawn = invented_transactions(days.first, days.last, customers=600, a_day=size.rows(20), seed=size.seed)
     write_changes(folder, drawn, days.first, days.last, size.seed, share=min(1.0, 5 * size.defects))
     write_snapshots(folder, drawn, days.first, days.last, size.seed)
     for file in sorted(folder.glob("*/*.*")):

@@ -26,6 +26,7 @@ PRODUTOS = {
     "Presença Streak": (25, "present"), "Troca de Pontos StreamElements": (-100, "streamelements"),
     "Airflow Lover": (-500, "lovers"),
 }  # fmt: skip
+SHARES = (60, 20, 2, 12, 5, 1)  # of transactions, by product: people chat a lot and seldom spend what they gained
 HORIZON = 8  # days after its time in which a change can still be delivered
 Record = tuple[str | int, ...]
 
@@ -81,7 +82,7 @@ def invented_transactions(first: date, last: date, customers: int, a_day: int, s
         rng = Random(f"{seed} {day}")
         joined = max(1, int(customers * min(1.0, (number + 10) / 60)))
         for _ in range(a_day):
-            product, (points, _) = rng.choice(list(PRODUTOS.items()))
+            ((product, (points, _)),) = rng.choices(list(PRODUTOS.items()), SHARES)
             time = datetime.combine(day, datetime.min.time()) + timedelta(milliseconds=rng.randrange(86_400_000))
             cliente = customer(seed, rng.randrange(joined))
             found.append(Transaction(_uuid(rng), cliente, time, points, _uuid(rng), product, 1))

@@ -1,4 +1,4 @@
-# Needs Python 3.11, Java 17 or 21 and make. Every target sets up what it uses; a second time that costs nothing.
+# Needs Python 3.11, Java 17 or 21 and make. Every target sets up the environment that it uses; a repetition costs nothing.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -22,9 +22,9 @@ DIR ?=
 export UV_LINK_MODE ?= copy
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo bi notebook test dev up down lint bench lock clean bucket-s3 run-job
+.PHONY: help setup demo bi notebook test dev docs up down lint bench lock clean bucket-s3 run-job
 
-help: ## What can be made
+help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 10
 
 setup: $(READY) ## The Python environment and Spark's jars, as locked
@@ -50,7 +50,10 @@ lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(READY) ## Speed, side by side: ONLY="a c" SIZE=small|full DIR=folder FILES=folder (docs/performance.md)
+docs: $(READY) ## The documentation as a site in site/; a dead link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(if $(DIR),--site-dir '$(abspath $(DIR))')
+
+bench: $(READY) ## Measure speed, side by side: ONLY="a c" SIZE=small|full DIR=folder FILES=folder (docs/performance.md)
 	@$(BIN)/python -m bench --only '$(ONLY)' --size '$(or $(SIZE),small)' $(if $(DIR),--dir '$(DIR)') \
 	  $(if $(FILES),--files '$(FILES)')
 
@@ -91,7 +94,7 @@ lock: $(READY) ## For maintainers: resolve the newest versions that pyproject.to
 
 clean: ## Remove the environment and caches; DATA=1 the local lakehouse too
 	@if [ -x $(BIN)/lakehouse ]; then for server in bi spark kafka s3; do $(BIN)/lakehouse $$server stop || true; done; fi
-	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis $(if $(DATA),"$${LAKEHOUSE_HOME:-.lakehouse}")
+	@rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis $(if $(DATA),"$${LAKEHOUSE_HOME:-.lakehouse}")
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.lock pyproject.toml lakehouse_assets/platform/runtime/jars.lock

@@ -72,40 +72,57 @@ class Settings(BaseSettings):
     home: Folder = Field(
         Path(".lakehouse"),
         validate_default=True,
-        description="folder of lake, landing, Spark server and Dagster's storage",
+        description="folder of the instance: lake, landed files, Spark server, Dagster's storage",
     )
-    root: Folder | None = Field(None, description="folder of the lake and the landed files; unset: the home")
+    root: Folder | None = Field(None, description="folder of the lake and the landed files; unset: LAKEHOUSE_HOME")
     s3_endpoint: str | None = Field(
-        None, description="S3 endpoint, http://host:port; unset: AWS; of documents: this home's server where it runs"
+        None,
+        description="S3 endpoint, http://host:port; it precedes AWS_ENDPOINT_URL_S3; credentials come from AWS_*; "
+        "unset: AWS, for documents and `lakehouse bucket` the local server while it runs",
     )
     landing: Root = Field(
-        None, validate_default=True, description="raw: landed files, a folder or s3a://bucket/prefix; unset: in root"
+        None,
+        validate_default=True,
+        description="raw: the landed files, a folder or s3a://bucket/prefix; unset: in the root",
     )
     lake: Root = Field(
-        None, validate_default=True, description="processed: tables, a folder or s3a://bucket/prefix; unset: in root"
+        None,
+        validate_default=True,
+        description="processed: the tables, a folder or s3a://bucket/prefix; unset: in the root",
     )
-    drop: Folder | None = Field(None, description="folder in which sources drop files; unset: drop in the home")
+    drop: Folder | None = Field(
+        None, description="folder in which sources drop files, watched by a sensor; unset: drop in LAKEHOUSE_HOME"
+    )
+    spark_remote: str | None = Field(
+        None,
+        description="Spark Connect URL of a cluster; a session sets the options that results depend on (time zone, "
+        "ANSI mode, …), and a server that rejects them is refused; unset: an embedded server",
+    )
     first_days: str | None = Field(
         None,
         pattern=r"^(declared|\w+=\d{4}-\d{2}-\d{2}(,\w+=\d{4}-\d{2}-\d{2})*)$",
         description="first partition of domains, gmv=2023-01-01,store=2023-02-01, or declared; unset: the file "
         "first_days of the home, which the demo writes",
     )
-    spark_remote: str | None = Field(None, description="Spark Connect URL of a cluster; unset: the embedded server")
     spark_token: SecretStr | None = Field(None, description="token of that cluster's Spark Connect server")
     spark_heap: str = Field("2g", pattern=r"^\d+[mg]$", description="heap of the embedded server's JVM")
     spark_cores: str = Field("*", pattern=r"^(\*|\d+)$", description="cores of the embedded server")
-    pseudonym_key: SecretStr | None = Field(None, description="key of pseudonyms (HMAC-SHA256), 32 characters or more")
-    pseudonym_key_id: str = Field("1", description="name of that key; it is stored beside every pseudonym")
+    pseudonym_key: SecretStr | None = Field(
+        None,
+        description="key of pseudonyms (HMAC-SHA256), 32 characters or more; the loyalty domain needs it; `make dev` "
+        "generates one for development",
+    )
+    pseudonym_key_id: str = Field("1", description="name of that key, stored beside every pseudonym")
     warehouse_url: SecretStr | None = Field(
-        None, description="URL of a PostgreSQL to publish to; unset: an embedded one"
+        None,
+        description="PostgreSQL to publish to, postgresql://user:password@host:5432/database; unset: an embedded one",
     )
     analyst_url: SecretStr | None = Field(
-        None, description="URL of that PostgreSQL for dashboards: a login that only reads"
+        None, description="the same PostgreSQL for dashboards, with a login that only reads"
     )
     alert_webhook: SecretStr | None = Field(None, description="URL to which alerts are posted as JSON")
     alert_command: SecretStr | None = Field(
-        None, description="command that is given an alert as an e-mail message, as: sendmail ops@example.com"
+        None, description="command that receives an alert as an e-mail message, such as: sendmail ops@example.com"
     )
     debounce_seconds: float = Field(
         2.0,
@@ -116,19 +133,20 @@ class Settings(BaseSettings):
     jars: Path | None = Field(None, description="folder of Spark's jars; unset: inside the Python environment")
     inbox: Folder | None = Field(None, description="folder in which files of streams arrive: <domain>/<table>/<file>")
     documents: str | None = Field(
-        None, description="where the marketplace's documents arrive: s3://bucket/input/ or a folder"
+        None, description="source of the marketplace's documents: s3://bucket/input/ or a folder"
     )
     stream_batch_bytes: int = Field(
-        32 * 2**20, ge=2**10, description="most bytes of a stream's batch; a record that is larger comes alone"
+        32 * 2**20, ge=2**10, description="maximum bytes of a stream's batch; a larger record is a batch of its own"
     )
-    kafka_bootstrap: str | None = Field(None, description="Kafka's brokers, host:port,…; unset: this home's broker")
+    kafka_bootstrap: str | None = Field(None, description="Kafka's brokers, host:port,…; unset: the local broker")
     kafka_security_protocol: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
-    kafka_sasl_mechanism: str | None = Field(None, description="PLAIN or SCRAM-SHA-512, where Kafka asks for a login")
+    kafka_sasl_mechanism: str | None = Field(None, description="PLAIN or SCRAM-SHA-512, if Kafka requires a login")
     kafka_username: str | None = Field(None, description="user of Kafka")
     kafka_password: SecretStr | None = Field(None, description="password of that user")
     kafka_ca: Path | None = Field(None, description="PEM file of the authority that signed Kafka's certificate")
     plaintext_hosts: str | None = Field(
-        None, description="hosts, with commas, to which credentials may go in clear; *: any"
+        None,
+        description="hosts, with commas, to which credentials may go without TLS; *: any; unset: this machine only",
     )
 
     @model_validator(mode="after")

@@ -7,11 +7,11 @@ from lakehouse_assets.settings import settings
 
 
 @click.command()
-@click.option("--all", "resolved_too", is_flag=True, help="Those that are over as well.")
+@click.option("--all", "resolved_too", is_flag=True, help="Resolved alerts as well.")
 @click.option("--try", "try_hooks", is_flag=True, help="Send a trial alert to every hook of the settings.")
 @format_option
 def alerts(resolved_too: bool, try_hooks: bool, output: str) -> None:
-    """List the days that are late or whose checks failed, and the hooks that were told."""
+    """List late days, days with failed checks, and the hooks that were notified."""
     from lakehouse_assets.ops.alerts import read_alerts
 
     if try_hooks:

@@ -10,13 +10,13 @@ from lakehouse_assets.settings import settings
 
 @click.group()
 def bucket() -> None:
-    """Buckets of this home's S3 server, or of LAKEHOUSE_S3_ENDPOINT."""
+    """Buckets of the local S3 server, or of LAKEHOUSE_S3_ENDPOINT."""
 
 
 @bucket.command()
 @click.argument("name")
 def create(name: str) -> None:
-    """Make a bucket; no error when it is there."""
+    """Create a bucket; no error if it exists."""
     from lakehouse_assets.streaming.s3_client import create_bucket
 
     click.echo(f"{name}: {'made' if create_bucket(settings(), name) else 'is there already'}")
@@ -27,7 +27,7 @@ def create(name: str) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--path", default="input/", show_default=True, help="Where in the bucket.")
 def put(name: str, files: tuple[Path, ...], path: str) -> None:
-    """Put FILES (of a folder: what is in it) into a bucket."""
+    """Put FILES (of a folder: its files) into a bucket."""
     from lakehouse_assets.streaming.s3_client import put_object
 
     every = [one for file in files for one in (sorted(file.iterdir()) if file.is_dir() else [file]) if one.is_file()]

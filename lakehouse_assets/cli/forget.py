@@ -12,10 +12,10 @@ from lakehouse_assets.settings import settings
 @click.confirmation_option(prompt="This cannot be undone. Erase this person from the whole domain?")
 @format_option
 def forget(table: str, key: str, output: str) -> None:
-    """Erase a person from every table of a domain, and from what was landed; TABLE as in loyalty/clientes.
+    """Erase a person from the landed files and every table of a domain; TABLE as in loyalty/clientes.
 
-    Old versions of these tables go as well, so run it while nothing else reads or writes them, not even the
-    maintenance of the night. Files landed again later are landed without the person.
+    Old versions of these tables are removed too, so run it while no other process reads or writes them, including
+    nightly maintenance. Files landed again later are landed without the person.
     """
     from lakehouse_assets.cli.declared import imported_tables
     from lakehouse_assets.ops.forget import forget as forget_person

@@ -8,10 +8,10 @@ from lakehouse_assets.settings import settings
 
 @click.command()
 @click.argument("table", required=False)
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only list the work.")
 @format_option
 def maintain(table: str | None, dry_run: bool, output: str) -> None:
-    """Compact small files and remove those that no kept version needs; of TABLE (or domain), or of everything.
+    """Compact small files and remove files that no kept version needs; of TABLE (or domain), or of all tables.
 
     Safe while runs write: no row changes, and every version stays readable for its table's retention.
     """

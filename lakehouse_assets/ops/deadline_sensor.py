@@ -82,7 +82,7 @@ def report_job() -> dg.JobDefinition:
             )
             context.log_event(evaluation)  # type: ignore[arg-type]  # takes check results as well; a test guards it
 
-    @dg.job(name=REPORT, description="Deadlines that passed without data, and data that came late, as checks.")
+    @dg.job(name=REPORT, description="Reports missed deadlines and late data as check results.")
     def job() -> None:
         report()
 
@@ -97,7 +97,7 @@ def deadline_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinition:
 
     @dg.sensor(
         name=f"{domain}_deadlines",
-        description="Finds days that are late, whose checks failed or whose runs do: an alert of each, told once.",
+        description="Raises one alert for each day that is late, whose checks failed, or whose runs fail repeatedly.",
         job_name=REPORT,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -45,7 +45,10 @@ def maintenance_job(catalog: Catalog) -> dg.JobDefinition:
             raise dg.Failure(f"{len(failed)} tables were not maintained: {failed}", {"files": done_of})
         context.add_output_metadata({"files": done_of})
 
-    @dg.job(name=MAINTAIN, description="Few files instead of many, so that a day costs the same after a long history.")
+    @dg.job(
+        name=MAINTAIN,
+        description="Compacts every table and removes files that no kept version needs.",
+    )
     def job() -> None:
         compact_and_vacuum()
 

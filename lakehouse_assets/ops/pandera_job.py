@@ -53,7 +53,8 @@ def pandera_job(catalog: Catalog) -> dg.JobDefinition:
             raise dg.Failure(f"{len(failed)} tables were not validated: {failed}")
 
     @dg.job(
-        name=JOB, description="Pandera judges a sampled day of each table; the platform's verdict must be the same."
+        name=JOB,
+        description="Validates a sampled day of each table by Pandera and compares it with the commit.",
     )
     def job() -> None:
         validate_sampled_days()
@@ -65,7 +66,7 @@ def pandera_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
     """Every night, after the tables were maintained."""
     return dg.ScheduleDefinition(
         name=f"{JOB}_nightly",
-        description="Validates a sampled day of each table by Pandera and compares. Nothing is changed or blocked.",
+        description="Validates a sampled day of each table by Pandera. Changes and blocks nothing.",
         cron_schedule="45 5 * * *",
         execution_timezone="UTC",
         job=job,

@@ -20,7 +20,7 @@ OWNERS = ("team:platform",)
 
 
 class CheckResult(Contract):
-    """Every rule of every table, by day: how many rows broke it, in each run that judged the day."""
+    """Every rule of every table, by day: how many rows broke it, in each run that validated the day."""
 
     table: T.StringType = column("table that was judged, as domain/layer/name", action=Action.FAIL)
     feed_day: T.DateType = column("day that was judged", action=Action.FAIL)

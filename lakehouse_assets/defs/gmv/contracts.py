@@ -73,7 +73,7 @@ class Gmv(Contract):
     gmv_date: T.DateType = column(
         "day of the GMV: the release date", action=Action.FAIL, derived_from=("purchase.release_date",)
     )
-    subsidiary: T.StringType = column("subsidiary; unknown until it is told", action=Action.FAIL)
+    subsidiary: T.StringType = column("subsidiary; unknown until the extra info arrives", action=Action.FAIL)
     product_id: T.LongType = column("product", action=Action.FAIL)
     gmv: Annotated[T.DecimalType, 28, 2] = column(
         "sum of the value of released purchases",

@@ -158,7 +158,7 @@ class DimCliente(Contract):
 
 
 class FctTransacao(Contract):
-    """Transactions that are not deleted, each with the version of its customer that held at its time."""
+    """Transactions that are not deleted, each with the version of its customer that was valid at its time."""
 
     id_transacao: T.StringType = fails("transaction")
     sk_cliente: T.StringType = fails("version of the customer, see dim_cliente", pseudonym=True)

@@ -42,7 +42,7 @@ class OrderLine(Contract):
     customer_id: T.StringType = column("customer; none: not known", source=True, nullable=True, pii=True)
     country: T.StringType = column("country of the customer", source=True)
     schema_version: T.StringType = column(
-        "version of the event's schema; none: the record holds no event", isin=["1"], dimension=Dimension.SCHEMA
+        "version of the event's schema; none: the record has no event", isin=["1"], dimension=Dimension.SCHEMA
     )
     unknown_fields: T.StringType = column("fields that the schema does not know, as JSON", nullable=True)
     line_type: T.StringType = column(
@@ -112,7 +112,7 @@ class Cancellation(Contract):
 
 
 class SalesByCountry(Contract):
-    """Sales of a day by country, and what was cancelled on it."""
+    """Sales of a day by country, and cancellations of that day."""
 
     feed_day: T.DateType = column("day", action=Action.FAIL)
     country: T.StringType = column("country of the customer", action=Action.FAIL)
@@ -128,7 +128,7 @@ class SalesByCountry(Contract):
 
 
 class SalesByProduct(Contract):
-    """Sales of a day by product, and what was cancelled on it."""
+    """Sales of a day by product, and cancellations of that day."""
 
     feed_day: T.DateType = column("day", action=Action.FAIL)
     stock_code: T.StringType = column("product", action=Action.FAIL)

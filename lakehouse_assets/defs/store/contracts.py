@@ -42,7 +42,7 @@ METHODS = ["pix", "boleto", "cartao_credito", "cartao_debito", "vale", "indefini
 
 
 class Users(SilverEvent):
-    """Users as of the day they registered or changed; the newest row of a user holds."""
+    """Users as of the day they registered or changed; the newest row of a user is the valid one."""
 
     user_id: T.StringType = column("user", source=True)
     name: T.StringType = column("name", source=True, nullable=True, pii=True)
@@ -66,7 +66,7 @@ class Users(SilverEvent):
 
 
 class Products(SilverEvent):
-    """Products with the price of the day; the newest row of a product holds."""
+    """Products with the price of the day; the newest row of a product is the valid one."""
 
     product_id: T.StringType = column("product", source=True)
     name: T.StringType = column("name", source=True, nullable=True)
@@ -79,7 +79,7 @@ class Products(SilverEvent):
 
 
 class Orders(SilverEvent):
-    """Lines of orders: what was ordered, how many, for how much. An order may have several lines, or none yet."""
+    """Lines of orders: product, pieces, price. An order may have several lines, or none yet."""
 
     order_id: T.StringType = column("order", source=True)
     user_id: T.StringType = column("who ordered", source=True, nullable=True)
@@ -167,12 +167,12 @@ class DailySales(Contract):
 
     @row_rule(action=Action.FAIL)
     def net_is_the_rest(cls) -> str:
-        """Net is gross without what was cancelled."""
+        """Net is gross minus cancelled."""
         return "net = gross - cancelled"
 
 
 class PaymentReconciliation(Contract):
-    """What an order owes and what was paid, as known on a feed day with news of it; its newest row holds."""
+    """Amount due and amount paid of an order, as known on a feed day with changes; its newest row is the valid one."""
 
     feed_day: T.DateType = column(FEED_DAY, action=Action.FAIL)
     order_id: T.StringType = column("order", action=Action.FAIL)
@@ -197,7 +197,7 @@ class PaymentReconciliation(Contract):
 
 
 class CustomerValue(Contract):
-    """Recency, frequency and value of a customer, as of a feed day with orders of theirs; the newest row holds."""
+    """Recency, frequency and value of a customer, as of a feed day with orders of theirs; the newest row is valid."""
 
     feed_day: T.DateType = column(FEED_DAY, action=Action.FAIL)
     user_id: T.StringType = column("customer", action=Action.FAIL)

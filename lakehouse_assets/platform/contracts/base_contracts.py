@@ -23,7 +23,7 @@ class StateRow(Contract):
     is_deleted: T.BooleanType = column("whether the source deleted the key", action=Action.FAIL)
     feed_day: T.DateType = column("day on which the source delivered the change", action=Action.FAIL)
     record_hash: T.StringType = column("SHA-256 of what the change says", action=Action.FAIL)
-    processed_date: T.DateType = column("day on which a run judged the change", action=Action.FAIL)
+    processed_date: T.DateType = column("day on which a run validated the change", action=Action.FAIL)
 
 
 class CurrentState(StateRow):
@@ -35,14 +35,14 @@ class CurrentState(StateRow):
 class History(CurrentState):
     """Every version of each key, without gap or overlap."""
 
-    effective_from: T.TimestampNTZType = column("time from which the version holds", action=Action.FAIL)
-    effective_to: T.TimestampNTZType = column("time from which the next one holds; none: current", nullable=True)
+    effective_from: T.TimestampNTZType = column("time from which the version is valid", action=Action.FAIL)
+    effective_to: T.TimestampNTZType = column("time from which the next one is valid; none: current", nullable=True)
     is_current: T.BooleanType = column("whether it is the newest version of its key", action=Action.FAIL)
 
 
 class SnapshotHistory(StateRow):
     """Every version of each key, by feed day, without gap or overlap."""
 
-    effective_from: T.DateType = column("feed day from which the version holds", action=Action.FAIL)
-    effective_to: T.DateType = column("feed day from which the next one holds; none: current", nullable=True)
+    effective_from: T.DateType = column("feed day from which the version is valid", action=Action.FAIL)
+    effective_to: T.DateType = column("feed day from which the next one is valid; none: current", nullable=True)
     is_current: T.BooleanType = column("whether it is the newest version of its key", action=Action.FAIL)

@@ -132,16 +132,15 @@ def column(
 ) -> Any:
     """Declare a column; `checks` are pandera's: eq ne gt ge lt le in_range isin notin str_matches str_length ….
 
-    `source`: it comes from the source's file. `action`: what becomes of a row whose value breaks a check (default:
-    QUARANTINE); one that is missing or malformed cannot be stored, so WARN means QUARANTINE there. Checks registered
-    with pandera, and `unique` (no value twice in a feed day), are judged by pandera of a whole day: they fail it, or
-    warn (`day_rules.py`). `coerce`: values of a narrower type are cast to the declared one, by `validate` too; a step
-    does so in any case, and what would lose anything is refused. `decimal_mark`: how the source writes decimals, where
-    that is known: without it `1.234` is ambiguous and malformed. `pii`: personal, so not published, in no sample,
-    without statistics. `pseudonym`: it stands for a person: as `pii`, but published. `derived_from`: the columns it is
-    made of, as `input.column`; not needed for those of the inputs that have the same name. `parsed`: it is read from a
-    field of a document (`parse.read_fields`, or `unreadable` of `parse`); one that is there and cannot be read breaks
-    `:parses`. Raises ContractError.
+    `source`: the column comes from the source's file. `action`: the effect on a row whose value breaks a check
+    (default: QUARANTINE); a missing or malformed value cannot be stored, so there WARN means QUARANTINE. Pandera
+    evaluates registered checks and `unique` (no value twice in a feed day) on a whole day: they fail the day or warn
+    (`day_rules.py`). `coerce`: `validate` too casts values of a narrower type to the declared one, as every step does;
+    a lossy cast is refused. `decimal_mark`: the source's decimal mark; without it `1.234` is ambiguous and malformed.
+    `pii`: personal data: not published, in no sample, without statistics. `pseudonym`: as `pii`, but published. `of`:
+    the columns that it derives from, as `input.column`; columns of the same name are found without it. `parsed`: it is
+    read from a field of a document (`parse.read_fields`, or `unreadable` of `parse`); a field that cannot be read
+    breaks `:parses`. Raises ContractError.
     """
     known = KEYWORDS | keywords()
     unknown = sorted(set(checks) - known)
@@ -180,10 +179,10 @@ def table_metadata(
     may_be_empty: bool = False,
     documents: bool = False,
 ) -> dict[str, TableMetadata]:
-    """What a table says of itself, for `Config.metadata`. A key is unique within a feed day and never NULL.
+    """Return the metadata of a table, for `Config.metadata`. A key is unique within a feed day and never NULL.
 
-    `may_be_empty`: a day all of whose rows leave for quarantine is committed, empty; else it fails. `documents`: its
-    rows are read from JSON documents; one that is none (`json_text.py`) breaks `document:parses`.
+    `may_be_empty`: a day whose rows all go to quarantine is committed, empty; else it fails. `documents`: its
+    rows are read from JSON documents; invalid JSON (`json_text.py`) breaks `document:parses`.
     """
     rate, unique = key_tolerate or Rate(), tuple(key)
     told = TableMetadata(unique, event_time, fresh_within, tuple(owners), key_action, rate, may_be_empty, documents)
@@ -197,10 +196,10 @@ def row_rule(
     action: Action = Action.QUARANTINE,
     tolerate: Rate | None = None,
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a rule over several columns: a method that gives what is TRUE for a good row (NULL counts as good).
+    """Declare a rule over several columns: a method whose expression is TRUE for a good row (NULL counts as good).
 
-    It returns SQL (`-> str`), or a Spark Column (`-> Column`) where SQL will not do; the return annotation says which,
-    because a Column exists only while Spark is connected. Pandera sees the rule as a check of the frame.
+    It returns SQL (`-> str`), or a Spark Column (`-> Column`) if SQL is not enough; the return annotation decides,
+    because a Column exists only while Spark is connected. For Pandera the rule is a check of the frame.
     """
 
     def declare(method: Callable[..., Any]) -> Any:
@@ -227,7 +226,7 @@ def row_rule(
 
 @cache
 def landed_contract(name: str, typed: type[Contract]) -> type[Contract]:
-    """The contract of the landed rows of a typed table: its source columns as text, and where each row came from.
+    """Return the contract of a table's landed rows: its source columns as text, with the provenance of each row.
 
     Raises ContractError when no column of `typed` comes from a source.
     """

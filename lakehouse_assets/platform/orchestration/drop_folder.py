@@ -163,7 +163,7 @@ def landing_job(domain: str, catalog: Catalog, first_day: date) -> dg.JobDefinit
 
     @dg.job(
         name=job_name(domain),
-        description="Lands the files dropped for a day; the sensor of levels then makes the tables.",
+        description="Lands the files dropped for a day; the staleness sensor then requests the tables.",
         partitions_def=partitions(first_day, catalog.zone(domain)),
         tags={DOMAIN_TAG: domain},
     )

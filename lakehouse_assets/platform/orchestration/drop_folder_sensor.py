@@ -134,7 +134,7 @@ def drop_sensor(domain: str, catalog: Catalog, job: dg.JobDefinition) -> dg.Sens
 
     @dg.sensor(
         name=f"{domain}_drop",
-        description="Lands dropped files once they are complete: a day as a whole, or a table alone if no other comes.",
+        description="Requests the landing of dropped files: a complete day, or an incomplete one after a minute.",
         job=job,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -49,7 +49,9 @@ class ExternalCommits(dg.Config):
 def external_commits_job(catalog: Catalog) -> dg.JobDefinition:
     """The job that checks and reports a table's commits."""
 
-    @dg.op(required_resource_keys={"spark"}, description="Checks and reports commits that Dagster has not heard of.")
+    @dg.op(
+        required_resource_keys={"spark"}, description="Validates and reports commits missing from Dagster's event log."
+    )
     def adopt(context: dg.OpExecutionContext, config: ExternalCommits) -> None:
         from lakehouse_assets.settings import settings
 
@@ -65,8 +67,7 @@ def external_commits_job(catalog: Catalog) -> dg.JobDefinition:
             _report(context, table, lake, validate(step, table))
 
     @dg.job(
-        name=EXTERNAL_COMMITS_JOB,
-        description="Commits made outside Dagster, or by runs that were killed: checked and reported.",
+        name=EXTERNAL_COMMITS_JOB, description="Validates and reports commits made outside Dagster or by killed runs."
     )
     def job() -> None:
         adopt()
@@ -91,7 +92,8 @@ def unreported_commits_sensor(domain: str, catalog: Catalog) -> dg.SensorDefinit
 
     @dg.sensor(
         name=f"{domain}_unreported_commits",
-        description="Finds commits that Dagster has not heard of: those of others are checked by the contract first.",
+        description="Detects Delta commits missing from Dagster's event log. Commits made outside the platform are "
+        "validated before they count.",
         job_name=EXTERNAL_COMMITS_JOB,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -28,11 +28,12 @@ CONTRACT, CONSERVATION, FRESHNESS, PANDERA = "contract", "conservation", "freshn
 SAMPLE_RULES = 20
 
 DESCRIPTIONS = {
-    CONTRACT: "Every rule of the table's contract, by quality dimension. Blocks what reads the day.",
-    CONSERVATION: "Rows in = rows kept + rows quarantined + exact duplicates removed. Blocks what reads the day.",
-    FRESHNESS: "The day's data are there by the deadline declared, and its newest record is as new as declared. "
-    "By data, not by run time.",
-    PANDERA: "Pandera and the platform say the same of the day's rows. Of a day sampled at night; blocks nothing.",
+    CONTRACT: "Every rule of the table's contract, by quality dimension. A failure blocks downstream partitions.",
+    CONSERVATION: "Rows in = rows passed + rows quarantined + exact duplicates removed. A failure blocks downstream "
+    "partitions.",
+    FRESHNESS: "The day's data arrived by the declared deadline, and its newest record is as new as declared. "
+    "Measured on data arrival, not on run times.",
+    PANDERA: "Pandera and the platform find the same broken rules in a day that is sampled at night. Blocks nothing.",
 }
 
 

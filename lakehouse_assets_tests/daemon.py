@@ -16,7 +16,6 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.sensor import execute_sensor_iteration
 
 from lakehouse_assets.platform.orchestration.staleness_sensor import READING
-from lakehouse_assets.platform.orchestration.unreported_commits_sensor import EXTERNAL_COMMITS_JOB
 from lakehouse_assets_tests.dagster_lake import DagsterLake
 
 LOG = logging.getLogger("daemon")
@@ -59,15 +58,7 @@ class Daemon:
         instance.report_dagster_event(starting, queued.run_id)
         run = instance.get_run_by_id(queued.run_id)
         assert run is not None
-        if run.job_name == EXTERNAL_COMMITS_JOB:
-            job = InMemoryJob(definitions.resolve_job_def(EXTERNAL_COMMITS_JOB))
-        else:
-            whole = InMemoryJob(definitions.resolve_implicit_global_asset_job_def())
-            job = whole.get_subset(
-                op_selection=None,
-                asset_selection=set(run.asset_selection or ()),
-                asset_check_selection=set(run.asset_check_selection) if run.asset_check_selection else None,
-            )
+        job = InMemoryJob(definitions.resolve_job_def(run.job_name))
         return execute_run(job, run, instance, raise_on_error=False).success
 
     def settle(self) -> list[dg.DagsterRun]:

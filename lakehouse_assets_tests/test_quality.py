@@ -23,6 +23,7 @@ from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.results import audit_log, audit_rows
 from lakehouse_assets.platform.results.step_result import DayOutcome, Status
 from lakehouse_assets.platform.storage.commit_metadata import DayRows
+from lakehouse_assets.platform.validation.day_result import percent
 from lakehouse_assets.serving.day_state import State
 from lakehouse_assets.serving.quality import read_quality
 from lakehouse_assets.serving.quality_html import page as render
@@ -372,3 +373,18 @@ def test_a_year_of_eight_tables_is_a_light_page(home: Settings) -> None:
         sizes.append(len(render(quality, judge.catalog).encode()))
     assert 150_000 < sizes[0] < 250_000
     assert 1_000_000 < sizes[1] < 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "message"),
+    [
+        (0, 0, "0%"),
+        (0, 7, "0%"),
+        (1, 10**6, "<0.01%"),
+        (2, 49, "4.08%"),
+        (10**6 - 1, 10**6, ">99.99%"),
+        (7, 7, "100.00%"),
+    ],
+)
+def test_a_rate_never_rounds_to_nothing_or_to_everything(part: int, whole: int, message: str) -> None:
+    assert percent(part, whole) == message

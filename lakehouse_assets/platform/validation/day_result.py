@@ -52,9 +52,10 @@ class Result(Enum):
 
 def percent(part: int, whole: int) -> str:
     """A share as people read it; never 0 % where there is one, never 100 % where one is missing."""
-    share = part / whole if whole else 0.0
-    rounded = f"{share:.2%}"
-    if part and rounded == "0.00%":
+    if not part:
+        return "0%"
+    rounded = f"{part / whole:.2%}"
+    if rounded == "0.00%":
         return "<0.01%"
     return ">99.99%" if part < whole and rounded == "100.00%" else rounded
 

@@ -302,7 +302,7 @@ def test_amounts_columns_and_states_are_in_words_and_an_empty_chart_has_its_comm
         expect(heading).to_contain_text(name)
     expect(page.get_by_text("lakehouse warehouse catch-up")).to_be_visible()
     opened(superset, page, "quality")
-    expect(page.get_by_text("🟩 passed · 🟦 rows warned · 🟨 rows quarantined", exact=False)).to_have_count(2)
+    expect(page.get_by_text("green passed · blue rows warned · yellow rows quarantined", exact=False)).to_have_count(2)
     screenshot(page, "quality-states", tmp_path)
 
 

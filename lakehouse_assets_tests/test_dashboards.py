@@ -202,15 +202,16 @@ def test_columns_are_called_in_words() -> None:
     assert not [name for name in names.values() if "_" in name]
 
 
-def test_what_the_colours_mean_stands_below_the_title_and_passed_is_green() -> None:
+def test_what_the_colours_mean_stands_above_the_chart_and_passed_is_green() -> None:
     files = superset_files(BOARDS)
     heat = files["charts/quality_tables_by_day.yaml"]
-    meaning = "⬜ no rows · 🟩 passed · 🟦 rows warned · 🟨 rows quarantined · 🟧 late · 🟥 failed"
-    assert heat["description"].endswith(meaning)
     assert heat["params"]["value_bounds"] == [0, 5]
-    shown = files["dashboards/quality.yaml"]["metadata"]["expanded_slices"]
-    titles = [chart.title for slug, chart in CHARTS if slug == "quality"]
-    assert {titles[int(number) - 1] for number in shown} >= {"Tables by day", "Dimensions by day"}
+    layout = files["dashboards/quality.yaml"]["position"]
+    rows = layout["GRID_ID"]["children"]
+    above = rows[rows.index("ROW-2") - 1]
+    (text,) = layout[above]["children"]
+    meaning = "**grey** no rows · **green** passed · **blue** rows warned · **yellow** rows quarantined"
+    assert layout[text]["meta"]["code"] == f"{meaning} · **orange** late · **red** failed"
     configuration = colour_scheme()
     assert configuration["id"] == heat["params"]["linear_color_scheme"]
     red, green, blue = (int(configuration["colors"][1][n : n + 2], 16) for n in (1, 3, 5))

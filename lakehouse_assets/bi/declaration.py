@@ -263,7 +263,7 @@ class Days:
 Filter = AsOfDay | Choice | Days
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dashboard:
     """Rows of charts with filters above them. `slug`: its word in the URL.
 

@@ -164,7 +164,7 @@ def _heat(chart: Heat) -> Params:
         "yscale_interval": 1,
         "left_margin": 50,  # beyond what the names take
         "bottom_margin": 30,
-        "show_legend": False,  # the description names the colours
+        "show_legend": False,  # a text above names the colours
         "show_percentage": False,
         "show_values": False,
         "row_limit": MOST_ROWS,

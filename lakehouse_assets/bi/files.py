@@ -31,8 +31,8 @@ VERSION = "1.0.0"
 DATABASE = "Warehouse"
 PLACEHOLDER = "postgresql+psycopg2://warehouse.invalid/warehouse"
 """Superset's configuration puts the real one in its place; a file has no address and no password."""
-SIGNS = ("⬜", "🟩", "🟦", "🟨", "🟧", "🟥")
-"""The colours of states in text, in the order of `superset_config.py`."""
+COLOURS = ("grey", "green", "blue", "yellow", "orange", "red")
+"""The colours of states in words, in the order of `superset_config.py`."""
 Files = dict[str, dict[str, Any]]
 
 
@@ -157,20 +157,13 @@ def _chart(board: Dashboard, chart: Chart) -> dict[str, Any]:
     kind, params = drawn(chart)
     return {
         "slice_name": chart.title,
-        "description": _note(chart) or None,
+        "description": chart.about or None,
         "viz_type": kind,
         "params": params,
         "uuid": _id("chart", board.slug, chart.title),
         "version": VERSION,
         "dataset_uuid": _dataset_id(dataset(chart.source)),
     }
-
-
-def _note(chart: Chart) -> str:
-    """What stands below a chart's title: what it is about, and what its colours mean."""
-    states = chart.states if isinstance(chart, Heat) else ()
-    colours = [f"{sign} {state}" for sign, state in zip(SIGNS, states, strict=False)]
-    return " ".join(filter(None, (chart.about, " · ".join(colours))))
 
 
 def _dashboard(board: Dashboard) -> dict[str, Any]:
@@ -185,7 +178,6 @@ def _dashboard(board: Dashboard) -> dict[str, Any]:
             "color_scheme": "supersetColors",
             "refresh_frequency": 0,
             "cross_filters_enabled": False,
-            "expanded_slices": {str(n): True for n, chart in enumerate(_charts(board), start=1) if _note(chart)},
         },
         "uuid": _id("dashboard", board.slug),
         "version": VERSION,
@@ -197,6 +189,8 @@ def _position(board: Dashboard) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     numbers = {chart.title: number for number, chart in enumerate(_charts(board), start=1)}
     for number, row in enumerate(board.charts, start=1):
+        if colours := _colours(row):
+            rows |= _text_row(f"COLOURS-{number}", colours, 6)
         above = ["ROOT_ID", "GRID_ID", f"ROW-{number}"]
         for chart in row:
             rows[f"CHART-{numbers[chart.title]}"] = {
@@ -219,7 +213,7 @@ def _position(board: Dashboard) -> dict[str, Any]:
             "parents": above[:2],
             "meta": {"background": "BACKGROUND_TRANSPARENT"},
         }
-    rows |= _footer(board)
+    rows |= _text_row("COMMANDS", _commands(board), 10 + 4 * len(board.filled_by))
     row_ids = [name for name in rows if name.startswith("ROW-")]
     return {
         "DASHBOARD_VERSION_KEY": "v2",
@@ -230,19 +224,32 @@ def _position(board: Dashboard) -> dict[str, Any]:
     }
 
 
-def _footer(board: Dashboard) -> dict[str, Any]:
-    """The last row: the commands that fill a chart without data."""
+def _colours(row: tuple[Chart, ...]) -> str:
+    """What the colours of a row of charts mean."""
+    states = next((chart.states for chart in row if isinstance(chart, Heat)), ())
+    return " · ".join(f"**{colour}** {state}" for colour, state in zip(COLOURS, states, strict=False))
+
+
+def _commands(board: Dashboard) -> str:
+    """How a chart without data is filled."""
     commands = "\n".join(f"- `{command}`" for command in board.filled_by)
-    text = f"A chart without data reads tables that have no rows yet. These commands fill them:\n\n{commands}"
+    return (
+        "A chart without data: nothing of its kind happened, or its tables have no rows yet. These commands fill them:"
+        f"\n\n{commands}"
+    )
+
+
+def _text_row(name: str, text: str, height: int) -> dict[str, Any]:
+    """A row of the layout that holds a text."""
     above = ["ROOT_ID", "GRID_ID"]
     return {
-        "ROW-COMMANDS": {
-            "id": "ROW-COMMANDS", "type": "ROW", "children": ["MARKDOWN-COMMANDS"], "parents": above,
+        f"ROW-{name}": {
+            "id": f"ROW-{name}", "type": "ROW", "children": [f"MARKDOWN-{name}"], "parents": above,
             "meta": {"background": "BACKGROUND_TRANSPARENT"},
         },
-        "MARKDOWN-COMMANDS": {
-            "id": "MARKDOWN-COMMANDS", "type": "MARKDOWN", "children": [], "parents": [*above, "ROW-COMMANDS"],
-            "meta": {"code": text, "width": WHOLE_WIDTH, "height": 10 + 4 * len(board.filled_by)},
+        f"MARKDOWN-{name}": {
+            "id": f"MARKDOWN-{name}", "type": "MARKDOWN", "children": [], "parents": [*above, f"ROW-{name}"],
+            "meta": {"code": text, "width": WHOLE_WIDTH, "height": height},
         },
     }  # fmt: skip
 

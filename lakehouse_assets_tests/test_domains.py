@@ -91,6 +91,13 @@ def test_what_a_source_may_say_reaches_the_table_that_it_is_of() -> None:
     assert (source.silver.sla, source.silver.parquet, source.silver.publish) == (None, None, Publish(("amount",)))
 
 
+def test_a_source_may_have_fewer_days_than_its_domain() -> None:
+    ended = SourceDays(date(2024, 2, 1), date(2024, 3, 1), zone="America/Sao_Paulo")
+    source = SHOP.source(DailySales, Files(), days=ended).bronze.source
+    assert source is not None
+    assert source.days == ended
+
+
 def test_what_is_done_to_the_rows_belongs_to_the_code_of_silver() -> None:
     def halved(landed: DataFrame) -> DataFrame:
         return landed.where("amount > 2")
@@ -139,7 +146,10 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "a domain's name": (lambda: Domain("My Shop", date(2024, 1, 1)), "'My Shop': a domain is called as its folder"),
     "a text for a day": (lambda: Domain("shop", "2024-01-01"), "first_day='2024-01-01' is no day; write date"),  # type: ignore[arg-type]
     "a zone": (lambda: Domain("shop", date(2024, 1, 1), "Sao Paulo"), "'Sao Paulo' is no time zone"),
-    "files that are none": (lambda: SHOP.source(DailySales, "sold_on"), "'sold_on' says not how files are delivered"),  # type: ignore[arg-type]
+    "files that are none": (
+        lambda: SHOP.source(DailySales, "sold_on"),
+        "'sold_on' does not say how files are delivered",
+    ),  # type: ignore[arg-type]
     "a day column that is none": (
         lambda: SHOP.source(DailySales, Files(day_column="sold")),
         "shop/bronze/daily_sales: the day column 'sold' is none of",
@@ -153,7 +163,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "an option misspelt": (lambda: SHOP.gold(DailySales, wirte=Overwrite()), "'wirte' is no option; is 'write' meant"),  # type: ignore[arg-type]
     "an input without days": (
         lambda: SHOP.gold(DailySales, sales=SHOP.source(DailySales, Files()).silver),  # type: ignore[arg-type]
-        r"its input 'sales' says no days; write sales=day\(",
+        r"its input 'sales' does not say which of its days are read; write sales=day\(",
     ),
     "a source as an input": (
         lambda: day(SHOP.source(DailySales, Files())),  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.scaffold import Place, columns_of
 
 DG = Path(sys.executable).with_name("dg")
+ROOT = Path(__file__).parents[1]
 PROJECT = """
 [tool.dg]
 directory_type = "project"
@@ -28,13 +29,12 @@ suppress_warnings = ["project_and_activated_venv_mismatch"]
 SAMPLE = "Delivered,orderId,price,ordered at,note\n2024-01-02,1,2.5,2024-01-02 10:00:00,x\n"
 
 
-def dg(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def dg(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run dg in a project."""
-    home = {"HOME": str(folder), "DG_CLI_CONFIG": str(folder / "dg.toml"), "DAGSTER_TELEMETRY_DISABLED": "1"}
     return subprocess.run(
         [DG, *words],
         cwd=folder,
-        env=os.environ | home | {"PYTHONPATH": str(folder)},
+        env=os.environ | {"HOME": str(folder), "PYTHONPATH": str(folder), "DAGSTER_TELEMETRY_DISABLED": "1"} | env,
         capture_output=True,
         text=True,
         timeout=300,
@@ -130,15 +130,19 @@ def test_a_table_needs_a_domain_and_a_sample_a_file(tmp_path: Path) -> None:
         columns_of(tmp_path / "none.csv")
 
 
-def test_dagsters_commands_check_and_list_this_project(tmp_path: Path) -> None:
-    """As `dg check defs` and `dg list defs` of the README: no warning of something that Dagster gives up."""
-    root = Path(__file__).parents[1]
-    env = os.environ | {"HOME": str(tmp_path), "LAKEHOUSE_HOME": str(tmp_path), "DAGSTER_TELEMETRY_DISABLED": "1"}
-    options: dict[str, object] = {"cwd": root, "env": env, "capture_output": True, "text": True, "check": False}
-    checked = subprocess.run([DG, "check", "defs"], **options)  # type: ignore[call-overload]
+def test_dagsters_commands_know_this_project(tmp_path: Path) -> None:
+    """`dg check defs`, `dg list defs` and `dg launch`, without a warning of something that Dagster gives up."""
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    env = {"HOME": str(tmp_path), "LAKEHOUSE_HOME": str(tmp_path), "DAGSTER_HOME": str(home)}
+    checked = dg(ROOT, "check", "defs", **env)
     assert checked.returncode == 0, checked.stderr
     assert "All definitions loaded successfully" in checked.stdout
-    assert "eprecat" not in checked.stderr
-    listed = subprocess.run([DG, "list", "defs", "--json"], **options)  # type: ignore[call-overload]
+    listed = dg(ROOT, "list", "defs", "--json", **env)
     assert listed.returncode == 0, listed.stderr
     assert "gmv/silver/purchase" in {asset["asset_key"] for asset in json.loads(listed.stdout)["assets"]}
+    launched = dg(ROOT, "launch", "--job", "maintain", **env)
+    assert launched.returncode == 0, launched.stderr
+    assert "RUN_SUCCESS" in launched.stdout + launched.stderr
+    assert [one.args for one in (checked, listed, launched) if "eprecat" in one.stdout + one.stderr] == []

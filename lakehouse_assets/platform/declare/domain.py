@@ -96,12 +96,11 @@ class Layer:
 
         def declare(function: "Callable[..., DataFrame]") -> Table:
             key = TableKey(self.domain, self.name, function.__name__)
-            _refuse(str(key), contract, reads, tuple(options))
             if key.layer == PUBLISHED_LAYER:
                 given.setdefault("publish", Publish())
             return Table(key, contract, function, MappingProxyType(reads), **given)
 
-        _refuse(f"a table of {self.domain}/{self.name}", contract, reads, tuple(options))
+        _refuse(f"{self.domain}/{self.name}", contract, reads, tuple(options))
         return declare
 
 
@@ -152,6 +151,7 @@ class Domain:
         *,
         name: str | None = None,
         columns: tuple[str, ...] | None = None,
+        days: SourceDays | None = None,
         rows: Rows | None = None,
         write: Write | None = None,
         stream: StreamSource | None = None,
@@ -160,13 +160,15 @@ class Domain:
     ) -> Table:
         """Declare landed files and their bronze table: its rows as they came, or as `rows` lays them out.
 
-        `columns`: those of the files, where they are not the contract's source columns. `stream`: what else brings
-        rows into the table. Raises DeclarationError.
+        `columns`: those of the files, where they are not the contract's source columns. `days`: those that the files
+        can have, where they are not the domain's. `stream`: what else brings rows into the table.
+        Raises DeclarationError.
         """
         key = self.key("bronze", name or _name_of(contract))
         _refuse(str(key), contract, files=files)
         try:
-            of = files if isinstance(files, EventFiles) else files.of(columns or _source_columns(contract), self.days)
+            named = columns or _source_columns(contract)
+            of = files if isinstance(files, EventFiles) else files.of(named, days or self.days)
         except ValueError as error:
             raise DeclarationError(f"{key}: {error}") from error
         return Table(
@@ -189,6 +191,7 @@ class Domain:
         *,
         name: str | None = None,
         delivered: type[Contract] | None = None,
+        days: SourceDays | None = None,
         silver: Rows | None = None,
         write: Write | None = None,
         sla: timedelta | None = None,
@@ -198,14 +201,15 @@ class Domain:
         """Declare a source by the contract of its typed rows: its landed files, its bronze and its silver table.
 
         Silver are the rows of bronze, read as the contract says; or what the function `silver` makes of them.
-        `delivered`: the contract of the files, where silver has not all of their columns. `sla` and `parquet` are of
+        `delivered`: the contract of the files, where silver has not all of their columns. `days`: those that the files
+        can have, where they are not the domain's. `sla` and `parquet` are of
         bronze, `write` and `publish` of silver. Every row that was landed must arrive in silver, in its quarantine, or
         among the exact duplicates. Raises DeclarationError.
         """
         called = name or _name_of(contract)
         _refuse(str(self.key("silver", called)), contract, files=files)
         landed = landed_contract(f"Landed{contract.__name__}", delivered or contract)
-        bronze = self.bronze(landed, files, name=called, sla=sla, parquet=parquet)
+        bronze = self.bronze(landed, files, name=called, days=days, sla=sla, parquet=parquet)
         typed = Table(
             self.key("silver", called),
             contract,
@@ -230,7 +234,7 @@ def _refuse(
         message = getattr(contract, "__name__", repr(contract))
         raise DeclarationError(f"{place}: {message} is no contract; declare it by a class of Contract")
     if files is not None and not isinstance(files, Files):
-        raise DeclarationError(f"{place}: {files!r} says not how files are delivered; write Files(…)")
+        raise DeclarationError(f"{place}: {files!r} does not say how files are delivered; write Files(…)")
     for wrong in faults_of_options(reads, options, Read):
         raise DeclarationError(f"{place}: {wrong}")
 

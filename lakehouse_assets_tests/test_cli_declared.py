@@ -6,8 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 
-from lakehouse_assets.cli import declared
+from lakehouse_assets.cli import declared, main
 from lakehouse_assets.cli.contract_summary import summarize
 from lakehouse_assets.cli.declared import SnapshotTable, declared_tables, imported_tables, summary_of
 from lakehouse_assets.platform.declare.catalog import Catalog
@@ -100,3 +101,19 @@ class _Imports:
     def __call__(self) -> Catalog:
         self.times += 1
         return self.tables
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "offered"),
+    [
+        (["describe"], "gmv/silver/purchase", ["gmv/silver/purchase", "gmv/silver/purchase_extra_info"]),
+        (["lineage"], "gmv/gold/", ["gmv/gold/gmv", "gmv/gold/gmv_current"]),
+        ([], "descr", ["describe"]),
+        (["tables", "--format"], "", ["table", "json", "csv"]),
+    ],
+)
+def test_a_shell_completes_commands_tables_and_formats(
+    home: Path, words: list[str], incomplete: str, offered: list[str]
+) -> None:
+    found = ShellComplete(main, {}, "lakehouse", "_LAKEHOUSE_COMPLETE").get_completions(words, incomplete)
+    assert [one.value for one in found] == offered

@@ -29,8 +29,8 @@ class Line(NamedTuple):
 def status(output: str) -> None:
     """Show what runs, which days are stale and why, and which failed. Exit code 1 when days failed.
 
-    A stale day was materialized before one of its inputs changed. Its sensor requests it; `lakehouse materialize` does
-    so now.
+    A missing day was never materialized, though its inputs have it; a stale one was before an input changed. Sensors
+    request both; `lakehouse materialize` does so now. An outdated day was materialized by other code, and stays.
     """
     here = settings()
     lines = [*_servers(here), *_streams(here), *_runs(here), *_days(here)]
@@ -107,7 +107,7 @@ def _days(here: Settings) -> Iterator[Line]:
 
 
 def _stale(staleness: "Staleness", table: "Table", failed: Collection[date]) -> Iterator[Line]:
-    """The stale days of a table, by the inputs that changed."""
+    """The days of a table that its inputs have and it has not, or not as they are now, by the inputs that changed."""
     from lakehouse_assets.platform.common.days import write_days
     from lakehouse_assets.platform.fingerprint.code_version import code_version
 
@@ -117,7 +117,8 @@ def _stale(staleness: "Staleness", table: "Table", failed: Collection[date]) -> 
     for day, changes in stale.items():
         if day in failed and day not in ready:
             continue
-        state = "stale" if day in ready else "blocked"
+        held = staleness.of(table.key).made(table, day)
+        state = "blocked" if day not in ready else "stale" if held else "missing"
         inputs = ", ".join(sorted(str(table.reads[name].table) for name in changes))
         by_reason.setdefault((state, inputs), set()).add(day)
     for (state, inputs), days in sorted(by_reason.items()):

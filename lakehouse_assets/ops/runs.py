@@ -1,6 +1,7 @@
 """Runs of Dagster in this process: recorded in its instance like any other, and told step by step while they work."""
 
 import re
+import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from uuid import uuid4
@@ -65,7 +66,9 @@ def select(selection: str) -> Selected:
 
     graph = definitions.resolve_asset_graph()
     try:
-        found = dg.AssetSelection.from_string(_full(selection, graph.all_group_names)).resolve(graph)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)  # Dagster's own selection of a group uses what is in beta
+            found = dg.AssetSelection.from_string(_full(selection, graph.all_group_names)).resolve(graph)
     except Exception as error:  # of a parser and of a resolver, which share no class
         raise LakehouseError(
             f"{selection!r} is no selection of assets: {error}\nWrite a domain (gmv), a table "

@@ -55,19 +55,18 @@ def differing(recorded: str, now: str) -> tuple[str, ...] | None:
     return tuple(one.name for one in fields(Fingerprint) if getattr(then, one.name) != getattr(current, one.name))
 
 
-_known: "dict[Table, str]" = {}
+_taken: "dict[Table, str]" = {}
 
 
+@cache
 def code_version(table: "Table") -> str:
     """The fingerprint of a table's code as text: the scheme and the four parts, with dots between."""
-    if table not in _known:
-        _known[table] = str(fingerprint(table))
-    return _known[table]
+    return _taken.get(table) or str(fingerprint(table))
 
 
 def take_for(table: "Table", version: str) -> None:
     """Take this for the table's fingerprint: of a table that was read from a snapshot, its code not imported."""
-    _known[table] = version
+    _taken[table] = version
 
 
 def fingerprint(table: "Table") -> Fingerprint:

@@ -47,10 +47,10 @@ def start(output: str) -> None:
     )
     found = server.start(settings(), boards, lambda text: click.echo(text, err=True))
     url, password = f"http://127.0.0.1:{found.port}", server.password_file(settings())
-    message = {"running": True, "port": found.port, "pid": found.process.pid, "url": url}
+    record = {"running": True, "port": found.port, "pid": found.process.pid, "url": url}
     lines = [f"{board.title:<34} {url}/superset/dashboard/{board.slug}/" for board in boards]
     lines.append(f"Log in as {server.ADMIN}; the password is in {password}")
-    show_record(message | {"user": server.ADMIN, "password_file": str(password)}, output, "\n".join(lines))
+    show_record(record | {"user": server.ADMIN, "password_file": str(password)}, output, "\n".join(lines))
 
 
 @bi.command()

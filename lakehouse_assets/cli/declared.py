@@ -125,8 +125,8 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, Table):
             from lakehouse_assets.platform.fingerprint.code_version import code_version
 
-            message = {name: held for name, held in vars(value).items() if name not in ("contract", "function")}
-            return _table, (message | {"summary": summary_of(value)}, code_version(value))
+            fields = {name: held for name, held in vars(value).items() if name not in ("contract", "function")}
+            return _table, (fields | {"summary": summary_of(value)}, code_version(value))
         if isinstance(value, MappingProxyType):
             return _read_only, (dict(value),)
         return NotImplemented
@@ -141,11 +141,11 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is no part of a declaration")
 
 
-def _table(message: dict[str, Any], version: str) -> SnapshotTable:
+def _table(fields: dict[str, Any], version: str) -> SnapshotTable:
     from lakehouse_assets.platform.fingerprint.code_version import take_for
 
     table = object.__new__(SnapshotTable)
-    vars(table).update(message)
+    vars(table).update(fields)
     take_for(table, version)
     return table
 

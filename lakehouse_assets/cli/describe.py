@@ -30,16 +30,16 @@ def describe(table: "Table", output: str) -> None:
         ("column", "type", "nullable", "personal", "description"),
         [(one.name, one.type, one.nullable, one.personal, one.description) for one in contract.columns],
     )
-    table_metadata = _facts(table, contract)
+    about = _facts(table, contract)
     if output == "csv":
         show(columns, output)
         return
     if output == "json":
-        message = asdict(contract)
-        show_record(table_metadata | {"columns": message["columns"], "rules": message["rules"]}, output, "")
+        record = asdict(contract)
+        show_record(about | {"columns": record["columns"], "rules": record["rules"]}, output, "")
         return
     show(
-        Rows(("fact", "value"), [(name, _text(value)) for name, value in table_metadata.items()]),
+        Rows(("fact", "value"), [(name, _text(value)) for name, value in about.items()]),
         output,
         str(table.key),
     )

@@ -41,9 +41,9 @@ def commands_of(name: str, server: "Callable[[], HomeServer]", says: str) -> cli
         if found is None:
             show_record({"running": False}, output, "Not running.")
             raise SystemExit(1)
-        message = {"running": True, "port": found.port, "pid": found.process.pid, "started": found.started}
+        record = {"running": True, "port": found.port, "pid": found.process.pid, "started": found.started}
         show_record(
-            message, output, f"Running: 127.0.0.1:{found.port}, process {found.process.pid}, since {found.started}"
+            record, output, f"Running: 127.0.0.1:{found.port}, process {found.process.pid}, since {found.started}"
         )
 
     return group

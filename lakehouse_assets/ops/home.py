@@ -49,7 +49,7 @@ def project_file(name: str) -> Path:
     Raises LakehouseError when the installation has neither.
     """
     package = Path(__file__).parents[1]
-    for transformed_row in (package / name, package.parent / name):
-        if transformed_row.is_file():
-            return transformed_row
+    for file in (package / name, package.parent / name):
+        if file.is_file():
+            return file
     raise LakehouseError(f"{name} is missing from this installation of the project. Install it again.")

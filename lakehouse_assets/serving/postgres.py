@@ -89,8 +89,8 @@ def failed(settings: Settings, error: Exception, sqlstate: str | None, connected
 def first_line(error: Exception) -> str:
     """What PostgreSQL said, without what drivers put around it."""
     text = str(error).strip() or "closed"
-    message = re.search(r"(?:ERROR|FATAL|PANIC):  (.+)", text)
-    return message[1] if message else text.splitlines()[0]
+    found = re.search(r"(?:ERROR|FATAL|PANIC):  (.+)", text)
+    return found[1] if found else text.splitlines()[0]
 
 
 def where(settings: Settings) -> str:

@@ -104,10 +104,10 @@ class Verdict:
         """For each rule that was broken, worst first, what happened."""
         broken = [rule for rule in self.rules if rule.failed or not rule.passed]
         ordered = sorted(broken, key=lambda r: (r.passed, not r.blocking, -r.failed, r.rule))
-        message = [*([f"no row is left of {self.rows_in}"] if self.nothing_left else []), *[r.why for r in ordered]]
+        reasons = [*([f"no row is left of {self.rows_in}"] if self.nothing_left else []), *[r.why for r in ordered]]
         if self.failed and all(rule.passed for rule in broken if rule.blocking):
-            return [f"could not be judged by its rules: see run {self.run_id}", *message]
-        return message
+            return [f"could not be judged by its rules: see run {self.run_id}", *reasons]
+        return reasons
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,9 @@ class KafkaTopic:
         Rows without such a commit are those of a table that was copied, or whose log was cut: reading on from what it
         holds doubles nothing.
         """
-        message = _said(path, version)
-        if self.topic in message:
-            return message[self.topic]
+        positions = _said(path, version)
+        if self.topic in positions:
+            return positions[self.topic]
         at = log_of(path).version() if version is None else version
         if at is None:
             return None
@@ -240,11 +240,11 @@ def _said(path: Location, version: int | None) -> dict[str, Mapping[str, Any]]:
     """How far each topic was read, as the newest commit of the stream says."""
     log = log_of(path)
     at = log.version() if version is None else version
-    message = None if at is None else log.position(at)
-    if message is None or "topic" not in message:
+    position = None if at is None else log.position(at)
+    if position is None or "topic" not in position:
         return {}
-    of_topic = {name: at for name, at in message.items() if name not in ("others", LOST)}
-    return {**message.get("others", {}), message["topic"]: of_topic}
+    of_topic = {name: at for name, at in position.items() if name not in ("others", LOST)}
+    return {**position.get("others", {}), position["topic"]: of_topic}
 
 
 def _offsets(position: Mapping[str, Any] | None) -> dict[str, int]:

@@ -34,9 +34,9 @@ def orders(documents: DataFrame) -> DataFrame:
 def sellers(documents: DataFrame) -> DataFrame:
     """What documents say of sellers."""
     items = items_of(orders_of(documents)).where("idt_venr IS NOT NULL AND dat_atui IS NOT NULL")
-    message = items.select("idt_venr", "nom_venr", "dat_atui", "feed_day").distinct()
+    lines = items.select("idt_venr", "nom_venr", "dat_atui", "feed_day").distinct()
     hashed = F.sha2(F.to_json(F.struct("idt_venr", "nom_venr", "dat_atui")), 256)
-    return message.select("*", hashed.alias("record_hash"))
+    return lines.select("*", hashed.alias("record_hash"))
 
 
 @MARKETPLACE.silver(contracts.Product, write=Overwrite(), orders=full(orders))

@@ -103,9 +103,11 @@ class CompiledContract:
         import dagster as dg
 
         def constraints(of: T.StructField) -> dg.TableColumnConstraints:
-            message = [r.description for r in self.rules if r.column == of.name and not r.name.endswith(":not_null")]
+            descriptions = [
+                r.description for r in self.rules if r.column == of.name and not r.name.endswith(":not_null")
+            ]
             unique = self.key == (of.name,) or any(r.name == f"{of.name}:{UNIQUE}" for r in self.rules)
-            return dg.TableColumnConstraints(nullable=of.nullable, unique=unique, other=message)
+            return dg.TableColumnConstraints(nullable=of.nullable, unique=unique, other=descriptions)
 
         columns = [
             dg.TableColumn(f.name, f.dataType.simpleString(), self.comments[f.name], constraints(f))

@@ -83,14 +83,14 @@ def day_rule(
 ) -> Rule:
     """The rule of a check of a model. `action`, `dimension`: as its column says, if at all. Raises ContractError."""
     name = f"{column}:{check.name}" if column else str(check.name)
-    message = vars(check).get(_SAID)
-    if message is not None:
-        action, dimension = message.action, message.dimension or dimension
+    declared = vars(check).get(_SAID)
+    if declared is not None:
+        action, dimension = declared.action, declared.dimension or dimension
     if action is Action.QUARANTINE:
         raise ContractError(
             f"{name} is judged of a whole day and cannot set single rows aside: its action is FAIL or WARN."
         )
-    if message is None and check.statistics and not check._check_kwargs:
+    if declared is None and check.statistics and not check._check_kwargs:
         check._check_kwargs = dict(check.statistics)  # else Pandera 0.35 does not tell a registered check its column
     description = check.description or check.error or str(check.name).replace("_", " ")
     check.error = check.name  # by which it is found in Pandera's reports
@@ -112,12 +112,12 @@ def day_rule(
         description=" ".join(inspect.cleandoc(description).split()),
         sql="",
         passes=passes,
-        code=tuple(_code_of(check, message)),
+        code=tuple(_code_of(check, declared)),
     )
 
 
-def _code_of(check: pa.Check, message: DayCheck | None) -> Iterator[object]:
+def _code_of(check: pa.Check, declared: DayCheck | None) -> Iterator[object]:
     """What the verdict of a check depends on."""
-    function = message.function if message else getattr(check._check_fn, "func", check._check_fn)
+    function = declared.function if declared else getattr(check._check_fn, "func", check._check_fn)
     yield inspect.unwrap(function)
     yield tuple(sorted((name, repr(value)) for name, value in (check.statistics or {}).items()))

@@ -231,8 +231,8 @@ def _refuse(
 ) -> None:
     """Raises DeclarationError for arguments of another kind than are meant."""
     if not (isinstance(contract, type) and issubclass(contract, Contract)):
-        message = getattr(contract, "__name__", repr(contract))
-        raise DeclarationError(f"{place}: {message} is no contract; declare it by a class of Contract")
+        given = getattr(contract, "__name__", repr(contract))
+        raise DeclarationError(f"{place}: {given} is no contract; declare it by a class of Contract")
     if files is not None and not isinstance(files, Files):
         raise DeclarationError(f"{place}: {files!r} does not say how files are delivered; write Files(…)")
     for wrong in faults_of_options(reads, options, Read):

@@ -56,7 +56,7 @@ class Fresh:
 
 
 class StreamSource(Protocol):
-    """A source of rows. `channel` names this way in, in the table's column `channel`.
+    """A source of rows. `channel` names this way in, in the table's column `door`.
 
     `path` is the folder of the table, whose commits say how far the source was read.
     """

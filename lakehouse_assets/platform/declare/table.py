@@ -79,15 +79,15 @@ class Read:
     span: Span
     days: int = 1
 
-    def bounds(self, first: date, rolling_window: date) -> tuple[date | None, date]:
+    def bounds(self, first: date, last: date) -> tuple[date | None, date]:
         """First (None: the beginning) and last input day that the output days first..last read."""
         match self.span:
             case Span.DAY:
-                return first, rolling_window
+                return first, last
             case Span.LAST:
-                return date.fromordinal(first.toordinal() - self.days + 1), rolling_window
+                return date.fromordinal(first.toordinal() - self.days + 1), last
             case Span.THROUGH:
-                return None, rolling_window
+                return None, last
             case Span.WHOLE:
                 return None, date.max
 
@@ -107,7 +107,7 @@ class IncrementalRefresh:
 class ReplaceDays:
     """Materializing a day replaces exactly that day; `rows_per_file` bounds the files of one write.
 
-    `channel`: of that day only the rows with this value in the column `channel`; what came by another, a stream, stays.
+    `channel`: of that day only the rows with this value in the column `door`; what came by another, a stream, stays.
     `refresh`: the stream that it reads keeps it up to date itself, commit by commit, by the minutes that a commit
     touched.
     """
@@ -211,8 +211,8 @@ def _key(source: Table | TableKey) -> TableKey:
         return source.key
     if isinstance(source, TableKey):
         return source
-    message = getattr(source, "__name__", type(source).__name__)
-    raise DeclarationError(f"{message} is no table to read; name one, as day(orders.silver)")
+    given = getattr(source, "__name__", type(source).__name__)
+    raise DeclarationError(f"{given} is no table to read; name one, as day(orders.silver)")
 
 
 def day(source: Table | TableKey) -> Read:
@@ -223,7 +223,7 @@ def day(source: Table | TableKey) -> Read:
 def rolling_window(days: int, source: Table | TableKey) -> Read:
     """The day and the `days - 1` before it."""
     if days < 1:
-        raise DeclarationError(f"last({days}): at least one day")
+        raise DeclarationError(f"rolling_window({days}): at least one day")
     return Read(_key(source), Span.LAST, days)
 
 

@@ -118,8 +118,8 @@ def _version(top: str) -> str:
         return version(top)
     except PackageNotFoundError:
         module: Any = sys.modules.get(top)
-        message = getattr(module, "__version__", None)
-        return message if isinstance(message, str) else _of_distributions(top)
+        found = getattr(module, "__version__", None)
+        return found if isinstance(found, str) else _of_distributions(top)
 
 
 def _of_distributions(top: str) -> str:

@@ -119,8 +119,8 @@ def listed(manifest: Path) -> tuple[SourceFile, ...]:
         raise LandingError(f"{manifest}: the manifest cannot be read: {error}.") from error
     found = []
     for line in filter(None, map(str.strip, lines)):
-        message = _CHECKSUM.fullmatch(line)
-        name, sha256 = (message["name"], message["sha256"]) if message else (line, None)
+        line_of_sum = _CHECKSUM.fullmatch(line)
+        name, sha256 = (line_of_sum["name"], line_of_sum["sha256"]) if line_of_sum else (line, None)
         found.append(SourceFile(name, manifest.parent / name, sha256))
     missing = [file.name for file in found if not os.path.isfile(file.path)]  # False also without permission
     if missing:

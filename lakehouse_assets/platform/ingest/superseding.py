@@ -137,16 +137,16 @@ def _stays(source: EventFiles, stay: Collection[Entry], contents: Collection[Con
     """That a day also holds other files, whose rows count as well, or are the same. Of documents that is no news."""
     if source.whole:
         return ()
-    message = []
+    notes = []
     if same := [entry for entry in stay if _content(entry) in contents]:
-        message.append(f"What {_shown(same)} brought has the same content: its rows count once.")
+        notes.append(f"What {_shown(same)} brought has the same content: its rows count once.")
     if rest := [entry for entry in stay if _content(entry) not in contents]:
-        message.append(
+        notes.append(
             f"{sum(entry.rows for entry in once(rest))} rows of {_shown(rest)} stay beside it on "
             f"{write_days({entry.feed_day for entry in rest})}. If it delivers them again under another name: "
             "--replace; of several files, --set."
         )
-    return tuple(message)
+    return tuple(notes)
 
 
 def _shown(entries: Collection[Entry]) -> str:

@@ -150,17 +150,17 @@ def _claim_of(path: Location, version: int, days: Collection[date]) -> Claim | N
 
 def differences(contract: "CompiledContract", found: Findings, rows: int, claim: Claim | None) -> Iterator[str]:
     """Where what Pandera finds on the rows of a table is not what the platform says of them."""
-    for message in found.unvalidated:
-        yield f"Pandera could not judge: {message}"
+    for reason in found.unvalidated:
+        yield f"Pandera could not judge: {reason}"
     actions = {rule.name: rule.action for rule in contract.rules}
     of_day = {rule.name for rule in contract.of_day}
-    for name, message in found.broken.items():
+    for name, reason in found.broken.items():
         if name in of_day and (claim is None or claim.broken is None):
             continue  # it was judged of other rows together
         if actions.get(name) is not Action.WARN:
-            yield f"{name}: rows of the table break it, says Pandera ({message}); the platform let them pass"
+            yield f"{name}: rows of the table break it, says Pandera ({reason}); the platform let them pass"
         elif claim and claim.broken is not None and not claim.broken.get(name):
-            yield f"{name}: rows of the table break it, says Pandera ({message}); the platform counted none"
+            yield f"{name}: rows of the table break it, says Pandera ({reason}); the platform counted none"
     if claim is None:
         return
     if claim.rows != rows:

@@ -96,9 +96,9 @@ class DropFolder:
         except OSError:
             return False  # the job says why it cannot be read
         source = self.sources[file.table]
-        message = {f"{REFUSED_TAG}{file.table}": refusal(source, file, sha256, landed)}
+        tags = {f"{REFUSED_TAG}{file.table}": refusal(source, file, sha256, landed)}
         held = landed.holds(file.name, sha256, file.day)
-        refused = not held and bool(instance.get_runs_count(dg.RunsFilter(tags=message)))
+        refused = not held and bool(instance.get_runs_count(dg.RunsFilter(tags=tags)))
         if held or (refused and source.most_missing is None):  # a snapshot's refusal ends with what it is compared with
             self.seen.settle(file.path, file.state)
         return held or refused

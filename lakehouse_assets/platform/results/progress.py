@@ -29,19 +29,17 @@ def ended(outcome: Outcome) -> str:
     committed = by_status[Status.COMMITTED]
     unchanged = sum(day.unchanged for day in committed)
     empty = sum(not day.rows.rows_in for day in committed)
-    message = [f"{_days(len(committed))} committed in version {outcome.version}" if committed else "no day committed"]
-    message += [f"{unchanged} of them unchanged"] if unchanged else []
-    message += [f"{empty} of them without rows"] if empty else []
-    message += [
-        f"{_days(len(days))} {status.value}" for status, days in by_status.items() if days and days != committed
-    ]
+    parts = [f"{_days(len(committed))} committed in version {outcome.version}" if committed else "no day committed"]
+    parts += [f"{unchanged} of them unchanged"] if unchanged else []
+    parts += [f"{empty} of them without rows"] if empty else []
+    parts += [f"{_days(len(days))} {status.value}" for status, days in by_status.items() if days and days != committed]
     rows = {
         "rows kept": sum(day.rows.kept for day in committed),
         "quarantined": sum(day.rows.quarantined for day in committed),
         "exact duplicates": sum(day.rows.duplicates for day in committed),
     }
     counted = ", ".join(f"{count:,} {name}" for name, count in rows.items() if count or name == "rows kept")
-    return f"{outcome.table}: {', '.join(message)}; {counted}"
+    return f"{outcome.table}: {', '.join(parts)}; {counted}"
 
 
 def _days(count: int) -> str:

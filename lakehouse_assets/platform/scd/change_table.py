@@ -197,8 +197,8 @@ class ChangeLog:
             return known
         keys = [DAY_COLUMN, *self.spec.keys]
         unknown = quarantined_rows.join(kept.select(*keys), keys, "left_anti").distinct()
-        message = {snapshot_diff.UNKNOWN: F.lit(True), "is_deleted": F.lit(False)}
-        return known.unionByName(unknown.withColumns(message), allowMissingColumns=True)
+        added = {snapshot_diff.UNKNOWN: F.lit(True), "is_deleted": F.lit(False)}
+        return known.unionByName(unknown.withColumns(added), allowMissingColumns=True)
 
     def _read(self, version: int | None) -> "DataFrame":
         if version is None:

@@ -71,8 +71,8 @@ def contents_as_of(changes: "DataFrame", spec: Scd, day: date, columns: Sequence
 
 def known_as_of(changes: "DataFrame", spec: Scd, day: date, columns: Sequence[str]) -> "DataFrame":
     """What was known of each key at the end of a day, dated that day; deleted ones are not there."""
-    message = [name for name in columns if name not in spec.keys]
-    last = F.max_by(F.struct(*message), F.col(DAY_COLUMN)).alias("last")
+    content = [name for name in columns if name not in spec.keys]
+    last = F.max_by(F.struct(*content), F.col(DAY_COLUMN)).alias("last")
     known = changes.where((F.col(DAY_COLUMN) <= F.lit(day)) & ~F.col(UNKNOWN))
     live = known.groupBy(*spec.keys).agg(last).select(*spec.keys, "last.*").where("NOT is_deleted")
     return dated(live, day, columns)

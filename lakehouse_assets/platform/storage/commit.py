@@ -257,8 +257,8 @@ def _outcome(target: Target, metadata: CommitMetadata | None, base: int | None, 
 
 
 def _properties(metadata: CommitMetadata | None) -> CommitProperties:
-    message = {"userMetadata": metadata.dump() if metadata is not None else MARK}
-    return CommitProperties(custom_metadata=message, max_commit_retries=0)
+    properties = {"userMetadata": metadata.dump() if metadata is not None else MARK}
+    return CommitProperties(custom_metadata=properties, max_commit_retries=0)
 
 
 def _add(file: NewFile, is_change: bool = True) -> AddAction:

@@ -44,10 +44,10 @@ def newest_version(path: Location, seen: int = -1) -> int | None:
 def _checkpoint(path: Location) -> int:
     """The version of which the log says that it is its last checkpoint; -1: it says nothing."""
     try:
-        message = json.loads((path / "_delta_log" / "_last_checkpoint").read_text(encoding="utf-8"))
+        checkpoint = json.loads((path / "_delta_log" / "_last_checkpoint").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):  # a hint that is torn is no hint
         return -1
-    return int(message["version"])
+    return int(checkpoint["version"])
 
 
 def read_entry(path: Location, version: int) -> Entry | None:

@@ -59,8 +59,8 @@ class Cleaning:
         if kind in ("add", "remove"):
             return {kind: self._file(content)}
         if kind == "commitInfo" and self.named is not None and CommitMetadata.load(content.get("userMetadata")) is None:
-            message = content.get("operationParameters") or {}
-            kept = {name: value for name, value in message.items() if name in SAID_BY_WRITERS}
+            parameters = content.get("operationParameters") or {}
+            kept = {name: value for name, value in parameters.items() if name in SAID_BY_WRITERS}
             told = {k: v for k, v in content.items() if k != "userMetadata" or v == MARK}
             return {kind: {**told, "operationParameters": kept}}
         return action

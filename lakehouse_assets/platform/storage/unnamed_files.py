@@ -85,8 +85,8 @@ def change_time(file: Path) -> float:
 def dead_files(path: Location, table: DeltaTable) -> list[str]:
     """The files that maintenance removes. Raises StoreError."""
     with answering(path):
-        transformed_rows = set(table.vacuum(dry_run=True, full=True))  # what lies there, unnamed or removed, and is old
-    if not transformed_rows:
+        candidates = set(table.vacuum(dry_run=True, full=True))  # what lies there, unnamed or removed, and is old
+    if not candidates:
         return []
     files = stored_files(path)
     youngest: dict[str, float] = {}
@@ -96,7 +96,7 @@ def dead_files(path: Location, table: DeltaTable) -> list[str]:
     old = {
         file.name
         for file in files
-        if file.name in transformed_rows and youngest[file.unit] < until and not file.name.endswith(DELETION_VECTORS)
+        if file.name in candidates and youngest[file.unit] < until and not file.name.endswith(DELETION_VECTORS)
     }
     there = {file.name for file in files}
     # A checksum goes with its file, and by itself only where that is gone.
@@ -106,8 +106,8 @@ def dead_files(path: Location, table: DeltaTable) -> list[str]:
 def retention(configuration: Mapping[str, str | None]) -> timedelta:
     """How long a table keeps the files of older versions, as its properties say it; at least a week."""
     week = timedelta(weeks=1)
-    message = _INTERVAL.fullmatch((configuration.get(RETENTION) or "").strip())
-    return max(week, timedelta(**{f"{message[2].lower()}s": int(message[1])})) if message else week
+    interval = _INTERVAL.fullmatch((configuration.get(RETENTION) or "").strip())
+    return max(week, timedelta(**{f"{interval[2].lower()}s": int(interval[1])})) if interval else week
 
 
 def remove_files(path: Location, names: Iterable[str]) -> int:

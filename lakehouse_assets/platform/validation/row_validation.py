@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DAY, DUPLICATE, IS_QUARANTINED, BROKEN = "feed_day", "_duplicate", "_quarantined", "_broken"
 MARKS = (DUPLICATE, IS_QUARANTINED, BROKEN)
-"""The columns that `mark` adds."""
+"""The columns that `validate_rows` adds."""
 LANDED_ORDER = ("version", "source_file", "row_number")
 
 
@@ -26,24 +26,24 @@ class MissingDay(LakehouseError):
 
 
 def validate_rows(
-    transformed_row: "DataFrame",
+    transformed: "DataFrame",
     contract: CompiledContract,
     *,
     duplicates_of: tuple[str, ...] | None,
     none_repeats: bool = False,
     schema: "StructType | None" = None,
 ) -> "DataFrame":
-    """The candidate rows with `_duplicate`, `_quarantined` (booleans) and `_broken` (names of the rules a row broke).
+    """The transformed rows with `_duplicate`, `_quarantined` (booleans) and `_broken` (names of the broken rules).
 
     Of rows equal in `duplicates_of` all but the first (by version, source file, row number) are duplicates, and no rule
-    is asked of them. Of rows with the same key in a feed day one stays, by preference one that no other rule expels.
-    `none_repeats`: no row is taken for a duplicate or for a second one of its key. `schema`: that of the candidate; if
-    it is not given, Spark is asked. Raises ContractMismatch if columns are missing or of another type.
+    is evaluated on them. Of rows with the same key in a feed day one passes, by preference one that breaks no other
+    rule. `none_repeats`: no row counts as a duplicate or as a second one of its key. `schema`: that of the transformed
+    rows; without it, Spark analyzes them. Raises ContractMismatch if columns are missing or of another type.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    schema = schema or transformed_row.schema
+    schema = schema or transformed.schema
     check_conforms(schema, contract)
     columns = schema.names
     order = _order(columns, contract)
@@ -55,9 +55,9 @@ def validate_rows(
         for rule in contract.of_rows
         if rule.name != KEY_RULE and (MALFORMED in columns or not rule.name.endswith(":parses"))
     ]
-    unique = transformed_row.select("*", duplicate.alias(DUPLICATE))
+    unique = transformed.select("*", duplicate.alias(DUPLICATE))
     leaves = ~F.col(DUPLICATE) & _any(asked, Action.QUARANTINE)
-    # Steps of their own: Spark then asks each rule once a row, and `kept` does not look for names at all.
+    # Steps of their own: Spark then evaluates each rule once a row, and `passed_rows` computes no names at all.
     marked = unique.select(*columns, DUPLICATE, leaves.alias(IS_QUARANTINED))
     marked = marked.select("*", _names(asked).alias(BROKEN))
     if none_repeats or not contract.key or (duplicates_of and set(duplicates_of) <= {DAY, *contract.key}):

@@ -36,7 +36,7 @@ def check_conforms(found: T.StructType, contract: "CompiledContract") -> None:
         )
 
 
-def message_of(error: "PySparkException", transformed_row: "DataFrame", contract: "CompiledContract") -> str:
+def message_of(error: "PySparkException", transformed: "DataFrame", contract: "CompiledContract") -> str:
     """What Spark says of a step that failed; of SQL that it cannot read, in which rule. Nothing is computed."""
     from pyspark.errors import AnalysisException
     from pyspark.sql import functions as F
@@ -45,7 +45,7 @@ def message_of(error: "PySparkException", transformed_row: "DataFrame", contract
         if rule.expression is None:
             continue
         try:
-            transformed_row.select(F.expr(rule.expression)).schema  # noqa: B018  (asks the server)
+            transformed.select(F.expr(rule.expression)).schema  # noqa: B018  (asks the server)
         except AnalysisException as unread:
             return f"Spark cannot read the SQL of the rule {rule.name}, {rule.expression}: {first_line(unread)}"
     causes = re.findall(r"^Caused by: (.+)$", str(error), re.MULTILINE)

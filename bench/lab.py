@@ -77,7 +77,7 @@ def lake_at(folder: Path, storage: str = "ours") -> Iterator[Path]:
 def land(folder: Path, first: date, last: date, purchases: int, tables: Iterable[str] = TABLES) -> int:
     """Generate these days' feeds and land each table's as one file; events of all tables."""
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.declare.discovery import discover
     from lakehouse_assets.platform.declare.table import TableKey
     from lakehouse_assets.platform.ingest.landing import land as land_file
     from lakehouse_assets.samples.gmv.feeds import generate

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from bench.harness import Bar, Result, Size, run, seconds
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import Table, TableKey
 from lakehouse_assets.platform.runtime.jar_sets import JDBC
 from lakehouse_assets.platform.runtime.jars import ensure_jars

@@ -14,7 +14,8 @@ from statistics import median
 from deltalake import DeltaTable
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import Table
 from lakehouse_assets.platform.ingest.landing import manifest_path
 from lakehouse_assets.platform.orchestration.staleness import Staleness

@@ -13,7 +13,8 @@ from lakehouse_assets.ops.deadline_sensor import deadline_sensor, report_job
 from lakehouse_assets.ops.first_days import partition_starts
 from lakehouse_assets.ops.maintenance_job import maintenance_job, maintenance_schedule
 from lakehouse_assets.ops.pandera_job import pandera_job, pandera_schedule
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.orchestration.assets import IO_MANAGER_KEY, build_assets
 from lakehouse_assets.platform.orchestration.domain_job import domain_job
 from lakehouse_assets.platform.orchestration.drop_folder import landing_job

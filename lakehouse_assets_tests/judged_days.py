@@ -7,7 +7,8 @@ from typing import Any
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.contracts.rules import Action
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.results.audit_rows import write_records
 from lakehouse_assets.platform.results.step_result import DayOutcome, Outcome, Status

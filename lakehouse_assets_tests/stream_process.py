@@ -57,7 +57,7 @@ def _run(topic: str, batch: int, live: bool, environment: Mapping[str, str], mes
     os.environ.update(environment)
     from lakehouse_assets import defs
     from lakehouse_assets.platform.common.source_days import SourceDays
-    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.declare.discovery import discover
     from lakehouse_assets.platform.declare.table import TableKey
     from lakehouse_assets.platform.orchestration.staleness import Staleness
     from lakehouse_assets.platform.planning.plan import Lake

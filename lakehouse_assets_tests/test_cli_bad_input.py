@@ -16,7 +16,7 @@ from lakehouse_assets.settings import settings
 FAILED, USAGE = 1, 2
 TABLE = "gmv/silver/purchase"
 ENGINES = {
-    ("bi", "start"), ("bi", "stop"), ("demo",), ("dev",), ("jars",), ("kafka", "start"), ("kafka", "stop"),
+    ("bi", "start"), ("bi", "stop"), ("demo",), ("dev",), ("notebook",), ("jars",), ("kafka", "start"), ("kafka", "stop"),
     ("s3", "start"), ("s3", "stop"), ("spark", "start"), ("spark", "stop"), ("spark", "take-over"),
     ("warehouse", "catch-up"), ("warehouse", "status"), ("warehouse", "stop"), ("warehouse", "url"),
 }  # fmt: skip

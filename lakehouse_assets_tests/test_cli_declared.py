@@ -32,7 +32,7 @@ def snapshot() -> Catalog:
 
 
 def test_a_snapshot_says_of_every_table_what_its_declaration_says(snapshot: Catalog) -> None:
-    apart = {"contract", "function", "companions"}
+    apart = {"contract", "function", "co_materialized"}
     assert [table.key for table in snapshot.tables] == [table.key for table in imported_tables().tables]
     for read, table in zip(snapshot.tables, imported_tables().tables, strict=True):
         assert isinstance(read, SnapshotTable)

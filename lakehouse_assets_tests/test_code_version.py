@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import Table
 from lakehouse_assets.platform.fingerprint import code_version as versions
 from lakehouse_assets.platform.fingerprint.bytecode import body, constant
@@ -536,7 +536,7 @@ def rated(rows):
 
 REAL = """
 import lakehouse_assets, lakehouse_assets.defs as domains
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.fingerprint.code_version import code_version
 print(lakehouse_assets.__file__)
 for table in reversed(discover(domains).tables):

@@ -53,7 +53,7 @@ def when(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
         if place is Failpoint.BEFORE_SWAP and left:
             left.pop()()
 
-    monkeypatch.setattr(commits_of_files, "reach", reach)
+    monkeypatch.setattr(commits_of_files, "inject_fault", reach)
 
 
 def test_it_changes_no_row_and_no_day(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from lakehouse_assets.ops.alerts import Alert, Event, Row, Subject, Trouble, rea
 from lakehouse_assets.ops.deadline_sensor import REPORT, deadline_sensor
 from lakehouse_assets.ops.hooks import HookError, hooks
 from lakehouse_assets.platform.common.days import DayRange
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import DeclarationError, Table, TableKey
 from lakehouse_assets.platform.ingest.landing import land
 from lakehouse_assets.platform.orchestration.sla import WATCHED_DAYS, deadline, late_days, sources

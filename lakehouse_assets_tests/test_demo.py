@@ -15,7 +15,7 @@ from lakehouse_assets.bi.discover import dashboards
 from lakehouse_assets.notebook.lab import SHIPPED
 from lakehouse_assets.ops.first_days import chosen_first_days
 from lakehouse_assets.platform.common.days import DayRange
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.landing import land
 from lakehouse_assets.samples.demo import LONGEST_PAUSE, Feed, Sample, Size, samples_of_domains

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from lakehouse_assets import defs as domains
 from lakehouse_assets.cli import main
 from lakehouse_assets.defs.gmv.cli import gmv
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import Ledger, Table, TableKey
 from lakehouse_assets.platform.orchestration.assets import build_assets
 from lakehouse_assets.platform.planning.plan import Lake

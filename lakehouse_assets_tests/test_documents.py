@@ -253,7 +253,7 @@ def test_a_look_costs_what_is_new(spark: SparkSession, tmp_path: Path, monkeypat
         return asking(*of)
 
     monkeypatch.setattr(documents, "bytes_of", bytes_of)
-    monkeypatch.setattr(known_documents, "ask", asked)
+    monkeypatch.setattr(known_documents, "query_rows", asked)
     source = Documents(str(folder))
     write(*range(20))
     assert bring(driver, source) == [20]

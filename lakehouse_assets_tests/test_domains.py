@@ -29,7 +29,7 @@ from lakehouse_assets.declare import (
     full,
     rolling_window,
 )
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.source_files import EventFiles
 from lakehouse_assets.platform.declare.table import Span, TableKey
 from lakehouse_assets.platform.fingerprint.code_version import fingerprint

@@ -18,7 +18,8 @@ from pyspark.sql import SparkSession
 from lakehouse_assets import defs as domains
 from lakehouse_assets.ops.forget import ERASURE, _remove_old
 from lakehouse_assets.platform.common.days import DAY_COLUMN
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import Table, TableKey
 from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.ingest.landing import land

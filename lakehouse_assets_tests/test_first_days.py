@@ -17,7 +17,7 @@ from lakehouse_assets.ops.first_days import (
     write_first_days,
 )
 from lakehouse_assets.platform.common.errors import LakehouseError
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.delivery_names import one
 from lakehouse_assets.platform.ingest.landing import land

@@ -196,8 +196,8 @@ def test_a_run_under_way_starts_again_without_the_person(
             erased.append(subject)
             people.erase(subject)
 
-    monkeypatch.setattr(steps, "reach", reach)
-    monkeypatch.setattr(commits_of_files, "reach", reach)
+    monkeypatch.setattr(steps, "inject_fault", reach)
+    monkeypatch.setattr(commits_of_files, "inject_fault", reach)
     outcome = people.make(table.removesuffix("__quarantine"), DAYS)
     assert erased == [subject]
     assert [one.status.value for one in outcome.days] == ["committed"] * 3

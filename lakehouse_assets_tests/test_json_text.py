@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.common.json_text import MARK, document, json_fields, json_objects
 from lakehouse_assets.platform.contracts.compiled import DOCUMENT
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -10,7 +10,8 @@ import pytest
 from deltalake import CommitProperties, write_deltalake
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import LANDING_LAYER, TableKey
 from lakehouse_assets.platform.ingest.landing import land
 from lakehouse_assets.platform.orchestration.staleness import Staleness

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.common.days import DAY_COLUMN
 from lakehouse_assets.platform.common.identifier import NormalForm
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.statistics_columns import stats_columns
 from lakehouse_assets.platform.ingest.delivery import of_subject, without_erased
 from lakehouse_assets.platform.ingest.pseudonyms import pseudonym

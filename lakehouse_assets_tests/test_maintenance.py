@@ -13,7 +13,7 @@ from lakehouse_assets.definitions import definitions
 from lakehouse_assets.ops import maintenance_job
 from lakehouse_assets.ops.maintenance_job import MAINTAIN, Scope
 from lakehouse_assets.platform.common.errors import LakehouseError
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.landing import land, manifest_path, parts
 from lakehouse_assets.platform.maintenance.maintenance import (

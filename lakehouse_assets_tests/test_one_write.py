@@ -159,7 +159,7 @@ def test_where_no_key_repeats_the_rows_are_written_once_and_not_sorted(
         writes.append(none_repeats)
         return mark(*arguments, none_repeats=none_repeats, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(step_write, "mark", noted)
+    monkeypatch.setattr(step_write, "validate_rows", noted)
     once: list[list[Row]] = [[(1, "x", "a"), (2, "y", "?"), (3, "z", "b")], [(1, "x", "a"), (None, "y", "b")]]
     rows = written(frame(spark, OfSource, once), OfSource, tmp_path, many=True)
     assert (writes, totals(rows.count())) == ([True], expected(OfSource, once))

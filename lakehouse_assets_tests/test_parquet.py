@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.common.file_layout import KIB, MIB, Parquet, ParquetError
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.maintenance import maintenance
 from lakehouse_assets.platform.maintenance.maintenance import StoredTable, _stored_tables, maintain, survey

@@ -14,7 +14,7 @@ from dagster._core.test_utils import freeze_time
 from deltalake import DeltaTable, write_deltalake
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.orchestration.run_records import LONGEST_PAUSE, TRIES
 from lakehouse_assets.platform.planning.plan import Lake

@@ -13,7 +13,7 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster_graphql.test.utils import execute_dagster_graphql
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.validation.day_result import percent
 from lakehouse_assets.serving.day_state import State
 from lakehouse_assets.serving.quality import Quality, read_quality

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.planning.plan import Lake, Plan
 from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, DayRows

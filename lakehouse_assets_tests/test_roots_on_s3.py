@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.maintenance import maintenance
 from lakehouse_assets.platform.orchestration.staleness import Staleness

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from lakehouse_assets import defs
 from lakehouse_assets.cli import main
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.ingest.landing import land
 from lakehouse_assets.samples.demo import Size, samples_of_domains
 
@@ -19,13 +20,13 @@ SAMPLES = samples_of_domains()
 def test_the_demo_has_every_domain() -> None:
     assert set(SAMPLES) == set(CATALOG.domains)
     for sample in SAMPLES.values():
-        days = sample.days(date(2024, 3, 31))
+        days = sample.days(date(2024, 3, 31), begun=None)
         assert (len(list(days)), days.last) == (sample.length, date(2024, 3, 31))
 
 
 @pytest.mark.parametrize("domain", SAMPLES)
 def test_the_demo_lands_what_it_writes(domain: str, tmp_path: Path) -> None:
-    days = SAMPLES[domain].days(date(2024, 3, 31))
+    days = SAMPLES[domain].days(date(2024, 3, 31), begun=None)
     feeds = list(SAMPLES[domain].write(tmp_path / "feeds", days, Size(scale=0.05, seed=1, defects=0.01)))
     sources = {table.key.name: table.source for table in CATALOG.tables if table.key.domain == domain and table.source}
     assert {feed.table for feed in feeds} == set(sources), "every source of the domain"

@@ -11,7 +11,8 @@ import click
 import pyspark.sql.types as T
 import pytest
 
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.scaffold import Place, columns_of
 

@@ -141,13 +141,16 @@ def ticking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticking
 
 def test_days_before_the_first_partition_are_named_and_asked_for_when_they_are_partitions(ticking: Ticking) -> None:
     ticking.land("purchase", D1, D3)
-    sensor = staleness_sensor("gmv", CATALOG, first=D2)
+    sensor = staleness_sensor("gmv", CATALOG, domain_job("gmv", CATALOG), first=D2)
     (request,) = {(r.tags[RANGE_START], r.tags[RANGE_END]) for r in ticking.tick(sensor)}
     assert request == (str(D3), str(D3))
     for key in (BRONZE, SILVER, LEDGER):
         ticking.build(key, D3)
     assert f"{D1}: before the first partition" in ticking.message(sensor)
-    assert str(D1) in {r.tags[RANGE_START] for r in ticking.tick(staleness_sensor("gmv", CATALOG, first=D1))}
+    assert str(D1) in {
+        r.tags[RANGE_START]
+        for r in ticking.tick(staleness_sensor("gmv", CATALOG, domain_job("gmv", CATALOG), first=D1))
+    }
 
 
 # --- failures that pass ---

@@ -18,7 +18,7 @@ from pyspark.errors import PySparkException
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.common.fault_injection import Failpoint
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.planning.plan import Lake
 from lakehouse_assets.platform.runtime.sessions import close_session, open_session
@@ -212,7 +212,7 @@ def before_its_commit(monkeypatch: pytest.MonkeyPatch, other: Callable[[], objec
         if point is Failpoint.BEFORE_SWAP and name == SILVER and waiting:
             waiting.pop()()
 
-    monkeypatch.setattr(commit, "reach", reach)
+    monkeypatch.setattr(commit, "inject_fault", reach)
 
 
 class TestTwoHomes:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, write_deltalake
 
 from lakehouse_assets import defs as domains
-from lakehouse_assets.platform.declare.catalog import discover
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import Publish, Table, TableKey
 from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata, InputVersion
 from lakehouse_assets.serving import postgres

@@ -4,7 +4,7 @@ from types import ModuleType
 
 from lakehouse_assets.bi import quality
 from lakehouse_assets.bi.declaration import Dashboard
-from lakehouse_assets.platform.declare.catalog import modules_of
+from lakehouse_assets.platform.declare.discovery import modules_of
 
 
 def dashboards(package: ModuleType) -> tuple[Dashboard, ...]:

@@ -60,7 +60,7 @@ class SnapshotTable(Table):
 def imported_tables() -> Catalog:
     """The declared tables, every domain imported: for what runs them."""
     from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.declare.discovery import discover
 
     return discover(domains)
 

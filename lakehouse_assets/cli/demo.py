@@ -14,7 +14,8 @@ from lakehouse_assets.cli.output import Rows, show
 from lakehouse_assets.cli.parameters import DAY
 from lakehouse_assets.ops.first_days import chosen_first_days, write_first_days
 from lakehouse_assets.platform.common.days import ONE_DAY, DayRange
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.pseudonyms import ensure_development_key
 from lakehouse_assets.platform.orchestration.staleness import Staleness

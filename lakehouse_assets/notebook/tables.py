@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from lakehouse_assets import defs as domains
 from lakehouse_assets.platform.common.days import parse_day
-from lakehouse_assets.platform.declare.catalog import Catalog, discover
+from lakehouse_assets.platform.declare.catalog import Catalog
+from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.serving.as_of import clauses_as_of
 from lakehouse_assets.serving.query import open_tables

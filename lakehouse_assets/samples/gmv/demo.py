@@ -24,7 +24,7 @@ def _write(folder: Path, days: DayRange, size: Size) -> Iterator[Feed]:
 def _answers(days: DayRange) -> Iterator[Answer]:
     from lakehouse_assets import defs
     from lakehouse_assets.defs.gmv.cli import figures
-    from lakehouse_assets.platform.declare.catalog import discover
+    from lakehouse_assets.platform.declare.discovery import discover
     from lakehouse_assets.platform.declare.table import TableKey
     from lakehouse_assets.platform.lineage.provenance import trace
     from lakehouse_assets.platform.planning.plan import Lake

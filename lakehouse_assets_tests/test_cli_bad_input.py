@@ -16,8 +16,8 @@ from lakehouse_assets.settings import settings
 FAILED, USAGE = 1, 2
 TABLE = "gmv/silver/purchase"
 ENGINES = {
-    ("bi", "start"), ("bi", "stop"), ("demo",), ("dev",), ("notebook",), ("jars",), ("kafka", "start"), ("kafka", "stop"),
-    ("s3", "start"), ("s3", "stop"), ("spark", "start"), ("spark", "stop"), ("spark", "take-over"),
+    ("bi", "start"), ("bi", "stop"), ("demo",), ("dev",), ("jars",), ("kafka", "start"), ("kafka", "stop"),
+    ("notebook",), ("s3", "start"), ("s3", "stop"), ("spark", "start"), ("spark", "stop"), ("spark", "take-over"),
     ("warehouse", "catch-up"), ("warehouse", "status"), ("warehouse", "stop"), ("warehouse", "url"),
 }  # fmt: skip
 """Commands that start or end a server, and take nothing that could be wrong but a format."""

@@ -15,7 +15,6 @@ from lakehouse_assets.cli.parameters import DAY
 from lakehouse_assets.ops.first_days import chosen_first_days, write_first_days
 from lakehouse_assets.platform.common.days import ONE_DAY, DayRange
 from lakehouse_assets.platform.declare.catalog import Catalog
-from lakehouse_assets.platform.declare.discovery import discover
 from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.pseudonyms import ensure_development_key
 from lakehouse_assets.platform.orchestration.staleness import Staleness
@@ -87,6 +86,7 @@ def _land(progress: Progress, domain: str, feeds: list[Feed]) -> None:
 
 def _catalog() -> Catalog:
     from lakehouse_assets import defs as domains
+    from lakehouse_assets.platform.declare.discovery import discover
 
     return discover(domains)
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from lakehouse_assets.platform.contracts.compiled import CompiledContract
 from lakehouse_assets.platform.contracts.rules import Action, Dimension, Rule
+
+if TYPE_CHECKING:
+    from lakehouse_assets.platform.contracts.compiled import CompiledContract
 
 EMPTY_DIGEST = "0" * 16
 
@@ -32,7 +34,7 @@ class DayCounts:
     duplicates_digest: str = ""
 
     @classmethod
-    def empty(cls, contract: CompiledContract) -> Self:
+    def empty(cls, contract: "CompiledContract") -> Self:
         """A day without a row."""
         return cls(0, 0, 0, 0, {rule.name: 0 for rule in contract.rules})
 
@@ -98,7 +100,7 @@ class DayResult:
         return bool(self.reasons)
 
 
-def day_result(counts: DayCounts, contract: CompiledContract) -> DayResult:
+def day_result(counts: DayCounts, contract: "CompiledContract") -> DayResult:
     """Judge a day: a broken `fail` rule fails it, a `quarantine` rule broken beyond its rate does, `warn` never.
 
     A day all of whose rows leave for quarantine fails by each rule that they broke, however few they are.

@@ -75,7 +75,7 @@ DASHBOARD = Dashboard(
         (
             Heat(
                 title="Tables by day",
-                about="The newest verdict of every table and day; of the dimensions chosen above.",
+                about="The newest check result of every table and day; of the dimensions chosen above.",
                 source=VERDICTS,
                 x="feed_day",
                 y="table",

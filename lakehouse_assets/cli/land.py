@@ -56,9 +56,9 @@ def land(
     """Land FILES (CSV, JSON lines or Parquet) of TABLE, for example gmv/purchase.
 
     A file is laid out by feed day and is in the lake whole or not at all. A folder is one delivery of all its files.
-    The same name again supersedes all that it brought; the same bytes again change nothing. A name is the path below
-    the source (--below), else the file's name, with its folder where that says a day. A file that is refused holds up
-    no other. Then materialize the days.
+    The same name again supersedes all rows of the earlier file; the same bytes again change nothing. A name is the path
+    below the source (--below), else the file's name, with its folder where that is a day. A refused file does not stop
+    the others. Then materialize the days.
     """
     from lakehouse_assets.platform.common.days import write_days
     from lakehouse_assets.platform.ingest.landing import land as land_delivery

@@ -13,7 +13,7 @@ from lakehouse_assets.settings import settings
 def notebook(port: int) -> None:
     """Start JupyterLab with the project's notebooks; Ctrl-C ends it. Installs it on first use.
 
-    It listens on this machine's loopback and asks for the token that the printed address holds. In a notebook,
+    It listens on this machine's loopback and requires the token in the printed address. In a notebook,
     `from lakehouse_assets.notebook import table` reads a table: table("gmv/silver/purchase").to_pandas(). The notebooks
     are copies in the folder notebooks of the home.
     """

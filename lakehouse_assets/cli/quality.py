@@ -25,10 +25,10 @@ COLUMNS = (
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page that stands alone.")
 @format_option
 def quality(domain: str | None, asked: "DayRange | None", changes: bool, html: Path | None, output: str) -> None:
-    """Show a heat map of tables and days, with what failed and what waits, and what changed between snapshots.
+    """Show a heat map of tables and days, the failed and blocked days, and the changes between snapshots.
 
-    Spark is not started. JSON and CSV have a row per table, day and rule (the newest verdict, as Dagster's checks show
-    it), or with --changes a row per table and snapshot.
+    Spark is not started. JSON and CSV have a row per table, day and rule (the newest check result, as in Dagster), or
+    with --changes a row per table and snapshot.
     """
     from lakehouse_assets.cli.declared import declared_tables
     from lakehouse_assets.cli.heatmap import draw

@@ -30,7 +30,7 @@ def start(output: str) -> None:
 @click.option("--timeout", default=20.0, show_default=True, help="Seconds to wait before it is killed.")
 @format_option
 def stop(timeout: float, output: str) -> None:
-    """End the server and whatever runs on it."""
+    """End the server and all runs on it."""
     sessions = spark_server.server_status(settings()).sessions
     stopped = spark_server.stop_server(settings(), timeout)
     runs = [session.run_id for session in sessions]
@@ -65,7 +65,7 @@ def take_over(output: str) -> None:
 
 
 @click.command()
-@click.option("--lock", is_flag=True, help="For maintainers: resolve anew and rewrite the lock.")
+@click.option("--lock", is_flag=True, help="For maintainers: resolve again and rewrite the lock.")
 @click.option("--of", type=click.Choice(list(SETS)), default=SPARK.name, help="Spark's, or a server's.")
 @format_option
 def jars(lock: bool, of: str, output: str) -> None:

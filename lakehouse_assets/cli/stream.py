@@ -45,7 +45,7 @@ class Streams(click.Group):
 
 @click.group(cls=Streams)
 def stream() -> None:
-    """Streams into bronze: each record exactly once, whoever is killed when."""
+    """Run streaming ingestion into bronze (exactly once; safe to kill)."""
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""`lakehouse unland`: take back what was landed."""
+"""`lakehouse unland`: take back landed files."""
 
 from datetime import date
 
@@ -12,7 +12,7 @@ from lakehouse_assets.settings import settings
 @click.command()
 @click.argument("table")
 @click.argument("file", required=False)
-@click.option("--day", type=DAY, help="Only what was landed of this feed day, as 2023-01-31.")
+@click.option("--day", type=DAY, help="Only files that were landed for this feed day, as 2023-01-31.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be taken back.")
 @format_option
 def unland(table: str, file: str | None, day: date | None, dry_run: bool, output: str) -> None:

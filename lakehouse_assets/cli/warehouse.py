@@ -54,7 +54,7 @@ def url() -> None:
 @click.option("--days", required=True, type=DAYS, help="Feed days, as 2023-01-01..2023-02-28.")
 @format_option
 def publish(table: "Table", days: "DayRange", output: str) -> None:
-    """Publish days of TABLE, as gmv/gold/gmv, now. What is there already is left."""
+    """Publish days of TABLE, as gmv/gold/gmv, now. Skips days that the warehouse has already."""
     from lakehouse_assets.cli.declared import imported_tables
     from lakehouse_assets.serving.publish import publish as publish_days
 

@@ -169,7 +169,7 @@ def warehouse_sensor(domain: str, catalog: Catalog, job: UnresolvedAssetJobDefin
 
     @dg.sensor(
         name=f"{domain}_warehouse",
-        description="Compares the versions that the warehouse holds with those in Delta, and publishes what is behind.",
+        description="Compares the versions in the warehouse with those in Delta, and publishes the stale days.",
         job=job,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -61,7 +61,7 @@ def quality_sensor() -> dg.SensorDefinition:
 
     @dg.sensor(
         name="quality_warehouse",
-        description="Compares the version of ops/check_results with the one that the warehouse holds.",
+        description="Publishes check results and quarantine counts that changed after they were last published.",
         job=QUALITY_JOB,
         minimum_interval_seconds=EVERY_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -41,7 +41,7 @@ class Files:
     differ. `most_missing`: the files are full snapshots, of which one that has fewer rows than the one before, by more
     than this share, is refused. `subject`: the column that says whose a row is, by which it can be erased on request;
     two of its values are the same person where `subject_form` of them is equal. `streamed`: its files also come as a
-    stream (`streaming/inbox.py`). `full`: a file is one record, its text the only column; its path says its day as
+    stream (`streaming/inbox.py`). `whole`: a file is one record, its text the only column; its path says its day as
     with `day_in_name`.
     """
 

@@ -119,7 +119,7 @@ class ReplaceDays:
 
 @dataclass(frozen=True)
 class Overwrite:
-    """The table is one state, written anew whenever its input changed."""
+    """The table is one state, overwritten when its input changes."""
 
 
 @dataclass(frozen=True)
@@ -233,5 +233,5 @@ def cumulative(source: Table | TableKey) -> Read:
 
 
 def full(source: Table | TableKey) -> Read:
-    """Everything there is: for a table that is one state, whatever day asks for it."""
+    """The whole input, on any day: for a table that is one state."""
     return Read(_key(source), Span.WHOLE)

@@ -123,7 +123,7 @@ def staleness_sensor(
 
     @dg.sensor(
         name=f"{domain}_staleness",
-        description="Compares what every day was built from with what its inputs are now, and asks for what is behind.",
+        description="Requests runs for partitions whose upstream tables changed after they were last materialized.",
         job=job,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,

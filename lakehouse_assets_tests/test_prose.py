@@ -1,5 +1,6 @@
-"""Prose that a user reads has the field's words: documentation, help, Dagster's descriptions, contracts, settings."""
+"""Prose that a user reads has the field's words: documentation, help, errors, descriptions, contracts, settings."""
 
+import ast
 import importlib
 import re
 from collections.abc import Iterator
@@ -105,6 +106,16 @@ def targets() -> Iterator[tuple[str, str]]:
     yield from re.findall(r"^([a-z0-9-]+):.*## (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
 
 
+def errors() -> Iterator[tuple[str, str]]:
+    """The messages of errors that commands and operation raise."""
+    package = PROJECT / "lakehouse_assets"
+    for file in sorted([*package.glob("cli/*.py"), *package.glob("ops/*.py")]):
+        for raised in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(raised, ast.Raise):
+                texts = [node.value for node in ast.walk(raised) if isinstance(node, ast.Constant)]
+                yield f"{file.name}:{raised.lineno}", " ".join(text for text in texts if isinstance(text, str))
+
+
 def docstrings() -> Iterator[tuple[str, str]]:
     """The docstrings that the reference of declarations shows."""
     for name in re.findall(r"^::: (\S+)$", DECLARATIONS.read_text(encoding="utf-8"), re.MULTILINE):
@@ -135,6 +146,7 @@ def test_what_the_command_line_dagster_and_the_contracts_say_has_the_words_of_th
         *descriptions(definitions),
         *comments(catalog),
         *docstrings(),
+        *errors(),
         *((f"LAKEHOUSE_{name.upper()}", one.description or "") for name, one in Settings.model_fields.items()),
     ]
     assert len(texts) > 1000

@@ -90,7 +90,7 @@ def forget(spark: "SparkSession", lake: Lake, catalog: Catalog, name: str, subje
             _make_again(step, table, asked)
         if table.key in whose and (left := held_days(lake, table.key, whose[table.key])):
             raise LakehouseError(
-                f"{table.key} of {write_days(left)} has rows of the person that no landed file brought, so they are still "
+                f"{table.key} of {write_days(left)} has rows of the person that no landed file brought: they are still "
                 "there. Delete them with the program that wrote them, then run `lakehouse forget` again."
             )
         places = [place for place in data_tables(lake, table) if version_of(place.path) is not None]

@@ -11,7 +11,7 @@ COLUMNS = {"subsidiary": "subsidiary", "product": "product_id"}
 
 
 @click.command()
-@click.option("--as-of", type=DAY, help="Show GMV as it was known at the end of this day, as 2023-03-31; default: the latest.")
+@click.option("--as-of", type=DAY, help="As known at the end of this day, as 2023-03-31; default: the latest.")
 @click.option("--month", help="Only GMV days of this month, as 2023-01.")
 @click.option("--by", default="subsidiary", show_default=True, help="subsidiary, product, or both with a comma.")
 @format_option

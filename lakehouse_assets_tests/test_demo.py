@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import click
 import pytest
 
 from lakehouse_assets import defs as domains
@@ -163,6 +164,19 @@ def test_the_notebooks_run_on_it_and_plot(demo: Settings, name: str, monkeypatch
     cells = executed(SHIPPED / name, Path(str(demo.root)), monkeypatch)
     outputs = [output for cell in cells for output in cell.outputs]
     assert [output for output in outputs if "image/png" in output.get("data", {})], "a plot"
+
+
+def test_a_domain_whose_days_begin_after_the_data_is_left_out_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    from lakehouse_assets.cli.demo import samples_with_days_until
+
+    first = CATALOG.domains["loyalty"].first_day
+    earliest = first + (SAMPLES["loyalty"].length - 1) * timedelta(days=1)
+    assert samples_with_days_until(earliest).keys() == SAMPLES.keys()
+    assert capsys.readouterr().err == ""
+    assert samples_with_days_until(earliest - timedelta(days=1)).keys() == SAMPLES.keys() - {"loyalty"}
+    assert capsys.readouterr().err == f"loyalty is left out: its demo needs --until {earliest} or later.\n"
+    with pytest.raises(click.BadParameter, match="no domain has data of these days"):
+        samples_with_days_until(date(2000, 1, 1))
 
 
 def test_it_ends_yesterday_unless_told_otherwise() -> None:

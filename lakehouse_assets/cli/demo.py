@@ -19,7 +19,7 @@ from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.ingest.pseudonyms import ensure_development_key
 from lakehouse_assets.platform.orchestration.staleness import Staleness
 from lakehouse_assets.platform.planning.plan import Lake
-from lakehouse_assets.samples.demo import Answer, Feed, Size, samples_of_domains
+from lakehouse_assets.samples.demo import Answer, Feed, Sample, Size, samples_of_domains
 from lakehouse_assets.settings import settings
 
 SHOWN_ROWS = 8
@@ -36,11 +36,11 @@ def demo(until: date | None, scale: float, seed: int, defects: float) -> None:
     """Generate feeds of all domains with every defect, land them, build all tables, query them.
 
     The data end yesterday. The partitions of each domain begin where its data begin: the file first_days of the home
-    says so. A second time the demo goes on where it ended.
+    says so. A second time the demo goes on where it ended. A domain whose days begin later than the data is left out.
     """
     ensure_development_key(settings())
-    samples, size = samples_of_domains(), Size(scale, seed, defects)
-    last, begun = until or yesterday(datetime.now(UTC)), chosen_first_days(settings())
+    last, begun, size = until or yesterday(datetime.now(UTC)), chosen_first_days(settings()), Size(scale, seed, defects)
+    samples = samples_with_days_until(last)
     days = {domain: sample.days(last, begun.get(domain)) for domain, sample in samples.items()}
     write_first_days(settings(), {domain: of_domain.first for domain, of_domain in days.items()})
     with progress_on(terminal()) as progress:
@@ -60,6 +60,20 @@ def demo(until: date | None, scale: float, seed: int, defects: float) -> None:
 def yesterday(now: datetime) -> date:
     """The last day that is over everywhere that the samples are from: their days are UTC's."""
     return now.date() - ONE_DAY
+
+
+def samples_with_days_until(last: date) -> dict[str, Sample]:
+    """The samples of domains that have all days of the demo. Raises click.BadParameter where there is none."""
+    fitting = {}
+    for domain, sample in samples_of_domains().items():
+        earliest = _catalog().domains[domain].first_day + (sample.length - 1) * ONE_DAY
+        if last >= earliest:
+            fitting[domain] = sample
+        else:
+            click.echo(f"{domain} is left out: its demo needs --until {earliest} or later.", err=True)
+    if not fitting:
+        raise click.BadParameter("no domain has data of these days; choose a later day", param_hint="--until")
+    return fitting
 
 
 def _start_server(progress: Progress) -> None:

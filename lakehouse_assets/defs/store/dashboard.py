@@ -34,7 +34,7 @@ DASHBOARD = Dashboard(
         AsOfDay(ORDERS),
     ),
     names={"state": "State", "user_id": "Customer", "order_id": "Order", "difference": "Paid less due"},
-    filled_by=("make demo", "lakehouse land store/orders FILES --day DAY", "lakehouse warehouse catch-up"),
+    filled_by=("make demo", "lakehouse land store/orders FILES --day 2025-01-31", "lakehouse warehouse catch-up"),
     charts=(
         (
             Number(title="Net sales", source=SALES, measure=NET),

@@ -452,7 +452,7 @@ def test_a_failed_contract_check_is_told_once_too_with_or_without_an_sla(
         assert tick(lake, silver) == "Nothing is late, failed or stuck."
         (post,) = receiver.posts
     assert (post[1]["table"], post[1]["day"], post[1]["state"]) == ("store/silver/payments", str(D1), "failed")
-    assert "lakehouse quality --domain store" in post[1]["said"]
+    assert "lakehouse quality --domain store" in post[1]["message"]
 
 
 def test_every_domain_has_its_sensor_and_it_is_on() -> None:

@@ -60,7 +60,8 @@ def _post(url: str, alert: Alert) -> None:
         "table": alert.subject.table,
         "day": str(alert.subject.day),
         "state": alert.subject.trouble.value,
-        "said": alert.message,
+        "message": alert.message,
+        "said": alert.message,  # its former name, until 0.3
         "raised": alert.raised.isoformat(),
         "text": text_of(alert),
     }

@@ -54,15 +54,18 @@ def test_a_room_says_in_one_sentence_what_lives_in_it(room: str) -> None:
 
 
 def test_rooms_depend_downward_and_the_architecture_page_is_their_map() -> None:
-    staleness = floors()
-    assert sorted(room for floor in staleness for room in floor) == ROOMS
-    told = re.findall(r"^\| (\d+) \| `(\w+)/` \| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    levels = floors()
+    assert sorted(room for floor in levels for room in floor) == ROOMS
+    page = PAGE.read_text(encoding="utf-8")
+    arrows = sum(len(rooms_read_by(room)) for room in ROOMS)
+    assert f"Now {arrows} arrows join {len(ROOMS)} rooms on {len(levels)} floors." in page
+    told = re.findall(r"^\| (\d+) \| `(\w+)/` \| ([^|]+) \|", page, re.MULTILINE)
     sentences = {
         room: ast.get_docstring(ast.parse((PLATFORM / room / "__init__.py").read_text(encoding="utf-8")))
         for room in ROOMS
     }
     assert [(int(number), room, message) for number, room, message in told] == [
-        (number, room, sentences[room]) for number, floor in reversed([*enumerate(staleness, 1)]) for room in floor
+        (number, room, sentences[room]) for number, floor in reversed([*enumerate(levels, 1)]) for room in floor
     ]
 
 

@@ -122,11 +122,8 @@ def _stale(staleness: "Staleness", table: "Table", failed: Collection[date]) -> 
         inputs = ", ".join(sorted(str(table.reads[name].table) for name in changes))
         by_reason.setdefault((state, inputs), set()).add(day)
     for (state, inputs), days in sorted(by_reason.items()):
-        why = (
-            f"{inputs} changed"
-            if state == "stale"
-            else f"{inputs} changed; a failed or unvalidated input day blocks it"
-        )
+        blocked = "; a failed or unvalidated input day blocks it" if state == "blocked" else ""
+        why = f"{inputs} {'has data of it' if state == 'missing' else 'changed'}{blocked}"
         yield Line("days", str(table.key), state, f"{write_days(days)}: {why}")
     built = staleness.of(table.key).built
     if not built:

@@ -34,13 +34,13 @@ class State(Enum):
     def meaning(self) -> str:
         """What it means, in a sentence."""
         return {
-            "NONE": "nobody made this day yet",
+            "NONE": "not materialized yet",
             "EMPTY": "committed without rows: nothing was delivered for the day",
             "PASSED": "every rule holds on every row",
             "WARNED": "committed with rows that broke a rule of action warn",
             "QUARANTINED": "committed; rows that broke a rule are in quarantine",
-            "LATE": "its data have not come by the deadline declared, or are older than declared",
-            "WAITING": "an input of this day failed; made by itself once that is repaired",
+            "LATE": "its data did not arrive by the declared deadline, or are older than declared",
+            "WAITING": "blocked by a failed upstream partition; retried automatically when it is fixed",
             "FAILED": "a blocking check failed; nothing of the day was committed",
         }[self.name]
 

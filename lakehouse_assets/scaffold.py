@@ -6,10 +6,12 @@ dg scaffold defs lakehouse_assets.scaffold.table shop/daily_sales.py --reads ord
 
 import ast
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent, indent
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import dagster as dg
@@ -20,8 +22,16 @@ if TYPE_CHECKING:
     import duckdb
 
 FIRST_DAY = "2024-01-01"
-TYPES = {"BIGINT": "Long", "DATE": "Date", "TIMESTAMP": "TimestampNTZ", "DOUBLE": "Double", "BOOLEAN": "Boolean"}
+TYPES = {
+    "BIGINT": "T.LongType",
+    "DATE": "T.DateType",
+    "TIMESTAMP": "T.TimestampNTZType",
+    "DOUBLE": "T.DoubleType",
+    "BOOLEAN": "T.BooleanType",
+}
 """Spark's types of the types that DuckDB reads in a file; all else is text."""
+MOST_DECIMALS = 6
+"""A number with so many decimals at most, as a sample writes it, is exact: a DECIMAL."""
 
 
 class SourceParameters(BaseModel):
@@ -78,10 +88,19 @@ class Place:
         )
 
     def write(self, text: str) -> None:
-        """Write the module in place of the empty folder that dg makes of the path."""
+        """Write the module."""
+        self.file.write_text(text, encoding="utf-8")
+
+    @contextmanager
+    def without_folder(self) -> Iterator[None]:
+        """Take away the empty folder that dg makes of the path, also where nothing is written in its place."""
         if self.file.is_dir():
             self.file.rmdir()
-        self.file.write_text(text, encoding="utf-8")
+        try:
+            yield
+        finally:
+            if not self.file.exists() and self.file.parent.is_dir() and not any(self.file.parent.iterdir()):
+                self.file.parent.rmdir()
 
 
 class SourceScaffolder(dg.Scaffolder[SourceParameters]):
@@ -95,14 +114,18 @@ class SourceScaffolder(dg.Scaffolder[SourceParameters]):
     def scaffold(self, request: dg.ScaffoldRequest[SourceParameters]) -> None:
         """Raises ClickException."""
         place, given = Place(request.target_path), request.params
-        place.check()
-        columns, renamed = columns_of(Path(given.sample)) if given.sample else ({"id": "Long"}, {})
-        if given.day_column and given.day_column not in columns:
-            raise click.ClickException(f"--day-column {given.day_column} is none of its columns: {', '.join(columns)}")
-        package = place.file.parent / "__init__.py"
-        if not package.exists():
-            package.write_text(_domain_text(place, given.first_day), encoding="utf-8")
-        place.write(_source_text(place, columns, renamed, given.day_column))
+        with place.without_folder():
+            place.check()
+            columns = columns_of(Path(given.sample)) if given.sample else [SampledColumn("id", "id", "T.LongType")]
+            names = [column.name for column in columns]
+            if given.day_column and given.day_column not in names:
+                raise click.ClickException(
+                    f"--day-column {given.day_column} is none of its columns: {', '.join(names)}"
+                )
+            package = place.file.parent / "__init__.py"
+            if not package.exists():
+                package.write_text(_domain_text(place, given.first_day), encoding="utf-8")
+            place.write(_source_text(place, columns, given.day_column))
 
 
 class TableScaffolder(dg.Scaffolder[TableParameters]):
@@ -116,8 +139,9 @@ class TableScaffolder(dg.Scaffolder[TableParameters]):
     def scaffold(self, request: dg.ScaffoldRequest[TableParameters]) -> None:
         """Raises ClickException."""
         place = Place(request.target_path)
-        place.check()
-        place.write(_table_text(place, request.params))
+        with place.without_folder():
+            place.check()
+            place.write(_table_text(place, request.params))
 
 
 @scaffold_with(SourceScaffolder)
@@ -130,22 +154,53 @@ def table() -> None:
     """A derived table: a contract and a function."""
 
 
-def columns_of(sample: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Columns of a file with their types, and what those are called in it that cannot be called so here.
+@dataclass(frozen=True)
+class SampledColumn:
+    """A column of a sample: what it is called in the file and here, and its type; whether values of it are missing."""
 
-    Raises ClickException.
-    """
+    given: str
+    name: str
+    type: str
+    nullable: bool = False
+
+    @property
+    def declared(self) -> str:
+        """Its line in the contract."""
+        options = "source=True, nullable=True" if self.nullable else "source=True"
+        return f'{self.name}: {self.type} = column("{self.name}", {options})'
+
+
+def columns_of(sample: Path) -> list[SampledColumn]:
+    """The columns of a file. Raises ClickException."""
     import duckdb
 
     try:
         with duckdb.connect(":memory:") as connection:
             read = _read(connection, sample)
-            found = list(zip(read.columns, map(str, read.types), strict=True))
+            types = dict(zip(read.columns, map(str, read.types), strict=True))
+            rows = read.fetchall()
     except duckdb.Error as error:
         raise click.ClickException(f"{sample}: cannot be read: {str(error).splitlines()[0]}") from error
-    named = {column: re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column)).lower() for column, _ in found}
-    types = {named[column]: TYPES.get(kind, "String") for column, kind in found}
-    return types, {column: name for column, name in named.items() if column != name}
+    return [
+        SampledColumn(given, _plain_name(given), _type(kind, values), nullable=None in values)
+        for (given, kind), values in zip(
+            types.items(), zip(*rows, strict=True) if rows else [()] * len(types), strict=True
+        )
+    ]
+
+
+def _plain_name(given: str) -> str:
+    """`orderId` and `order id`: order_id."""
+    return re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", given)).lower()
+
+
+def _type(kind: str, values: Sequence[Any]) -> str:
+    """Spark's type; of numbers with few decimals one that keeps them exactly."""
+    if kind == "DOUBLE":
+        decimals = max((len(repr(value).partition(".")[2]) for value in values if value is not None), default=0)
+        if decimals <= MOST_DECIMALS and not any("e" in repr(value) for value in values):
+            return f"Annotated[T.DecimalType, 18, {max(2, decimals)}]"
+    return TYPES.get(kind, "T.StringType")
 
 
 def _read(connection: "duckdb.DuckDBPyConnection", sample: Path) -> "duckdb.DuckDBPyRelation":
@@ -171,9 +226,11 @@ def _domain_text(place: Place, first_day: str) -> str:
         ''')
 
 
-def _source_text(place: Place, columns: dict[str, str], renamed: dict[str, str], day_column: str | None) -> str:
+def _source_text(place: Place, columns: Sequence[SampledColumn], day_column: str | None) -> str:
     module, domain = place.domain_object()
-    fields = "\n".join(f'{name}: T.{kind}Type = column("{name}", source=True)' for name, kind in columns.items())
+    fields = "\n".join(column.declared for column in columns)
+    renamed = {column.given: column.name for column in columns if column.given != column.name}
+    annotated = "from typing import Annotated\n\n" if "Annotated" in fields else ""
     options = [
         f'day_column="{day_column}"' if day_column else "day_in_name=True",
         *(["drift=NAMES"] if renamed else []),
@@ -183,7 +240,7 @@ def _source_text(place: Place, columns: dict[str, str], renamed: dict[str, str],
     names = ", ".join(sorted(["Files", "SilverEvent", "column", "table_metadata", *(["Drift"] if renamed else [])]))
     return f'''"""{place.contract} of {place.domain}."""
 
-import pyspark.sql.types as T
+{annotated}import pyspark.sql.types as T
 
 from lakehouse_assets.declare import {names}
 

@@ -156,6 +156,7 @@ def test_dagster_sees_columns_with_descriptions_and_constraints() -> None:
             "a column name is",
         ),
         (lambda: row_rule("unsaid")(lambda cls: "true"), "say what it returns"),
+        (lambda: define(T.DecimalType), r"says no precision, .* write c: Annotated\[T.DecimalType, 18, 2\]"),
         (lambda: column(" "), "needs a description"),
         (lambda: landed_contract("Nothing", define()), "nothing to land"),
     ],

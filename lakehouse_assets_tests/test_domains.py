@@ -154,6 +154,10 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: SHOP.source(DailySales, Files(day_column="sold")),
         "shop/bronze/daily_sales: the day column 'sold' is none of",
     ),
+    "a subject that is none": (
+        lambda: SHOP.source(DailySales, Files(subject="member_mail")),
+        "shop/bronze/daily_sales: the subject 'member_mail' is none of",
+    ),
     "a contract that is none": (lambda: SHOP.source(_sales, Files()), "_sales is no contract"),  # type: ignore[arg-type]
     "no parentheses": (lambda: SHOP.gold(_sales), "shop/gold: _sales is no contract"),  # type: ignore[arg-type]
     "a parameter of its own": (

@@ -27,7 +27,11 @@ registry_modules = ["lakehouse_assets.scaffold"]
 [tool.dg.cli]
 suppress_warnings = ["project_and_activated_venv_mismatch"]
 """
-SAMPLE = "Delivered,orderId,price,ordered at,note\n2024-01-02,1,2.5,2024-01-02 10:00:00,x\n"
+SAMPLE = (
+    "Delivered,orderId,price,ordered at,note\n"
+    "2024-01-02,1,2.505,2024-01-02 10:00:00,x\n"
+    "2024-01-02,2,1.0,2024-01-02 11:00:00,\n"
+)
 
 
 def dg(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -83,10 +87,12 @@ def test_the_columns_are_those_of_the_sample(catalog: Catalog) -> None:
     assert {name: type(orders.spark_schema[name].dataType) for name in orders.source_columns} == {
         "delivered": T.DateType,
         "order_id": T.LongType,
-        "price": T.DoubleType,
+        "price": T.DecimalType,
         "ordered_at": T.TimestampNTZType,
         "note": T.StringType,
     }
+    assert orders.spark_schema["price"].dataType == T.DecimalType(18, 3), "as many decimals as the sample has"
+    assert [name for name in orders.source_columns if orders.spark_schema[name].nullable] == ["note"]
     source = catalog.table(TableKey.parse("shop/bronze/orders")).source
     assert source is not None
     assert source.day_column == "delivered"
@@ -129,6 +135,14 @@ def test_a_table_needs_a_domain_and_a_sample_a_file(tmp_path: Path) -> None:
         Place(tmp_path / "sales.py").domain_object()
     with pytest.raises(click.ClickException, match=r"none\.csv: cannot be read"):
         columns_of(tmp_path / "none.csv")
+
+
+def test_what_is_refused_leaves_nothing_behind(project: Path) -> None:
+    for words in (("table", "shop/returns.py"), ("source", "museum/visits.py", "--sample", "none.csv")):
+        done = dg(project, "scaffold", "defs", f"lakehouse_assets.scaffold.{words[0]}", *words[1:])
+        assert done.returncode != 0, done.stdout
+        assert not (project / "scaffolded" / "defs" / words[1]).exists(), "so that the right command works"
+    assert not (project / "scaffolded" / "defs" / "museum").exists()
 
 
 def test_dagsters_commands_know_this_project(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class Record:
 class Records:
     """What was read: the records, their bytes, and per partition the offset behind the last one that was looked at.
 
-    `full`: all that was asked for. `full`: a further record would have been too many bytes.
+    `whole`: all that was asked for. `full`: a further record would have been too many bytes.
     """
 
     records: list[Record] = field(default_factory=list)

@@ -20,7 +20,7 @@ class DayError(LakehouseError):
 
 @dataclass(frozen=True, order=True)
 class DayRange:
-    """All days from `first` to `rolling_window`, both included."""
+    """All days from `first` to `last`, both included."""
 
     first: date
     last: date

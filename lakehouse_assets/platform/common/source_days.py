@@ -9,7 +9,7 @@ from lakehouse_assets.platform.common.days import ONE_DAY, DayRange, today_in
 
 @dataclass(frozen=True)
 class SourceDays:
-    """Days from `first` to `rolling_window` (None: no end), each a day of the time zone `zone`; of them, none that is
+    """Days from `first` to `last` (None: no end), each a day of the time zone `zone`; of them, none that is
     to come.
 
     A file is of today at most. A record is of tomorrow at most, because the clock of its producer may be ahead.

@@ -266,13 +266,14 @@ def _row_rule(contract: "Model", name: str, declared: RowRule) -> Rule:
 
 def _key_rule(table: TableMetadata) -> Rule:
     key = ", ".join(table.key)
+    others = ", ".join(name for name in table.key if name != "feed_day")
     return Rule(
         name=KEY_RULE,
         column=None,
         dimension=Dimension.UNIQUENESS,
         action=table.key_action,
         tolerate=table.key_tolerate,
-        description=f"one row per {key} and feed day",
+        description=f"one row per {others} and feed day" if others else "one row per feed day",
         sql=f"count(*) OVER (PARTITION BY feed_day, {key}) > 1",  # for QUALIFY; the pass itself keeps the first row
     )
 

@@ -111,6 +111,11 @@ def _check_annotations(contract: type[Contract]) -> None:
             message = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
             instead = SPARK_TYPES.get(message, "a type of pyspark.sql.types")
             raise ContractError(f"{where}: {message} is no Spark type; write {name}: {instead}.")
+        if hint is T.DecimalType:
+            raise ContractError(
+                f"{where} says no precision, so Spark would round it to whole numbers; write {name}: "
+                "Annotated[T.DecimalType, 18, 2], with the digits that it has."
+            )
 
 
 def column(
@@ -137,10 +142,10 @@ def column(
     evaluates registered checks and `unique` (no value twice in a feed day) on a whole day: they fail the day or warn
     (`day_rules.py`). `coerce`: `validate` too casts values of a narrower type to the declared one, as every step does;
     a lossy cast is refused. `decimal_mark`: the source's decimal mark; without it `1.234` is ambiguous and malformed.
-    `pii`: personal data: not published, in no sample, without statistics. `pseudonym`: as `pii`, but published. `of`:
-    the columns that it derives from, as `input.column`; columns of the same name are found without it. `parsed`: it is
-    read from a field of a document (`parse.read_fields`, or `unreadable` of `parse`); a field that cannot be read
-    breaks `:parses`. Raises ContractError.
+    `pii`: personal data: not published, in no sample, without statistics. `pseudonym`: as `pii`, but published.
+    `derived_from`: the columns that it derives from, as `input.column`; columns of the same name are found without it.
+    `parsed`: it is read from a field of a document (`read_fields`, or `unreadable` of `parse`); a field that cannot be
+    read breaks `:parses`. Raises ContractError.
     """
     known = KEYWORDS | keywords()
     unknown = sorted(set(checks) - known)

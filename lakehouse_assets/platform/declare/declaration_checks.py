@@ -86,5 +86,5 @@ def faults_of_options(reads: Mapping[str, object], options: Collection[str], rea
         if meant:
             yield f"{name!r} is no option; is {meant[0]!r} meant?"
         else:
-            choices = f"{name}=day(…), last(…), through(…) or whole(…)"
+            choices = f"{name}=day(…), rolling_window(…), cumulative(…) or full(…)"
             yield f"its input {name!r} does not say which of its days are read; write {choices}"

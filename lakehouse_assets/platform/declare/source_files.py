@@ -74,6 +74,8 @@ class EventFiles(Files):
             raise ValueError(f"source columns must be distinct and none of {', '.join(PART_COLUMNS)}: {self.columns}")
         if self.day_column is not None and self.day_column not in self.columns:
             raise ValueError(f"the day column {self.day_column!r} is none of {self.columns}")
+        if self.subject is not None and self.subject not in self.columns:
+            raise ValueError(f"the subject {self.subject!r} is none of {self.columns}")
         if self.whole and len(self.columns) != 1:
             raise ValueError(f"a file that is one record has one column, not {self.columns}")
 

@@ -107,7 +107,7 @@ class IncrementalRefresh:
 class ReplaceDays:
     """Materializing a day replaces exactly that day; `rows_per_file` bounds the files of one write.
 
-    `channel`: of that day only the rows with this value in the column `door`; what came by another, a stream, stays.
+    `channel`: only the rows of that day that came by this way, which the table's column `door` names; others stay.
     `refresh`: the stream that it reads keeps it up to date itself, commit by commit, by the minutes that a commit
     touched.
     """
@@ -126,8 +126,9 @@ class Overwrite:
 class Ledger:
     """Append-only history of figures. The function returns contributions (see `ledger.py`), the platform publishes.
 
-    `grouping_key` identifies who contributes, `dimensions` the key of a figure, `figures` maps a figure to the column
-    summed.
+    A contribution has the columns of `grouping_key`, which identify who contributes (a purchase), and of `dimensions`,
+    the key of a figure. `figure` is the ledger's column that sums the contributions' column `amount`; its column
+    `count` counts contributions.
     """
 
     grouping_key: tuple[str, ...]

@@ -74,7 +74,7 @@ def rows_before(lake: Lake, plan: Plan, days: Collection[date]) -> dict[date, in
 
 
 def news(spark: "SparkSession", lake: Lake, catalog: Catalog, plan: Plan, *, whole: bool = False) -> News:
-    """The contributions to publish, as the table's function computes them. `full`: look at all of them in any case."""
+    """The contributions to publish, as the table's function computes them. `whole`: look at all of them in any case."""
     steps, write = steps_of(plan), plan.table.write
     assert isinstance(write, Ledger), plan.table.key
     since = None if whole else since_last(lake, catalog, plan)

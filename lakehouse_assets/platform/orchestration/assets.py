@@ -56,7 +56,7 @@ def partitions(first_day: date, zone: str = "UTC") -> dg.DailyPartitionsDefiniti
 def partition_mapping(read: Read) -> dg.PartitionMapping:
     """The days of an input that are made together with a day; what a day reads, the reader knows from the declaration.
 
-    A read `cumulative` the day is the same day here: Dagster adds to a backfill every day downstream of the days asked
+    A `cumulative` read is the same day here: Dagster adds to a backfill every day downstream of the days asked
     for, so that a backfill of a past week would publish a ledger through today.
     """
     if read.span is Span.LAST:

@@ -40,7 +40,7 @@ class ActiveFile:
     partition: Mapping[str, Any] = field(default_factory=dict)
 
     def may_hold(self, column: str, first: object, last: object) -> bool:
-        """Whether a value from `first` (None: the least) to `rolling_window` can be in it. Without statistics: yes."""
+        """Whether a value from `first` (None: the least) to `last` can be in it. Without statistics: yes."""
         low, high = self.bounds.get(column, (None, None))
         return low is None or high is None or (low <= last and (first is None or high >= first))
 

@@ -61,7 +61,7 @@ def on_days(column: str, days: Iterable[date]) -> "Column":
 
 @dataclass(frozen=True)
 class Replaced:
-    """Files that a write replaces: all rows of `full`, and of `shared` only those for which `replaces` holds."""
+    """Files that a write replaces: all rows of `whole`, and of `shared` only those for which `replaces` holds."""
 
     whole: Sequence[ActiveFile]
     shared: Sequence[ActiveFile] = ()

@@ -140,7 +140,7 @@ def clean_log(path: Location, columns: Collection[str], *, erased: bool = False,
 
 
 def _clean_derived(cleaning: Cleaning, names: list[str], checkpoints: list[str], *, whole: bool) -> None:
-    """What is made of the entries: checkpoints, checksums, compacted entries. `full`: the entries are all there."""
+    """What is made of the entries: checkpoints, checksums, compacted entries. `whole`: the entries are all there."""
     log = cleaning.path / LOG
     if not whole:
         # What the checkpoints say of older entries is said nowhere else.

@@ -19,7 +19,7 @@ def may_hold(path: Location, column: str, days: Collection[date], version: int |
 
 
 def rows_within(path: Location, version: int | None, column: str, first: date | None, last: date) -> int:
-    """At most so many rows of days `first`..`rolling_window` a version has, by the statistics of its files; None: no
+    """At most so many rows of days `first`..`last` a version has, by the statistics of its files; None: no
     table."""
     return (
         sum(rows or 0 for rows in _rows_of_files(path, version, column, [(first, last)])) if version is not None else 0

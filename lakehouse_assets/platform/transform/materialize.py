@@ -52,7 +52,7 @@ Transform = Callable[[Step, Plan], "DataFrame"]
 def transformed(step: Step, plan: Plan, *, whole: bool = False) -> "DataFrame":
     """What the table's function returns for the plan's inputs; of a ledger, the rows to append.
 
-    `full`: a ledger's figures are computed from all contributions, even where some are enough.
+    `whole`: a ledger's figures are computed from all contributions, even where some are enough.
     """
     if not isinstance(plan.table.write, Ledger):
         return plan.table(**read_inputs(step.spark, step.lake, plan, step.catalog))

@@ -82,7 +82,7 @@ def standing(
 ) -> dict[date, Standing]:
     """What stands of each day as of a version, where a note says so and nobody else changed the day since.
 
-    `channel`: rows of other doors, streams, count for nothing. `most`: commits to look at.
+    `channel`: rows of other channels, such as streams, count for nothing. `most`: commits to look at.
     """
     found: dict[date, Standing] = {}
     left = set(days)

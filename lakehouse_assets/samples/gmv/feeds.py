@@ -95,7 +95,7 @@ class Generated:
 def generate(
     out: Path, first: date, last: date, purchases: int, seed: int, defects: float, *, since: date | None = None
 ) -> Generated:
-    """Write what is delivered on `first`..`rolling_window` by a marketplace with `purchases` a day since `since` (or
+    """Write what is delivered on `first`..`last` by a marketplace with `purchases` a day since `since` (or
     `first`).
 
     `defects` is the probability of each defect for a record. Days on which a table delivers nothing have no file;

@@ -61,7 +61,7 @@ def _demo(home: Path, size: Size) -> float:
     from lakehouse_assets.platform.runtime.spark_server import stop_server
 
     environment = os.environ | {"LAKEHOUSE_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
-    command = [str(Path(sys.executable).with_name("lakehouse")), "demo", "--purchases", str(min(size.purchases, 150))]
+    command = [str(Path(sys.executable).with_name("lakehouse")), "demo", "--scale", str(min(size.purchases, 150) / 150)]
     with _watching(command, environment, None) as whole:
         stop_server(settings().model_copy(update={"home": home}))
     return whole.together

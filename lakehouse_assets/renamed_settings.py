@@ -12,7 +12,7 @@ FORMER_NAMES: Mapping[str, str] = {"LAKEHOUSE_DEBOUNCE_SECONDS": "LAKEHOUSE_QUIE
 
 def either_name(name: str) -> AliasChoices:
     """The environment variable of a renamed setting, else its former name."""
-    return AliasChoices(name, FORMER_NAMES[name], name.removeprefix("LAKEHOUSE_").lower())
+    return AliasChoices(name, FORMER_NAMES[name])
 
 
 def warn_of_former_names(settings: type[BaseSettings]) -> None:

@@ -66,7 +66,12 @@ class Settings(BaseSettings):
     """Where this lakehouse keeps its files and which Spark it talks to. Every field is `LAKEHOUSE_<NAME>`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LAKEHOUSE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix="LAKEHOUSE_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     home: Folder = Field(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lakehouse_assets.cli import declared, main
 from lakehouse_assets.cli.contract_summary import summarize
@@ -36,8 +38,8 @@ def test_a_snapshot_says_of_every_table_what_its_declaration_says(snapshot: Cata
     assert [table.key for table in snapshot.tables] == [table.key for table in imported_tables().tables]
     for read, table in zip(snapshot.tables, imported_tables().tables, strict=True):
         assert isinstance(read, SnapshotTable)
-        message = {one.name: getattr(read, one.name) for one in fields(Table) if one.name not in apart}
-        assert message == {name: getattr(table, name) for name in message}
+        held = {one.name: getattr(read, one.name) for one in fields(Table) if one.name not in apart}
+        assert held == {name: getattr(table, name) for name in held}
         assert [one.key for one in read.co_materialized] == [one.key for one in table.co_materialized]
         assert code_version(read) == code_version(table)
         assert summary_of(read) == summarize(table.compiled)
@@ -58,6 +60,36 @@ def test_companions_are_the_same_objects_as_in_the_catalog(snapshot: Catalog) ->
 def test_a_snapshot_names_nothing_but_classes_of_this_package() -> None:
     with pytest.raises(pickle.UnpicklingError, match="is no part of a declaration"):
         declared._load(pickle.dumps(Path("/etc")))
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("lakehouse_assets.cli.found", "import_module"), ("lakehouse_assets.cli.declared", "os.getpid"), ("os", "system")],
+)
+def test_a_snapshot_calls_nothing_that_the_package_imports(module: str, name: str) -> None:
+    calls = b"\x80\x04" + b"c" + f"{module}\n{name}\n".encode() + b"(tR."
+    with pytest.raises(pickle.UnpicklingError, match="is no part of a declaration"):
+        declared._load(calls)
+
+
+@given(st.data())
+def test_a_damaged_snapshot_is_none(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    whole = declared._dump(imported_tables())
+    place, byte = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(0, 255))
+    file = tmp_path_factory.mktemp("damaged") / "catalog.pickle"
+    file.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+    file.chmod(0o600)
+    found = declared._read(file)  # what was read is of a catalog, or nothing
+    assert found is None or isinstance(found, Catalog)
+
+
+def test_a_snapshot_that_others_can_write_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "catalog.pickle"
+    file.write_bytes(declared._dump(imported_tables()))
+    file.chmod(0o600)
+    assert declared._read(file) is not None
+    file.chmod(0o620)
+    assert declared._read(file) is None
 
 
 def test_another_content_of_the_package_is_another_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,3 +112,8 @@ print(json.dumps({
     assert {first for key, first in found.items() if key.startswith("store/")} == {"2016-01-01"}
     assert "gmv/gold/gmv" in found
     assert "gmv/landing/purchase" in found
+
+
+def test_a_setting_that_names_no_domain_is_refused(here: Settings) -> None:
+    with pytest.raises(LakehouseError, match=r"names gvm, which is no domain\. Domains are: gmv, store\."):
+        partition_starts(DECLARED_DAYS, CATALOG, here.model_copy(update={"first_days": "gvm=2024-01-01"}))

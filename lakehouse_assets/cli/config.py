@@ -9,11 +9,14 @@ import click
 from pydantic import SecretStr
 
 from lakehouse_assets.cli.output import Rows, format_option, show
+from lakehouse_assets.renamed_settings import FORMER_NAMES
 from lakehouse_assets.settings import Settings, settings
 
 REDACTED = "********"
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 _TOKEN = re.compile(r"(?i)((?:token|password|secret|key)=)[^;&\s]+")
+
+PRESENT_NAMES = {former: name for name, former in FORMER_NAMES.items()}
 
 
 @click.group()
@@ -47,7 +50,7 @@ def origins_of(env_file: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for origin, values in ((str(env_file), in_file), ("environment", os.environ)):
         for variable, value in values.items():
-            name = variable.lower().removeprefix("lakehouse_")
+            name = PRESENT_NAMES.get(variable.upper(), variable).lower().removeprefix("lakehouse_")
             if value and variable.lower().startswith("lakehouse_") and name in Settings.model_fields:
                 found[name] = origin
     return found

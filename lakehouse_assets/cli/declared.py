@@ -38,6 +38,8 @@ STANDARD = {
     ("datetime", "timedelta"),
 }
 """What a snapshot may name besides classes of this package."""
+OTHERS_WRITE = 0o022
+"""Of a file's mode: its group or everybody may write it."""
 
 
 class SnapshotTable(Table):
@@ -71,21 +73,32 @@ def declared_tables() -> Catalog:
         return imported_tables()
     folder = settings().home.absolute() / "cache"
     file = folder / f"catalog-{_fingerprint()}.pickle"
+    known = _read(file)
+    if known is None:
+        known = imported_tables()
+        _keep(file, known)
+    return known
+
+
+def _read(file: Path) -> Catalog | None:
+    """A snapshot that is whole and that nobody else can have written; None: it has to be made."""
     try:
+        found = file.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & OTHERS_WRITE:
+            return None
         return _load(file.read_bytes())
-    except (OSError, pickle.UnpicklingError, EOFError, AttributeError, ImportError, TypeError):
-        found = imported_tables()
-        _keep(file, found)
-        return found
+    except (OSError, EOFError, ValueError, pickle.UnpicklingError, LookupError, AttributeError, ImportError, TypeError):
+        return None  # not there, of another version, or damaged: what was kept can always be made again
 
 
 def _keep(file: Path, catalog: Catalog) -> None:
     """Write a snapshot in place of those of other code; none where the home cannot be written."""
     try:
         data = _dump(catalog)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = file.with_name(f".{file.name}.{os.getpid()}")
         part.write_bytes(data)
+        part.chmod(0o600)
         part.replace(file)  # whole or not at all, also when several commands start together
         for other in file.parent.glob("catalog-*.pickle"):
             if other != file:
@@ -136,8 +149,12 @@ class _Unpickler(pickle.Unpickler):
     """Reads classes of this package and a few of Python's own: a snapshot holds nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.startswith(f"{PACKAGE.name}.") or (module, name) in STANDARD:
+        if (module, name) in STANDARD:
             return super().find_class(module, name)
+        if module.startswith(f"{PACKAGE.name}.") and name.isidentifier():
+            found = super().find_class(module, name)
+            if found in (_table, _read_only) or (isinstance(found, type) and found.__module__ == module):
+                return found
         raise pickle.UnpicklingError(f"{module}.{name} is no part of a declaration")
 
 

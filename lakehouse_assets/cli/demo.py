@@ -64,9 +64,11 @@ def yesterday(now: datetime) -> date:
 
 def samples_with_days_until(last: date) -> dict[str, Sample]:
     """The samples of domains that have all days of the demo. Raises click.BadParameter where there is none."""
-    fitting = {}
+    fitting, domains = {}, _catalog().domains
     for domain, sample in samples_of_domains().items():
-        earliest = _catalog().domains[domain].first_day + (sample.length - 1) * ONE_DAY
+        if domain not in domains:
+            continue  # somebody removed it, and left its sample
+        earliest = domains[domain].first_day + (sample.length - 1) * ONE_DAY
         if last >= earliest:
             fitting[domain] = sample
         else:

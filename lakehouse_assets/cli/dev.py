@@ -41,7 +41,7 @@ def require_free(port: int, option: str) -> None:
     """Raises LakehouseError when something listens on the loopback port."""
     if accepts(port):
         raise LakehouseError(
-            f"Port {port} is in use, perhaps by another `make dev`. End that, or name one: {option} N."
+            f"Port {port} is in use by another process. End that process, or name another port: {option} N."
         )
 
 

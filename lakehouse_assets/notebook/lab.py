@@ -18,7 +18,12 @@ from lakehouse_assets.settings import Settings
 
 ENVIRONMENT = OwnEnvironment("JupyterLab", Path(__file__).with_name("jupyter") / "requirements.lock", "300 MB")
 KERNEL = "python3"
-SHIPPED = Path(__file__).parents[2] / "docs" / "notebooks"
+PACKAGED, CHECKED_OUT = Path(__file__).with_name("notebooks"), Path(__file__).parents[2] / "docs" / "notebooks"
+SHIPPED = PACKAGED if PACKAGED.is_dir() else CHECKED_OUT
+"""The project's notebooks: of an installed wheel, else of the checkout."""
+LONGEST_SOCKET = 107
+"""Bytes of a socket's path; a kernel's is that of the folder `runtime` and its own name."""
+OWN_NAME = len("/kernel-00000000-0000-0000-0000-000000000000-ipc-10")
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ def prepare(here: Settings, port: int, say: Callable[[str], None]) -> Lab:
         "ServerApp.answer_yes": True,
         "ServerApp.root_dir": folder,
         "ServerApp.allow_root": os.geteuid() == 0,  # in a container there may be nobody else
-        "KernelManager.transport": "ipc",
+        # Sockets in a private folder; where their paths are too long, loopback with signed messages.
+        "KernelManager.transport": "ipc" if len(os.fsencode(own / "runtime")) + OWN_NAME <= LONGEST_SOCKET else "tcp",
         # Nothing is fetched from elsewhere: neither extensions nor news.
         "LabApp.extension_manager": "readonly",
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",

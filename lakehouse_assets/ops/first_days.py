@@ -22,9 +22,13 @@ DECLARED = "declared"
 def partition_starts(declared: Mapping[str, date], catalog: Catalog, here: Settings) -> dict[str, date]:
     """The first partition of each domain: the chosen day, or the oldest one with data; else the `declared` day.
 
-    Raises LakehouseError for a file of the home that cannot be read as days.
+    Raises LakehouseError for a file of the home that cannot be read as days, and for a setting that names no domain.
     """
     chosen = chosen_first_days(here)
+    if here.first_days is not None and (unknown := sorted(chosen.keys() - declared.keys())):
+        raise LakehouseError(
+            f"LAKEHOUSE_FIRST_DAYS names {unknown[0]}, which is no domain. Domains are: {', '.join(declared)}."
+        )
     return {
         domain: max(first, min(chosen[domain], _oldest(domain, catalog, here))) if domain in chosen else first
         for domain, first in declared.items()

@@ -33,7 +33,7 @@ from lakehouse_assets.serving.postgres import WarehouseError, connect, first_lin
 from lakehouse_assets.serving.published import Held, held, lock, metadata
 from lakehouse_assets.serving.query import open_tables
 from lakehouse_assets.serving.warehouse_schema import prepare
-from lakehouse_assets.serving.warehouse_tables import place, quarantined_rows
+from lakehouse_assets.serving.warehouse_tables import place, withheld_columns
 from lakehouse_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def by_day(table: Table) -> bool:
 
 def source_of(delta: "DeltaTable", table: Table) -> str:
     """What published days are made of: the Delta table, and which of its columns are withheld."""
-    hidden = sorted(quarantined_rows(table))
+    hidden = sorted(withheld_columns(table))
     return f"{delta.metadata().id} without {', '.join(hidden)}" if hidden else str(delta.metadata().id)
 
 

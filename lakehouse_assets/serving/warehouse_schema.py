@@ -6,7 +6,7 @@ from psycopg2 import sql
 
 from lakehouse_assets.serving import published
 from lakehouse_assets.serving.postgres import WarehouseError
-from lakehouse_assets.serving.warehouse_tables import fields_of, place, quarantined_rows
+from lakehouse_assets.serving.warehouse_tables import fields_of, place, withheld_columns
 
 if TYPE_CHECKING:
     import pyspark.sql.types as T
@@ -111,7 +111,7 @@ def _columns(cursor: "Cursor", table: "Table") -> None:
             cursor.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE {}").format(identifier(table), name, kind))
         if field.name in there and there[field.name][1] and field.nullable:
             cursor.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(identifier(table), name))
-    for name in sorted(set(there) & quarantined_rows(table)):
+    for name in sorted(set(there) & withheld_columns(table)):
         cursor.execute(sql.SQL("ALTER TABLE {} DROP COLUMN {}").format(identifier(table), sql.Identifier(name)))
     for name in sorted(set(there) - set(table.compiled.spark_schema.names)):
         cursor.execute(

@@ -28,11 +28,11 @@ def place(table: Table) -> tuple[str, str]:
     return (key.domain if key.layer == PUBLISHED_LAYER else f"{key.domain}_{key.layer}"), key.name
 
 
-def quarantined_rows(table: Table) -> frozenset[str]:
+def withheld_columns(table: Table) -> frozenset[str]:
     """Personal columns that are not published: analysts read whatever is."""
     return table.compiled.pii - set(table.publish.personal if table.publish else ())
 
 
 def fields_of(table: Table) -> "list[T.StructField]":
     """The columns that are published, as the contract has them."""
-    return [field for field in table.compiled.spark_schema if field.name not in quarantined_rows(table)]
+    return [field for field in table.compiled.spark_schema if field.name not in withheld_columns(table)]

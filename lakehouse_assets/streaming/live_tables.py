@@ -1,4 +1,4 @@
-"""Which tables a stream keeps up to date itself: those with `ReplaceDays(live=…)` that read it alone."""
+"""Which tables a stream keeps up to date itself: those with `ReplaceDays(refresh=…)` that read it alone."""
 
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.table import ReplaceDays, Table, TableKey

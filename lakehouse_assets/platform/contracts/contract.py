@@ -7,7 +7,7 @@ class Purchase(Contract):
     value: T.DecimalType(18, 2) = column("total in BRL", source=True, nullable=True, ge=0)
 
     class Config:
-        metadata = facts(key=("purchase_id",), owners=("team:gmv",))
+        metadata = table_metadata(key=("purchase_id",), owners=("team:gmv",))
 
     @row_rule("a purchase of nothing has no value")
     def value_has_purchase(cls) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lakehouse_assets.platform.contracts.contract import Contract
 
 LANDING_LAYER = "landing"
-LONGEST_SLA = timedelta(days=6)  # later, and the day is not watched any more (deadlines.py)
+LONGEST_SLA = timedelta(days=6)  # later, and the day is not watched any more (sla.py)
 LAYERS = (LANDING_LAYER, "bronze", "silver", "gold")
 PUBLISHED_LAYER = "gold"
 
@@ -175,7 +175,7 @@ class Table:
             )
         if self.reconciles is not None and self.reconciles not in self.reads:
             raise DeclarationError(
-                f"{self.key}: conserves={self.reconciles!r} is not one of its inputs {list(self.reads)}"
+                f"{self.key}: reconciles={self.reconciles!r} is not one of its inputs {list(self.reads)}"
             )
         if self.publish is not None and (unknown := set(self.publish.personal) - self.compiled.pii):
             raise DeclarationError(f"{self.key}: {sorted(unknown)[0]!r} is no personal column, nothing withholds it")

@@ -53,7 +53,7 @@ def made_by(lake: Lake, key: TableKey, day: date, until: int | None = None) -> t
             streamed = streamed or (commit, commit.metadata)
     if streamed:
         return streamed
-    raise LineageError(f"{key} of {day} was never materialized. Materialize it in Dagster first.")
+    raise LineageError(f"{key} of {day} was never materialized. Run: lakehouse materialize {key} --days {day}")
 
 
 def trace(lake: Lake, catalog: Catalog, key: TableKey, day: date, until: int | None = None) -> Node:

@@ -39,7 +39,10 @@ YESTERDAY_HOUR = 3  # of the clock of the domain
 SPLITS = 3  # of a failed range, each into halves: as soon as a part is made, what is left is split on
 READING_SECONDS = 0.8
 NOTHING = "Nothing is behind."
-OUTSIDE = "before the first partition, so nothing makes these days. Reload the code location: then they are partitions."
+OUTSIDE = (
+    "before the first partition, so nothing makes these days. Reload the code location: then they are partitions. If "
+    "they lie in a bucket, set LAKEHOUSE_FIRST_DAYS to the first of them as well."
+)
 READING = "Reading the Delta logs for the first time; going on with the next tick."
 ZERO = timedelta(0)
 LONGEST_WAIT = timedelta(seconds=30)

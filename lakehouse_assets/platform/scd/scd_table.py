@@ -14,6 +14,7 @@ import pyspark.sql.types as T
 from pyspark.sql import functions as F
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN, write_days
+from lakehouse_assets.platform.common.errors import LakehouseError
 from lakehouse_assets.platform.declare.scd import BUCKET, Scd
 from lakehouse_assets.platform.declare.statistics_columns import stats_columns
 from lakehouse_assets.platform.declare.table import Table
@@ -173,8 +174,17 @@ class ScdTable:
         )
 
     def validated_then(self, plan: Plan, day: date) -> "DataFrame":
-        """The changes of a day (of snapshots: what it held) as they were when the plan's commit was made."""
-        return self.log.validated(plan.input_versions[self._input_version].version or 0, day)
+        """The changes of a day (of snapshots: what it held) as they were when the plan's commit was made.
+
+        Raises LakehouseError where the table was declared otherwise then.
+        """
+        folded = plan.input_versions.get(self._input_version)
+        if folded is None:
+            raise LakehouseError(
+                f"{self.table.key} was declared with another kind of write when this day was committed, so its changes "
+                f"then are unknown. Materialize the day again: lakehouse materialize {self.table.key} --days {day}"
+            )
+        return self.log.validated(folded.version or 0, day)
 
     def _live(self, base: int | None) -> "DataFrame":
         return self._read(base).where("is_current AND NOT is_deleted")
@@ -182,7 +192,8 @@ class ScdTable:
     @property
     def _input_version(self) -> str:
         """Under which name a commit notes the changes it was folded from. Another declaration folds everything anew."""
-        return f"{CHANGES} {hashlib.sha256(repr(self.spec).encode()).hexdigest()[:8]}"
+        declared = f"State{repr(self.spec).removeprefix('Scd')}"  # as commits of 0.1 have it
+        return f"{CHANGES} {hashlib.sha256(declared.encode()).hexdigest()[:8]}"
 
     def _folded(self, state: int | None) -> int | None:
         metadata = last_metadata(self.state.path, state) if state is not None else None

@@ -53,7 +53,7 @@ class StreamLog:
         return newest
 
     def position(self, version: int) -> Mapping[str, Any] | None:
-        """How far the source was read as of a version, as `delta.last_position` says it."""
+        """How far the source was read as of a version, as `delta_table.last_position` says it."""
         known, position = self._known
         if version < known:
             return last_position(self.path, version)

@@ -150,7 +150,7 @@ def test_config_show_redacts_secrets_and_says_where_values_come_from(
     settings.cache_clear()
     done = lake.cli("config", "show", "--format", "json").stdout
     found = {one["setting"].removeprefix("LAKEHOUSE_"): (one["value"], one["from"]) for one in json.loads(done)}
-    assert found["QUIET_SECONDS"] == ("5.0", "environment")
+    assert found["DEBOUNCE_SECONDS"] == ("5.0", "environment")
     assert found["SPARK_CORES"] == ("3", ".env")
     assert found["SPARK_HEAP"][1] in ("default", "environment")
     assert found["PSEUDONYM_KEY"] == found["WAREHOUSE_URL"] == ("********", "environment")

@@ -197,7 +197,7 @@ SLOW_WRITE = """
 import sys
 from datetime import date
 from pathlib import Path
-from lakehouse_assets.platform import writer
+from lakehouse_assets.platform.storage import delta_writer
 from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
 from lakehouse_assets.platform.storage.delta_table import version_of
 from lakehouse_assets.platform.runtime.sessions import open_session

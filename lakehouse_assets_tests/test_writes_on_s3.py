@@ -156,7 +156,7 @@ class TestServed:
 SLOW_WRITE = """
 import sys
 from pyspark.sql.types import LongType, StructField, StructType
-from lakehouse_assets.platform import writer
+from lakehouse_assets.platform.storage import delta_writer
 from lakehouse_assets.platform.storage.commit_metadata import CommitMetadata
 from lakehouse_assets.platform.storage.s3 import S3Path
 from lakehouse_assets.platform.runtime.sessions import open_session
@@ -168,8 +168,8 @@ spark.registerProgressHandler(
 )
 slow = spark.range(0, 60, 1, 1).where("reflect('java.lang.Thread', 'sleep', 100L) IS NOT NULL").selectExpr("id AS n")
 place = S3Path(settings().lake.bucket, sys.argv[1], settings().s3_endpoint)
-target = writer.Target(place, "t", StructType([StructField("n", LongType())]))
-writer.overwrite(slow, target, CommitMetadata("t", "killed", "killed#1", frozenset(), "code", {}), 0)
+target = delta_writer.Target(place, "t", StructType([StructField("n", LongType())]))
+delta_writer.overwrite(slow, target, CommitMetadata("t", "killed", "killed#1", frozenset(), "code", {}), 0)
 """
 
 

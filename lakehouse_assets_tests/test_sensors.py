@@ -22,6 +22,7 @@ from dagster._core.test_utils import freeze_time
 from dagster._utils.schedules import schedule_execution_time_iterator
 from deltalake import DeltaTable, write_deltalake
 
+from lakehouse_assets.definitions import definitions
 from lakehouse_assets.ops.alerts import Trouble, read_alerts
 from lakehouse_assets.ops.deadline_sensor import deadline_sensor
 from lakehouse_assets.platform.common.days import DayRange
@@ -30,7 +31,7 @@ from lakehouse_assets.platform.declare.table import TableKey
 from lakehouse_assets.platform.fingerprint.code_version import code_version
 from lakehouse_assets.platform.orchestration import evaluations, staleness
 from lakehouse_assets.platform.orchestration.domain_job import domain_job
-from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, LONGEST_PAUSE, TRIES
+from lakehouse_assets.platform.orchestration.run_records import LEVEL_TAG, LONGEST_PAUSE, TRIES, tables_under_way
 from lakehouse_assets.platform.orchestration.staleness import Staleness, TableVersions
 from lakehouse_assets.platform.orchestration.staleness_sensor import (
     RANGE_END,
@@ -577,3 +578,14 @@ def test_a_file_that_was_vacuumed_and_a_day_beyond_the_calendar_stick_no_sensor(
     assert not commit_actions.touched_days(path, commit_actions.actions_of(path, 0))[1], (
         "not all that it touched is known"
     )
+
+
+def test_a_run_of_a_whole_job_is_seen_to_make_all_its_tables() -> None:
+    """As `dg launch --job gmv` starts it: such a run selects no assets."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert tables_under_way(instance) == frozenset()
+        run = instance.create_run_for_job(
+            definitions.resolve_job_def("gmv"), tags={RANGE_START: str(D1), RANGE_END: str(D1)}
+        )
+        assert run.asset_selection is None
+        assert tables_under_way(instance) == {table.key for table in CATALOG.tables if table.key.domain == "gmv"}

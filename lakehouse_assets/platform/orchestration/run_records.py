@@ -63,9 +63,16 @@ def attempts(instance: dg.DagsterInstance, level: str) -> Attempts:
 
 
 def assets_under_way(instance: dg.DagsterInstance) -> frozenset[dg.AssetKey]:
-    """The assets that an unfinished run makes."""
+    """The assets that an unfinished run makes: those that it selects, or all of a job that selects none."""
     runs = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
-    return frozenset(key for run in runs for key in run.asset_selection or ())
+    return frozenset(key for run in runs for key in run.asset_selection or _planned(instance, run.run_id))
+
+
+def _planned(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetKey]:
+    """The assets that a run planned to make when it was created."""
+    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED).records
+    events = [record.event_log_entry.dagster_event for record in records]
+    return [event.asset_key for event in events if event is not None and event.asset_key is not None]
 
 
 def levels_under_way(instance: dg.DagsterInstance, job: str) -> frozenset[str]:

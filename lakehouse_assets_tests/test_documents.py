@@ -242,7 +242,7 @@ def test_a_look_costs_what_is_new(spark: SparkSession, tmp_path: Path, monkeypat
             (folder / f"{number}.json").write_text(str(number))
 
     opened: list[str] = []
-    reading, asking = document_places.bytes_of, known_documents.ask
+    reading, asking = document_places.bytes_of, known_documents.query_rows
 
     def bytes_of(one: Object) -> bytes:
         opened.append(Path(one.path).name)

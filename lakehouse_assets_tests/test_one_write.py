@@ -153,7 +153,7 @@ def test_where_no_key_repeats_the_rows_are_written_once_and_not_sorted(
     spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writes: list[bool] = []
-    mark = step_write.mark
+    mark = step_write.validate_rows
 
     def noted(*arguments: object, none_repeats: bool, **options: object) -> "DataFrame":
         writes.append(none_repeats)

@@ -74,19 +74,17 @@ def test_a_snapshot_calls_nothing_that_the_package_imports(module: str, name: st
 
 @given(st.data())
 def test_a_damaged_snapshot_is_none(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    whole = declared._dump(imported_tables())
-    place, byte = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(0, 255))
-    file = tmp_path_factory.mktemp("damaged") / "catalog.pickle"
-    file.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
-    file.chmod(0o600)
-    found = declared._read(file)  # what was read is of a catalog, or nothing
-    assert found is None or isinstance(found, Catalog)
+    file = tmp_path_factory.mktemp("damaged") / "catalog-1.pickle"
+    declared._keep(file, imported_tables())
+    whole = file.read_bytes()
+    place, change = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(1, 255))
+    file.write_bytes(whole[:place] + bytes([whole[place] ^ change]) + whole[place + 1 :])
+    assert declared._read(file) is None
 
 
 def test_a_snapshot_that_others_can_write_is_not_read(tmp_path: Path) -> None:
-    file = tmp_path / "catalog.pickle"
-    file.write_bytes(declared._dump(imported_tables()))
-    file.chmod(0o600)
+    file = tmp_path / "catalog-1.pickle"
+    declared._keep(file, imported_tables())
     assert declared._read(file) is not None
     file.chmod(0o620)
     assert declared._read(file) is None

@@ -86,9 +86,15 @@ def _read(file: Path) -> Catalog | None:
         found = file.stat()
         if found.st_uid != os.geteuid() or found.st_mode & OTHERS_WRITE:
             return None
-        return _load(file.read_bytes())
-    except (OSError, EOFError, ValueError, pickle.UnpicklingError, LookupError, AttributeError, ImportError, TypeError):
-        return None  # not there, of another version, or damaged: what was kept can always be made again
+        digest, data = file.read_bytes().split(b"\n", 1)
+        return _load(data) if digest == _digest(data) else None
+    except (OSError, ValueError, pickle.UnpicklingError, EOFError, AttributeError, ImportError, TypeError):
+        return None  # not there, or of another version: what was kept can always be made again
+
+
+def _digest(data: bytes) -> bytes:
+    """What tells a whole snapshot from a damaged one, before any of it is read."""
+    return hashlib.sha256(data).hexdigest().encode()
 
 
 def _keep(file: Path, catalog: Catalog) -> None:
@@ -97,7 +103,7 @@ def _keep(file: Path, catalog: Catalog) -> None:
         data = _dump(catalog)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = file.with_name(f".{file.name}.{os.getpid()}")
-        part.write_bytes(data)
+        part.write_bytes(_digest(data) + b"\n" + data)
         part.chmod(0o600)
         part.replace(file)  # whole or not at all, also when several commands start together
         for other in file.parent.glob("catalog-*.pickle"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pyspark.sql.types as T
 import pytest
+from dagster import DagsterInstance, DagsterRunStatus
 
 from lakehouse_assets.platform.declare.catalog import Catalog
 from lakehouse_assets.platform.declare.discovery import discover
@@ -159,5 +160,6 @@ def test_dagsters_commands_know_this_project(tmp_path: Path) -> None:
     assert "gmv/silver/purchase" in {asset["asset_key"] for asset in json.loads(listed.stdout)["assets"]}
     launched = dg(ROOT, "launch", "--job", "maintain", **env)
     assert launched.returncode == 0, launched.stderr
-    assert "RUN_SUCCESS" in launched.stdout + launched.stderr
+    with DagsterInstance.from_config(str(home)) as instance:
+        assert [(run.job_name, run.status) for run in instance.get_runs()] == [("maintain", DagsterRunStatus.SUCCESS)]
     assert [one.args for one in (checked, listed, launched) if "eprecat" in one.stdout + one.stderr] == []

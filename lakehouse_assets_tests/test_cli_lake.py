@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from lakehouse_assets.ops.ui import address
 from lakehouse_assets.settings import Settings, settings
 from lakehouse_assets_tests.dagster_lake import DagsterLake, dagster_lake, marketplace_day
 from lakehouse_assets_tests.gmv_histories import TABLES
@@ -47,7 +48,7 @@ def test_materialize_prints_the_run_its_link_and_each_step_and_nothing_else(lake
     run = lake.instance.get_runs(limit=1)[0]
     assert message == {"step": SILVER, "state": "materialized", "days": 1, "run_id": run.run_id}
     assert done.stderr.splitlines() == [
-        f"Run {run.run_id}: http://127.0.0.1:3000/runs/{run.run_id}",
+        f"Run {run.run_id}: {address(settings().home)}/runs/{run.run_id}",
         f"  {SILVER}: materialized",
     ]
 

@@ -146,7 +146,7 @@ def test_sql_shows_what_spark_shows_or_refuses_the_feature(features: Features, c
 @pytest.mark.parametrize("case", CASES)
 def test_the_engine_of_delta_rs_shows_what_spark_shows_or_refuses_the_feature(features: Features, case: str) -> None:
     path = features.path(case)
-    if feature := CASES[case].ask:
+    if feature := CASES[case].query_rows:
         with pytest.raises(UnknownFeature, match=f"uses {feature}"):
             query_rows(path, "SELECT * FROM t")
         return

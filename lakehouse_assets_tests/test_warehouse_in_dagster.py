@@ -178,4 +178,4 @@ def test_the_command_says_what_is_there(lake: DagsterLake, tmp_path: Path) -> No
     again = lake.cli("warehouse", "publish", "store/gold/daily_sales", "--days", str(DAYS[0]), "--format", "csv").output
     assert f"{DAYS[0]},1,0,False" in again
     refused = lake.cli("warehouse", "publish", "store/gold/nothing", "--days", str(DAYS[0]), fails=True).output
-    assert "There is no table store/gold/nothing" in refused
+    assert "no domain declares a table 'store/gold/nothing'" in refused

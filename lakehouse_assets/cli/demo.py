@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from lakehouse_assets.cli.declared import imported_tables
 from lakehouse_assets.cli.materialize import progress_on, raise_failed, run_with_progress, terminal
 from lakehouse_assets.cli.output import Rows, show
 from lakehouse_assets.cli.parameters import DAY
@@ -64,7 +65,7 @@ def yesterday(now: datetime) -> date:
 
 def samples_with_days_until(last: date) -> dict[str, Sample]:
     """The samples of domains that have all days of the demo. Raises click.BadParameter where there is none."""
-    fitting, domains = {}, _catalog().domains
+    fitting, domains = {}, imported_tables().domains
     for domain, sample in samples_of_domains().items():
         if domain not in domains:
             continue  # somebody removed it, and left its sample
@@ -90,7 +91,7 @@ def _land(progress: Progress, domain: str, feeds: list[Feed]) -> None:
     """Land the files of one domain."""
     from lakehouse_assets.platform.ingest.landing import land
 
-    catalog = _catalog()
+    catalog = imported_tables()
     task = progress.add_task(f"Land the files of {domain}", total=len(feeds))
     for feed in feeds:
         source = catalog.table(TableKey(domain, "bronze", feed.table)).source
@@ -100,16 +101,9 @@ def _land(progress: Progress, domain: str, feeds: list[Feed]) -> None:
         progress.advance(task)
 
 
-def _catalog() -> Catalog:
-    from lakehouse_assets import defs as domains
-    from lakehouse_assets.platform.declare.discovery import discover
-
-    return discover(domains)
-
-
 def _materialize(progress: Progress, domain: str, days: DayRange) -> None:
     """In one run over the whole range, as `lakehouse materialize` does, where anything of the domain is stale."""
-    tables = [table for table in _catalog().tables if table.key.domain == domain]
+    tables = [table for table in imported_tables().tables if table.key.domain == domain]
     staleness = Staleness(Lake(settings().lake, settings().landing), Catalog(tuple(tables)))
     staleness.refresh()
     if not any(staleness.stale_days(table) for table in tables):

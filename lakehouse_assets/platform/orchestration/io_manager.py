@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
-from dagster._core.definitions.utils import DISALLOWED_NAMES
 from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
 
 from lakehouse_assets.platform.common.days import DAY_COLUMN, DayRange, parse_day
@@ -90,11 +89,6 @@ class DeltaIOManager(dg.IOManager):
             raise dg.Failure(description="\n".join(lines[:20]), allow_retries=False)
         for line in lines:
             step.log.warning(line)
-
-
-def input_name(name: str) -> str:
-    """What Dagster calls an input: some names it keeps to itself, `input`, `type` and `context` among them."""
-    return f"{name}__input" if name in DISALLOWED_NAMES else name
 
 
 def _check_evaluation(

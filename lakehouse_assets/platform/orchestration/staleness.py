@@ -1,9 +1,9 @@
-"""Levels: what each day was built from, against what its inputs are now. What is behind must be built again.
+"""Staleness: the versions that each day was built from, compared with those that its inputs have now.
 
 Nothing is counted and nothing is remembered: both sides are read from the Delta logs, so no event can be lost by a
 daemon that was down, a run that died or a cursor that went missing. Logs are read on from where they were left.
 
-A day of a table is behind when an input changed a day that it reads at a version newer than the one that the day's
+A day of a table is stale when an input changed a day that it reads at a version newer than the one that the day's
 commit pinned. Maintenance (`dataChange=false`) is no change.
 """
 

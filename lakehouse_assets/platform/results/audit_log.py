@@ -22,8 +22,6 @@ from lakehouse_assets.platform.storage.delta_table import commits, open_table, q
 from lakehouse_assets.platform.storage.location import Location, answering, storage_options
 from lakehouse_assets.platform.storage.statistics_properties import stats_properties
 
-INPUTS = pa.map_(pa.string(), pa.struct([("version", pa.int64()), ("days", pa.string())]))
-
 AUDIT = pa.schema(
     [
         ("table", pa.string()),

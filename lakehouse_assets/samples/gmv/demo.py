@@ -22,9 +22,8 @@ def _write(folder: Path, days: DayRange, size: Size) -> Iterator[Feed]:
 
 
 def _answers(days: DayRange) -> Iterator[Answer]:
-    from lakehouse_assets import defs
+    from lakehouse_assets.cli.declared import imported_tables
     from lakehouse_assets.defs.gmv.cli import figures
-    from lakehouse_assets.platform.declare.discovery import discover
     from lakehouse_assets.platform.declare.table import TableKey
     from lakehouse_assets.platform.lineage.provenance import trace
     from lakehouse_assets.platform.planning.plan import Lake
@@ -33,7 +32,7 @@ def _answers(days: DayRange) -> Iterator[Answer]:
     yield Answer(f"GMV of {month:%B %Y} by day and subsidiary, as known now", figures(None, month, BY))
     yield Answer(f"The same, as known on {as_of}: this answer never changes", figures(as_of, month, BY))
     lake = Lake(settings().lake, settings().landing)
-    tree = trace(lake, discover(defs), TableKey("gmv", "gold", "gmv"), as_of)
+    tree = trace(lake, imported_tables(), TableKey("gmv", "gold", "gmv"), as_of)
     yield Answer("What the figures of that day were made of", tuple(tree.lines()))
 
 
